@@ -1,0 +1,1 @@
+//! Money, accounts and double entry as pure rules.

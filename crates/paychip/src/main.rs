@@ -1,0 +1,3 @@
+//! The command-line program: serve, watch, pos, account, merchant, demo.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The cloud's decisions: accounts, merchants, chips, binding, tokens, payments.

@@ -1,0 +1,3 @@
+//! The SDK in the wearable's own processor: bind, pay, show.
+
+#![no_std]
