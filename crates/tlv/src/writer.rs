@@ -1,0 +1,137 @@
+//! Writing into a caller's buffer, with the shortest length field. A `put` or `nest` that fails leaves the
+//! writer as it was, so what has been written is always a sequence of whole objects.
+
+use crate::{Error, MAX_VALUE_BYTES, Tag};
+
+/// Writes objects one after the other into a buffer.
+#[derive(Debug)]
+pub struct Writer<'b> {
+    buffer: &'b mut [u8],
+    /// Bytes written; never above `buffer.len()`.
+    length: usize,
+}
+
+impl<'b> Writer<'b> {
+    /// Writes from the first byte of `buffer`.
+    #[must_use]
+    pub const fn new(buffer: &'b mut [u8]) -> Self {
+        Self { buffer, length: 0 }
+    }
+
+    /// Writes one object.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`], [`Error::ValueTooLong`]; nothing is written then.
+    pub fn put(&mut self, tag: Tag, value: &[u8]) -> Result<(), Error> {
+        let start = self.length;
+        let written = self.put_parts(tag, value);
+        if written.is_err() {
+            self.length = start;
+        }
+        written
+    }
+
+    /// Writes a constructed object whose value is what `inner` writes.
+    ///
+    /// # Errors
+    /// Those of `inner`, [`Error::NoRoom`], [`Error::ValueTooLong`]; nothing is written then.
+    pub fn nest(
+        &mut self,
+        tag: Tag,
+        inner: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let start = self.length;
+        let written = self.nest_parts(tag, inner);
+        if written.is_err() {
+            self.length = start;
+        }
+        written
+    }
+
+    /// How many bytes have been written.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether nothing has been written.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// What has been written so far.
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or_default()
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn finish(self) -> &'b [u8] {
+        let buffer: &'b [u8] = self.buffer;
+        buffer.get(..self.length).unwrap_or_default()
+    }
+
+    fn put_parts(&mut self, tag: Tag, value: &[u8]) -> Result<(), Error> {
+        self.put_tag(tag)?;
+        let (field, used) = length_field(value.len())?;
+        self.append(field.get(..used).unwrap_or_default())?;
+        self.append(value)
+    }
+
+    fn nest_parts(
+        &mut self,
+        tag: Tag,
+        inner: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.put_tag(tag)?;
+        let value_start = self.length;
+        inner(self)?;
+        // The length is known only now: move the value up to make room for its length field.
+        let value_end = self.length;
+        let (field, used) = length_field(value_end - value_start)?;
+        let moved_end = value_end.checked_add(used).ok_or(Error::NoRoom)?;
+        if moved_end > self.buffer.len() {
+            return Err(Error::NoRoom);
+        }
+        self.buffer
+            .copy_within(value_start..value_end, value_start + used);
+        self.length = value_start;
+        self.append(field.get(..used).unwrap_or_default())?;
+        self.length = moved_end;
+        Ok(())
+    }
+
+    fn put_tag(&mut self, tag: Tag) -> Result<(), Error> {
+        let bytes = tag.padded_bytes();
+        self.append(
+            bytes
+                .get(bytes.len() - tag.encoded_bytes()..)
+                .unwrap_or_default(),
+        )
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let end = self.length.checked_add(bytes.len()).ok_or(Error::NoRoom)?;
+        self.buffer
+            .get_mut(self.length..end)
+            .ok_or(Error::NoRoom)?
+            .copy_from_slice(bytes);
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// The shortest length field for `length`, and how many of its three bytes are used.
+fn length_field(length: usize) -> Result<([u8; 3], usize), Error> {
+    if length > MAX_VALUE_BYTES {
+        return Err(Error::ValueTooLong);
+    }
+    let [.., high, low] = length.to_be_bytes();
+    Ok(match length {
+        0..=0x7F => ([low, 0, 0], 1),
+        0x80..=0xFF => ([0x81, low, 0], 2),
+        _ => ([0x82, high, low], 3),
+    })
+}
