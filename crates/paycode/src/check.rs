@@ -1,0 +1,101 @@
+//! Whether a password proves a payment: the decision that costs money if it is wrong.
+//!
+//! Pure: key, claim, clock and the last stamp spent go in, a [`Hit`] or a [`Miss`] comes out. A hit is
+//! within the window and strictly newer than the last one spent, so a code pays once and an older code
+//! dies when a newer one is used. The caller records `hit.stamp` as the new last stamp in the same
+//! transaction as the payment, and compares again there: this function cannot see two servers racing.
+//!
+//! Every candidate of the window is computed, whichever matches, and passwords are compared in constant
+//! time, so how long it takes shows neither how close a guess was nor which candidate it met.
+
+use core::ops::RangeInclusive;
+
+use subtle::ConstantTimeEq;
+
+use crate::{PayKey, Sequence, Stamp, TimeStep, Unmasked, error::error_enum};
+
+/// How many steps the chip's clock may be ahead of ours.
+pub const STEPS_AHEAD: i64 = 1;
+/// How many whole steps after its own a code is still accepted.
+pub const STEPS_BEHIND: i64 = 2;
+/// How many steps after its own a code is still recognised, only to tell the till why it is refused.
+/// Six steps more than the window has: a wrong code costs 2.5 times what a right one does.
+pub const STALE_STEPS_BEHIND: i64 = 8;
+
+/// Candidates in one step: four sequence numbers, each with and without a passcode session.
+const PER_STEP: usize = 8;
+/// Candidates in the whole window. A guess is right with at most this many chances in 10^digits.
+pub const WINDOW_CANDIDATES: usize = (STEPS_AHEAD + 1 + STEPS_BEHIND) as usize * PER_STEP;
+const STALE_CANDIDATES: usize = (STALE_STEPS_BEHIND - STEPS_BEHIND) as usize * PER_STEP;
+
+// Matches are kept as bits of a u64.
+const _: () = assert!(WINDOW_CANDIDATES <= 64 && STALE_CANDIDATES <= 64);
+
+/// A password that proves a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hit {
+    /// When the code was made. From now on the last stamp spent on this token.
+    pub stamp: Stamp,
+    /// True where the wearer's passcode session was open, which decides the limits that apply.
+    pub verified: bool,
+}
+
+error_enum! {
+    /// Why a password proves nothing.
+    Miss {
+        /// It is no password of this token anywhere near this time. Counts against the token.
+        Wrong = "code_wrong", "the code is wrong";
+        /// It is the very code that was spent last.
+        Spent = "code_spent", "the code has been used already";
+        /// It is still in time, but a newer code of the same token was used.
+        Superseded = "code_superseded", "a newer code of this wearable has been used";
+        /// It was right a short while ago: the wearer shows a new one.
+        Stale = "code_stale", "the code is too old, show a new one";
+    }
+}
+
+/// Checks the password of an unmasked code at time `now` against the window `now+1 … now−2`.
+///
+/// `last` is the newest stamp ever spent on this token. Where the password fits several candidates (one
+/// chance in about ten million), the newest stamp wins, so that the same digits cannot pay again under a
+/// second one; at the same stamp `verified` is taken as false, so the tighter limits apply.
+///
+/// # Errors
+/// The [`Miss`]; anything but `Wrong` means that the code was this token's at some time.
+pub fn check(pay_key: &PayKey, unmasked: &Unmasked, now: TimeStep, last: Option<Stamp>) -> Result<Hit, Miss> {
+    let in_window = newest_match(pay_key, unmasked, now, -STEPS_BEHIND..=STEPS_AHEAD);
+    if let Some(hit) = in_window {
+        return match last {
+            Some(last) if hit.stamp == last => Err(Miss::Spent),
+            Some(last) if hit.stamp < last => Err(Miss::Superseded),
+            _ => Ok(hit),
+        };
+    }
+    match newest_match(pay_key, unmasked, now, -STALE_STEPS_BEHIND..=-STEPS_BEHIND - 1) {
+        Some(hit) if Some(hit.stamp) == last => Err(Miss::Spent),
+        Some(_) => Err(Miss::Stale),
+        None => Err(Miss::Wrong),
+    }
+}
+
+/// The candidate that fits and has the newest stamp, and of that stamp rather the one not verified.
+///
+/// Computes them all, oldest first, and keeps in a bit whether each fits: only the last bit set counts.
+/// Steps before the first and after the last there is are no candidates.
+fn newest_match(pay_key: &PayKey, unmasked: &Unmasked, now: TimeStep, offsets: RangeInclusive<i64>) -> Option<Hit> {
+    let candidates = || {
+        offsets
+            .clone()
+            .filter_map(|offset| u32::try_from(i64::from(now.0) + offset).ok())
+            .flat_map(|step| Sequence::ALL.map(|sequence| Stamp::new(TimeStep(step), sequence)))
+            .flat_map(|stamp| [true, false].map(|verified| Hit { stamp, verified }))
+    };
+    let mut fits = 0u64;
+    for (position, hit) in candidates().enumerate() {
+        let right = pay_key.password(unmasked.index, hit.stamp, hit.verified, unmasked.password.digits);
+        fits |= u64::from(right.ct_eq(&unmasked.password).unwrap_u8()) << position;
+    }
+    // Bit 63 at most, by the bound on candidates above.
+    let newest = fits.checked_ilog2()?;
+    candidates().nth(newest as usize)
+}
