@@ -1,0 +1,4 @@
+//! The virtual chip.
+
+mod cut_flash;
+pub use cut_flash::CutFlash;
