@@ -54,13 +54,24 @@ impl Code {
     /// # Errors
     /// [`CodeError::Length`] or [`CodeError::Digit`]. White space is not skipped.
     pub fn parse(text: &str) -> Result<Self, CodeError> {
-        if !(MIN_CODE_DIGITS..=MAX_CODE_DIGITS).contains(&text.len()) {
+        Self::from_ascii(text.as_bytes())
+    }
+
+    pub(crate) fn from_ascii(digits: &[u8]) -> Result<Self, CodeError> {
+        if !(MIN_CODE_DIGITS..=MAX_CODE_DIGITS).contains(&digits.len()) {
             return Err(CodeError::Length);
         }
-        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !digits.iter().all(u8::is_ascii_digit) {
             return Err(CodeError::Digit);
         }
-        Ok(Self::from_digits(text.as_bytes(), 0))
+        let mut code = Self {
+            digits: [0; MAX_CODE_DIGITS],
+            // At most 24, checked above.
+            length: digits.len() as u8,
+            prefix_digits: 0,
+        };
+        code.digits[..digits.len()].copy_from_slice(digits);
+        Ok(code)
     }
 
     /// The digits.
@@ -74,15 +85,6 @@ impl Code {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.digits[..usize::from(self.length)]
-    }
-
-    /// `digits`: 18 to 24 ASCII digits, checked by the caller.
-    fn from_digits(digits: &[u8], prefix_digits: u8) -> Self {
-        let mut stored = [0; MAX_CODE_DIGITS];
-        stored[..digits.len()].copy_from_slice(digits);
-        let code = Self { digits: stored, length: digits.len() as u8, prefix_digits };
-        stored.zeroize();
-        code
     }
 }
 

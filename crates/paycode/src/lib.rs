@@ -16,6 +16,7 @@ compile_error!("paycode needs at least one suite: enable `international` or `chi
 pub mod check;
 mod code;
 mod decimal;
+pub mod emv;
 mod error;
 pub mod ff1;
 mod format;
