@@ -1,3 +1,13 @@
 //! What travels between cloud and chip: APDUs, SCP03 for both ends, scripts, links.
+//!
+//! Everything here works on the caller's buffers: no heap, no I/O, no clock, no source of randomness of its
+//! own. No input makes it panic; every fault is a small enum with a stable `code()` and a sentence.
+//!
+//! - [`apdu`]: commands, responses and status words of ISO/IEC 7816-4.
+//! - [`applet`]: the vocabulary of the payment applet: instructions, tags and templates.
 
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub mod apdu;
+pub mod applet;
