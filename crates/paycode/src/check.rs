@@ -92,10 +92,13 @@ fn newest_match(pay_key: &PayKey, unmasked: &Unmasked, now: TimeStep, offsets: R
     };
     let mut fits = 0u64;
     for (position, hit) in candidates().enumerate() {
-        let right = pay_key.password(unmasked.index, hit.stamp, hit.verified, unmasked.password.digits);
+        let right = pay_key.password_of_width(unmasked.password.digits, unmasked.index, hit.stamp, hit.verified);
         fits |= u64::from(right.ct_eq(&unmasked.password).unwrap_u8()) << position;
     }
     // Bit 63 at most, by the bound on candidates above.
     let newest = fits.checked_ilog2()?;
     candidates().nth(newest as usize)
 }
+
+#[cfg(all(test, feature = "international"))]
+mod tests;

@@ -171,7 +171,7 @@ pub fn make(
     if index.get() >= decimal::power_of_ten(format.index_digits()) {
         return Err(CodeError::Index);
     }
-    let password = pay_key.password(index, stamp, verified, format.password_digits() as u8);
+    let password = pay_key.password(format, index, stamp, verified);
 
     let mut code = Code {
         digits: [0; MAX_CODE_DIGITS],

@@ -7,7 +7,7 @@
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{PayKey, Stamp, decimal::power_of_ten, error::error_enum};
+use crate::{CodeFormat, PayKey, Stamp, decimal::power_of_ten, error::error_enum};
 
 /// First byte of a one-time password's message, in version 1 of the specification.
 const PASSWORD_MESSAGE: u8 = 1;
@@ -53,6 +53,12 @@ pub struct Password {
 }
 
 impl Password {
+    /// The password as a number below 10^digits. Secret: for comparing implementations, not for logs.
+    #[must_use]
+    pub const fn get(&self) -> u64 {
+        self.value
+    }
+
     /// The number of decimal digits, 7 to 12.
     #[must_use]
     pub const fn digits(&self) -> usize {
@@ -73,8 +79,14 @@ impl core::fmt::Debug for Password {
 }
 
 impl PayKey {
-    /// The password of one code. `digits` is a format's password width, 7 to 12.
-    pub(crate) fn password(&self, index: TokenIndex, stamp: Stamp, verified: bool, digits: u8) -> Password {
+    /// The password of one code of this format.
+    #[must_use]
+    pub fn password(&self, format: &CodeFormat, index: TokenIndex, stamp: Stamp, verified: bool) -> Password {
+        self.password_of_width(format.password_digits() as u8, index, stamp, verified)
+    }
+
+    /// The password of `digits` decimal digits, 7 to 12 because they are a format's.
+    pub(crate) fn password_of_width(&self, digits: u8, index: TokenIndex, stamp: Stamp, verified: bool) -> Password {
         let mut message = [0; PASSWORD_MESSAGE_BYTES];
         message[0] = PASSWORD_MESSAGE;
         message[1..9].copy_from_slice(&index.get().to_be_bytes());

@@ -140,7 +140,13 @@ impl<'a> Payment<'a> {
         self.issuer_data.transaction_counter
     }
 
-    /// The issuer data.
+    /// The cryptogram (tag 9F26).
+    #[must_use]
+    pub const fn cryptogram(&self) -> &[u8; CRYPTOGRAM_BYTES] {
+        &self.cryptogram
+    }
+
+    /// The issuer data (tag 9F10).
     #[must_use]
     pub const fn issuer_data(&self) -> &IssuerData {
         &self.issuer_data
