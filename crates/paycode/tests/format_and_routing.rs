@@ -1,4 +1,5 @@
 //! Every bound of a code format, every reserved range in either direction, and the routing table.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its own functions")]
 
 use paycode::{Code, CodeFormat, FormatError, InstitutionId, MAX_PREFIX_DIGITS, Route, RoutingError, RoutingTable};
 use proptest::prelude::*;
