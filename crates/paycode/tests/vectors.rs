@@ -231,3 +231,31 @@ fn other_conforming_payloads_are_read_and_the_refused_are_refused() {
         assert_eq!(outcome, Err(vector.error.as_str()), "{vector:?}");
     }
 }
+
+#[test]
+fn the_worked_examples_of_the_specification_are_right() {
+    let specification = include_str!("../../../spec/payment-code.md");
+    let mask: Vec<u8> = (0x00..0x10).collect();
+    let pay: Vec<u8> = (0x20..0x40).collect();
+    assert!(specification.contains(&hex::encode(&mask)) && specification.contains(&hex::encode(&pay)));
+    let examples = specification.split("## 12. ").nth(1).unwrap().split("## 14. ").next().unwrap();
+    let (international, chinese) = examples.split_once("## 13. ").unwrap();
+    for (suite, example) in [(Suite::International, international), (Suite::Chinese, chinese)] {
+        let pay_key = PayKey::new(suite, pay.as_slice().try_into().unwrap());
+        let mask_key = MaskKey::new(suite, mask.as_slice().try_into().unwrap());
+        let index = TokenIndex::new(1_234_567_890).unwrap();
+        let made = Stamp::new(TimeStep::from_unix_seconds(1_800_000_000).unwrap(), Sequence::FIRST);
+        let format = CodeFormat::DEFAULT;
+        let code = make(&format, &mask_key, &pay_key, index, made, true).unwrap();
+        let (prefix, body) = code.as_str().split_at(2);
+        let (left, right) = body.split_at(9);
+        assert!(example.contains(&format!("code        {prefix} {left} {right}\n")));
+        let password = pay_key.password(&format, index, made, true).get();
+        assert!(example.contains(&format!("password    {password:08}\n")));
+        let aid = [0xF0, 0x50, 0x41, 0x59, 0x43, 0x48, 0x49, 0x50, 0x01];
+        let payment = Payment::new(&aid, &pay_key, index, code, made, true, 0x0001_0203).unwrap();
+        assert!(example.contains(&format!("cryptogram  {}\n", hex::encode(payment.cryptogram()))));
+        let text = payment.encode(&mut [0; MAX_PAYMENT_TEXT]).unwrap().to_owned();
+        assert!(example.contains(&format!("text        {text}\n")));
+    }
+}

@@ -107,7 +107,7 @@ fn code(suite: Suite, format: &CodeFormat, number: u8) -> model::Code {
         number,
         index,
         Stamp::new(TimeStep(step), Sequence::ALL[usize::from(number % 4)]),
-        number % 2 == 0,
+        number.is_multiple_of(2),
     )
 }
 
