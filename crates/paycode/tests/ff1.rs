@@ -3,8 +3,10 @@
 #![cfg(all(feature = "international", feature = "chinese"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its own functions")]
 
+use core::cell::Cell;
+
 use aes::{Aes128, Aes256};
-use cipher::KeyInit;
+use cipher::{BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, KeyInit, consts::U16};
 use fpe::ff1::{FF1, FlexibleNumeralString};
 use paycode::ff1::{Error, Ff1, MAX_DIGITS, MAX_TWEAK, MIN_DIGITS};
 use proptest::prelude::*;
@@ -111,6 +113,38 @@ fn a_tweak_of_another_length_or_value_gives_other_digits() {
     assert_ne!(under(b""), under(b"\0"));
     assert_ne!(under(b"71\x14"), under(b"72\x14"));
     assert_ne!(under(&[1; 20]), under(&[1; 21]));
+}
+
+/// Counts how often the cipher runs.
+struct Counting<'c> {
+    cipher: Aes128,
+    blocks: &'c Cell<u32>,
+}
+
+impl BlockSizeUser for Counting<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncrypt for Counting<'_> {
+    fn encrypt_with_backend(&self, closure: impl BlockCipherEncClosure<BlockSize = U16>) {
+        self.blocks.set(self.blocks.get() + 1);
+        self.cipher.encrypt_with_backend(closure);
+    }
+}
+
+#[test]
+fn a_code_costs_eleven_blocks_and_ten_where_the_preparation_is_kept() {
+    let blocks = Cell::new(0);
+    for (digits, tweak) in [(16, &b"71\x12"[..]), (22, b"71\x18"), (22, b"7\x17"), (16, b"71234567\x18")] {
+        blocks.set(0);
+        let ff1 = Ff1::new(Counting { cipher: Aes128::new(&[7; 16].into()), blocks: &blocks }, digits, tweak).unwrap();
+        assert_eq!(blocks.get(), 1);
+        let mut body = vec![b'7'; digits];
+        ff1.encrypt(&mut body).unwrap();
+        assert_eq!(blocks.get(), 11);
+        ff1.decrypt(&mut body).unwrap();
+        assert_eq!(blocks.get(), 21);
+    }
 }
 
 #[test]
