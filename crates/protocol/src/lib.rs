@@ -5,9 +5,15 @@
 //!
 //! - [`apdu`]: commands, responses and status words of ISO/IEC 7816-4.
 //! - [`applet`]: the vocabulary of the payment applet: instructions, tags and templates.
+//! - [`kdf`]: how keys follow from keys.
+//! - [`scp03`]: the secure channel, both ends; [`put_key`]: new keys for it.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod aes_key;
 pub mod apdu;
 pub mod applet;
+pub mod kdf;
+pub mod put_key;
+pub mod scp03;
