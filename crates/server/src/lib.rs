@@ -1,1 +1,177 @@
-//! HTTP over the platform: API, relay, key vault, time and randomness of the real world.
+//! HTTP over the platform: the API, the relay of bindings, the key vault, and the time and randomness of the real
+//! world.
+//!
+//! [`Server::bind`] opens a data folder and a port; [`Server::run`] serves until told to stop, then finishes what
+//! was accepted.
+
+mod api;
+mod app;
+mod auth;
+mod body;
+mod data_dir;
+mod entropy;
+mod error;
+mod vault;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use platform::{KeyHash, KeyVault};
+use store::{Env, Queries, Store, StoreError, commands};
+use tokio::net::TcpListener;
+
+pub use app::openapi_json;
+pub use auth::{MERCHANT_KEY, OPERATOR_KEY, WALLET_KEY};
+pub use body::MAX_BODY_BYTES;
+pub use data_dir::{DATABASE_FILE, MASTER_KEY_FILE, OPERATOR_KEY_FILE};
+pub use platform::{CodeSettings, Limits, Settings};
+
+/// How often clearing is posted to the merchants.
+const POSTING_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder of database and keys; created when absent.
+    pub data_dir: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Serve plain HTTP on other addresses than loopback, because something in front ends TLS.
+    pub plain_http: bool,
+    /// The operator's choices.
+    pub settings: Settings,
+}
+
+/// Why the server could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A file or folder of the data folder could not be read or written.
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The database could not be opened.
+    Store(StoreError),
+    /// The port could not be opened.
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// Keys and money would cross the network in the clear.
+    PlainHttp(SocketAddr),
+}
+
+impl core::fmt::Display for StartError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Data { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::Store(error) => write!(f, "{error}"),
+            Self::Listen { address, reason } => write!(f, "cannot listen on {address}: {reason}"),
+            Self::PlainHttp(address) => write!(
+                f,
+                "{address} is not a loopback address and this server speaks plain HTTP; put a TLS proxy in front and say --plain-http"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What every handler may use.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) queries: Arc<Queries>,
+    pub(crate) vault: Arc<dyn KeyVault>,
+    pub(crate) operator_key: KeyHash,
+}
+
+/// A server with its data open and its port bound.
+pub struct Server {
+    app: App,
+    listener: TcpListener,
+    address: SocketAddr,
+    operator_key: String,
+    writer: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the data folder and the port.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        if !config.listen.ip().is_loopback() && !config.plain_http {
+            return Err(StartError::PlainHttp(config.listen));
+        }
+        let data = data_dir::DataDir::open(&config.data_dir)?;
+        let vault: Arc<dyn KeyVault> = Arc::new(vault::SoftwareVault::new(data.master_key()?));
+        let operator_key = data.operator_key()?;
+        let engine = store::sqlite::SqliteEngine::open(&data.database())?;
+        let queries = Arc::new(Queries::open(&data.database())?);
+        let env = Env { vault: Arc::clone(&vault), settings: Arc::new(config.settings) };
+        let (store, writer) = Store::start(engine, env)?;
+        let listen_error =
+            |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+        let app = App { store, queries, vault, operator_key: KeyHash::of(&operator_key) };
+        Ok(Self { app, listener, address, operator_key, writer })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The operator's key, as text.
+    pub fn operator_key(&self) -> &str {
+        &self.operator_key
+    }
+
+    /// Serves until `stop` completes; then answers what was accepted and closes the store.
+    ///
+    /// # Errors
+    /// The error of the listening socket.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+        let poster = tokio::spawn(post_clearing(self.app.store.clone()));
+        let router = app::router(self.app);
+        let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
+        poster.abort();
+        // Aborting drops the poster's handle; joining must not block the runtime's threads.
+        let _ = poster.await;
+        let writer = self.writer;
+        let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        served
+    }
+}
+
+/// Moves what waits in clearing to the merchants, again and again.
+async fn post_clearing(store: Store) {
+    let mut ticks = tokio::time::interval(POSTING_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Ok(random) = entropy::random() else { continue };
+        let posting = commands::PostClearing { now_ms: entropy::now_ms(), random };
+        match store.execute(posting).await {
+            Ok(_) => {}
+            Err(store::Failure::Store(StoreError::Stopped)) => return,
+            Err(error) => tracing::warn!(?error, "clearing was not posted; the next tick tries again"),
+        }
+    }
+}

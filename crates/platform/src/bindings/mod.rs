@@ -1,0 +1,93 @@
+//! Binding: a chip that is in nobody's hands becomes the means to pay of one account.
+//!
+//! ```text
+//!          offer + confirmation            card answers             chip confirms
+//!  (none) ───────────────────▶ Opening ───────────────▶ Installing ───────────────▶ Done
+//!                                 │  ▲                       │
+//!                                 │  └── channel lost: new challenge, at most MAX_ATTEMPTS
+//!                                 └──────────▶ Failed ◀──────┘  not genuine, refused, too late
+//! ```
+//!
+//! The wearer's phone (or the device itself) carries scripts it can neither read nor change. The token pays only
+//! from the moment its chip has confirmed, under the channel's own MAC, that it holds the keys: half a binding is
+//! none. Every message may come twice or not at all; the same message gets the same answer.
+
+mod messages;
+mod offer;
+mod steps;
+
+pub use offer::{OFFER_PREFIX, Offer};
+pub use steps::{BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest, relay, start};
+
+use crate::{AccountId, BindingId, ChipId, TokenId, UnixMs};
+
+/// How often one binding may open a new channel before it fails.
+pub const MAX_ATTEMPTS: u8 = 5;
+
+/// Where a binding is. The number is what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BindingState {
+    /// The chip was asked to open a channel.
+    Opening = 1,
+    /// The token's keys are on their way to the chip.
+    Installing = 2,
+    /// The chip has confirmed; the token pays.
+    Done = 3,
+    /// It ended without a binding.
+    Failed = 4,
+}
+
+impl BindingState {
+    /// The state with this stored number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Opening, Self::Installing, Self::Done, Self::Failed].into_iter().find(|state| *state as u8 == number)
+    }
+
+    /// The name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Installing => "installing",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// How far it is, percent, as the wearable shows it.
+    pub const fn progress_percent(self) -> u8 {
+        match self {
+            Self::Opening => 10,
+            Self::Installing => 70,
+            Self::Done => 100,
+            Self::Failed => 0,
+        }
+    }
+}
+
+/// One binding. It holds no secret: the channel's keys are derived anew from these fields and the vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// Its id.
+    pub id: BindingId,
+    /// For whom.
+    pub account: AccountId,
+    /// Which chip.
+    pub chip: ChipId,
+    /// The offer's nonce: one offer is one binding.
+    pub nonce: [u8; 8],
+    /// The token being bound.
+    pub token: TokenId,
+    /// The challenge of the present channel.
+    pub host_challenge: [u8; 8],
+    /// How many channels were opened, this one included. Also the number of the scripts.
+    pub attempt: u8,
+    /// The chip's answer to INITIALIZE UPDATE, once it came.
+    pub card_answer: Option<Vec<u8>>,
+    /// The time anchor the chip is given, Unix seconds. Kept so that a repeated script is the same script.
+    pub anchor_s: u64,
+    /// Where it is.
+    pub state: BindingState,
+    /// When it began.
+    pub created_ms: UnixMs,
+}

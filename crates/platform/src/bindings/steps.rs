@@ -1,0 +1,345 @@
+//! The decisions of a binding: what starts it, and what each message from the chip leads to.
+
+use protocol::apdu::{Command, Response};
+use protocol::applet::{self, Grant, InstallToken, Order, Slot};
+use protocol::scp03::{KeySet, Level, host};
+use zeroize::Zeroizing;
+
+use super::messages::{self, Results};
+use super::{Binding, BindingState, MAX_ATTEMPTS, Offer};
+use crate::accounts::Account;
+use crate::chips::Chip;
+use crate::tokens::{Token, TokenState};
+use crate::{AccountId, BindingId, Caller, Change, Event, KeyVersions, Reason, Refusal, Settings, TokenId, UnixMs};
+
+/// The longest command or answer inside a script, bytes.
+const APDU_BYTES: usize = 300;
+
+/// What starting a binding needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartRequest {
+    /// A fresh id.
+    pub id: BindingId,
+    /// A fresh id for the token.
+    pub token: TokenId,
+    /// The account to bind to.
+    pub account: AccountId,
+    /// What the wearable showed.
+    pub offer: Offer,
+    /// Fresh random bytes.
+    pub host_challenge: [u8; 8],
+    /// The present time.
+    pub now_ms: UnixMs,
+}
+
+/// What is known when a binding starts.
+pub struct StartFacts {
+    /// The chip of the offer, if it is registered.
+    pub chip: Option<Chip>,
+    /// The chip's token that is not revoked, if it has one.
+    pub living: Option<Token>,
+    /// The binding that began with this very offer, if one did.
+    pub before: Option<Binding>,
+    /// The next free token number.
+    pub next_index: u64,
+    /// The key versions for new tokens.
+    pub versions: KeyVersions,
+}
+
+/// The state of a binding and the message its wearable gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayAnswer {
+    /// The binding, after the message.
+    pub binding: Binding,
+    /// For the wearable.
+    pub message: Vec<u8>,
+}
+
+/// Starts a binding. The same offer again, from the same account, opens a new channel for the same binding.
+///
+/// # Errors
+/// [`Reason::ChipNotFound`], [`Reason::ChipBound`], [`Reason::OfferUsed`], [`Reason::TokensExhausted`].
+pub fn start(
+    request: &StartRequest,
+    facts: StartFacts,
+    settings: &Settings,
+) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
+    let chip = facts.chip.ok_or(Refusal::at(Reason::ChipNotFound, "offer"))?;
+    if let Some(before) = facts.before {
+        let open = matches!(before.state, BindingState::Opening | BindingState::Installing);
+        if before.account != request.account || !open {
+            return Err(Refusal::at(Reason::OfferUsed, "offer"));
+        }
+        return Ok(reopen(before, request.host_challenge, facts.versions.chip));
+    }
+    let mut changes = Vec::new();
+    let token = match facts.living {
+        Some(living) if living.state != TokenState::Pending => return Err(Refusal::at(Reason::ChipBound, "offer")),
+        // An earlier binding was left half way: the same owner goes on with its token.
+        Some(pending) if pending.account == request.account => pending,
+        living => {
+            changes.extend(living.map(|pending| Change::PutToken(Token { state: TokenState::Revoked, ..pending })));
+            let token = new_token(request, &chip, facts.next_index, facts.versions, settings)?;
+            changes.push(Change::PutToken(token.clone()));
+            token
+        }
+    };
+    let binding = Binding {
+        id: request.id,
+        account: request.account,
+        chip: chip.id,
+        nonce: request.offer.nonce,
+        token: token.id,
+        host_challenge: request.host_challenge,
+        attempt: 1,
+        card_answer: None,
+        anchor_s: 0,
+        state: BindingState::Opening,
+        created_ms: request.now_ms,
+    };
+    changes.push(Change::PutBinding(binding.clone()));
+    let message = opening_script(&binding, chip.key_version);
+    Ok((RelayAnswer { binding, message }, changes))
+}
+
+fn new_token(
+    request: &StartRequest,
+    chip: &Chip,
+    next_index: u64,
+    versions: KeyVersions,
+    settings: &Settings,
+) -> Result<Token, Refusal> {
+    let format = settings.codes.format;
+    let fits = u32::try_from(format.index_digits()).is_ok_and(|digits| next_index < 10_u64.pow(digits));
+    let index = paycode::TokenIndex::new(next_index).ok().filter(|_| fits).ok_or(Reason::TokensExhausted)?;
+    Ok(Token {
+        id: request.token,
+        account: request.account,
+        chip: chip.id,
+        format,
+        suite: settings.codes.suite,
+        index,
+        pay_key_version: versions.pay,
+        mask_key_version: versions.mask,
+        state: TokenState::Pending,
+        last_stamp: None,
+        last_counter: None,
+        misses: 0,
+        created_ms: request.now_ms,
+    })
+}
+
+/// The keys a binding puts to use. They leave this process only inside the secure channel.
+pub struct BindingKeys {
+    /// The chip's static keys.
+    pub chip: KeySet,
+    /// The token's pay key.
+    pub pay: Zeroizing<[u8; 32]>,
+    /// The mask key of the token's format.
+    pub mask: Zeroizing<[u8; 16]>,
+}
+
+/// What is known when a message arrives.
+pub struct RelayFacts {
+    /// The binding.
+    pub binding: Binding,
+    /// Its token.
+    pub token: Token,
+    /// Its account.
+    pub account: Account,
+    /// The keys.
+    pub keys: BindingKeys,
+}
+
+/// Decides what a message from the wearable leads to. `host_challenge` is fresh, for a channel that must be opened
+/// anew.
+///
+/// # Errors
+/// [`Reason::BindingNotFound`] for a caller it does not belong to, [`Reason::MessageMalformed`]. Everything the
+/// chip itself says wrong ends or restarts the binding instead, and is an answer.
+pub fn relay(
+    caller: Caller,
+    facts: RelayFacts,
+    message: &[u8],
+    host_challenge: [u8; 8],
+    settings: &Settings,
+    now_ms: UnixMs,
+) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
+    if !caller.may_act_for(facts.binding.account) {
+        return Err(Reason::BindingNotFound.into());
+    }
+    let results = messages::read_results(message).ok_or(Refusal::at(Reason::MessageMalformed, "message"))?;
+    if results.session != facts.binding.id.0 {
+        return Err(Refusal::at(Reason::MessageMalformed, "message"));
+    }
+    match facts.binding.state {
+        BindingState::Done => return Ok((done_answer(facts.binding, &facts.account), Vec::new())),
+        BindingState::Failed => return Ok((failed_answer(facts.binding), Vec::new())),
+        BindingState::Opening | BindingState::Installing => {}
+    }
+    let lifetime_is_over = now_ms > facts.binding.created_ms.saturating_add(settings.binding_lifetime_ms);
+    // A chip that confirms late has confirmed all the same; only a binding still opening can be too late.
+    if lifetime_is_over && facts.binding.state == BindingState::Opening {
+        return Ok(fail(facts, now_ms, "binding_expired"));
+    }
+    if results.number != script_number(&facts.binding) {
+        // A repeat of something answered before: say again what is due now.
+        let message = due_script(&facts, settings)?;
+        return Ok((RelayAnswer { binding: facts.binding, message }, Vec::new()));
+    }
+    match facts.binding.state {
+        BindingState::Opening => opened(facts, &results, settings, now_ms),
+        _ => installed(facts, &results, host_challenge, settings, now_ms),
+    }
+}
+
+/// The chip has answered INITIALIZE UPDATE: check that it is the chip, and send it the token.
+fn opened(
+    facts: RelayFacts,
+    results: &Results,
+    settings: &Settings,
+    now_ms: UnixMs,
+) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
+    let Some(answer) =
+        results.answers.get(1).and_then(|answer| Response::parse(answer).ok()).filter(|a| a.status.is_ok())
+    else {
+        return Ok(fail(facts, now_ms, "chip_refused_channel"));
+    };
+    let challenge = facts.binding.host_challenge;
+    if host::Session::open(&facts.keys.chip, Level::Full, &challenge, answer.data).is_err() {
+        return Ok(fail(facts, now_ms, Reason::ChipNotGenuine.code()));
+    }
+    let card_answer = Some(answer.data.to_vec());
+    let binding =
+        Binding { card_answer, anchor_s: now_ms / 1_000, state: BindingState::Installing, ..facts.binding.clone() };
+    let facts = RelayFacts { binding, ..facts };
+    let message = due_script(&facts, settings)?;
+    let changes = vec![Change::PutBinding(facts.binding.clone())];
+    Ok((RelayAnswer { binding: facts.binding, message }, changes))
+}
+
+/// The chip has answered the installation: only its own authentic confirmation makes the token pay.
+fn installed(
+    facts: RelayFacts,
+    results: &Results,
+    host_challenge: [u8; 8],
+    settings: &Settings,
+    now_ms: UnixMs,
+) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
+    if confirmed(&facts, results, settings)? {
+        let binding = Binding { state: BindingState::Done, ..facts.binding };
+        let token = Token { state: TokenState::Active, ..facts.token };
+        let changes = vec![
+            Change::PutBinding(binding.clone()),
+            Change::PutToken(token.clone()),
+            Change::AddEvent(Event::about_token(token.id, now_ms, "bound", Caller::Wearer(binding.account))),
+        ];
+        return Ok((done_answer(binding, &facts.account), changes));
+    }
+    if facts.binding.attempt >= MAX_ATTEMPTS {
+        return Ok(fail(facts, now_ms, Reason::BindingFailed.code()));
+    }
+    Ok(reopen(facts.binding, host_challenge, facts.keys.chip.version()))
+}
+
+/// Whether the last answer is the chip's own, under the channel's MAC, that the token is installed.
+fn confirmed(facts: &RelayFacts, results: &Results, settings: &Settings) -> Result<bool, Refusal> {
+    let [authenticated, installed] = results.answers.as_slice() else { return Ok(false) };
+    let accepted = Response::parse(authenticated).is_ok_and(|answer| answer.status.is_ok());
+    let (_, mut session, ticket) = installation(facts, settings)?;
+    let mut installed = installed.clone();
+    let answer = session.unwrap(ticket, &mut installed);
+    Ok(accepted && answer.is_ok_and(|answer| answer.authentic && answer.status.is_ok()))
+}
+
+/// The two commands of the installation, and the session they were wrapped in. The same facts give the same bytes.
+fn installation(
+    facts: &RelayFacts,
+    settings: &Settings,
+) -> Result<(Vec<Vec<u8>>, host::Session, host::Ticket), Refusal> {
+    let broken = |_| Refusal::from(Reason::BindingFailed);
+    let card_answer = facts.binding.card_answer.as_deref().unwrap_or_default();
+    let mut session = host::Session::open(&facts.keys.chip, Level::Full, &facts.binding.host_challenge, card_answer)
+        .map_err(broken)?;
+    let mut buffer = [0; APDU_BYTES];
+    let authenticate = session.external_authenticate(&mut buffer).map_err(broken)?.to_vec();
+    let mut order = Zeroizing::new([0; APDU_BYTES]);
+    let label = facts.account.masked_name();
+    let order = Order::InstallToken(InstallToken {
+        slot: Slot::FIRST,
+        token_id: &facts.token.id.0,
+        prefix: facts.token.format.prefix_str(),
+        total_digits: u8::try_from(facts.token.format.total_digits()).unwrap_or(0),
+        suite: facts.token.suite.id(),
+        token_index: facts.token.index.get(),
+        pay_key: &facts.keys.pay,
+        pay_key_version: facts.token.pay_key_version,
+        mask_key: &facts.keys.mask,
+        mask_key_version: facts.token.mask_key_version,
+        account_label: &label,
+        grant: Grant {
+            time_anchor_unix_seconds: facts.binding.anchor_s,
+            offline_allowance_seconds: settings.codes.offline_allowance_s,
+            code_budget: settings.codes.budget,
+        },
+    })
+    .encode(&mut *order)
+    .map_err(|_| Reason::BindingFailed)?;
+    let (install, ticket) = session.wrap(&applet::store_data(order), &mut buffer).map_err(broken)?;
+    let install = install.to_vec();
+    Ok((vec![authenticate, install], session, ticket))
+}
+
+/// Every script has its own number: two for each channel opened.
+fn script_number(binding: &Binding) -> u16 {
+    let installing = u16::from(binding.state == BindingState::Installing);
+    u16::from(binding.attempt) * 2 - 1 + installing
+}
+
+fn due_script(facts: &RelayFacts, settings: &Settings) -> Result<Vec<u8>, Refusal> {
+    if facts.binding.state == BindingState::Opening {
+        return Ok(opening_script(&facts.binding, facts.keys.chip.version()));
+    }
+    let (commands, ..) = installation(facts, settings)?;
+    Ok(messages::script(&facts.binding, script_number(&facts.binding), &commands))
+}
+
+fn opening_script(binding: &Binding, key_version: u8) -> Vec<u8> {
+    let commands = [applet::select(), applet::initialize_update(key_version, &binding.host_challenge)].map(encoded);
+    messages::script(binding, script_number(binding), &commands)
+}
+
+fn encoded(command: Command<'_>) -> Vec<u8> {
+    let mut buffer = [0; applet::MAX_COMMAND_BYTES];
+    // Both commands have fixed sizes well below the buffer's.
+    command.encode(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
+}
+
+/// The same binding with a new channel.
+fn reopen(binding: Binding, host_challenge: [u8; 8], key_version: u8) -> (RelayAnswer, Vec<Change>) {
+    let attempt = binding.attempt.saturating_add(1);
+    let binding = Binding { attempt, host_challenge, card_answer: None, state: BindingState::Opening, ..binding };
+    let message = opening_script(&binding, key_version);
+    let changes = vec![Change::PutBinding(binding.clone())];
+    (RelayAnswer { binding, message }, changes)
+}
+
+/// Ends the binding: its token never pays, and the chip can be bound anew.
+fn fail(facts: RelayFacts, now_ms: UnixMs, why: &'static str) -> (RelayAnswer, Vec<Change>) {
+    let binding = Binding { state: BindingState::Failed, ..facts.binding };
+    let event = Event::about_token(facts.token.id, now_ms, why, Caller::Wearer(binding.account));
+    let changes = vec![
+        Change::PutBinding(binding.clone()),
+        Change::PutToken(Token { state: TokenState::Revoked, ..facts.token }),
+        Change::AddEvent(event),
+    ];
+    (failed_answer(binding), changes)
+}
+
+fn failed_answer(binding: Binding) -> RelayAnswer {
+    RelayAnswer { message: messages::failed(&binding), binding }
+}
+
+fn done_answer(binding: Binding, account: &Account) -> RelayAnswer {
+    RelayAnswer { message: messages::done(&binding, &account.masked_name()), binding }
+}

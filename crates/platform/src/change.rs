@@ -1,0 +1,108 @@
+//! What a decision changes, as data. The store writes all the changes of a decision in one transaction, or none.
+
+use ledger::{Balances, Entry, LedgerError};
+
+use crate::accounts::{Account, TopUp};
+use crate::bindings::Binding;
+use crate::chips::Chip;
+use crate::merchants::Merchant;
+use crate::payments::{DayUse, Payment, Refund};
+use crate::tokens::Token;
+use crate::{Caller, MerchantId, TokenId, UnixMs};
+
+/// One change. `Put` replaces the whole row with that id, or adds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An account.
+    PutAccount(Account),
+    /// A top-up.
+    PutTopUp(TopUp),
+    /// A merchant.
+    PutMerchant(Merchant),
+    /// A chip.
+    PutChip(Chip),
+    /// A token.
+    PutToken(Token),
+    /// A binding.
+    PutBinding(Binding),
+    /// A payment.
+    PutPayment(Payment),
+    /// A refund.
+    PutRefund(Refund),
+    /// What a wearer has paid on a day.
+    PutDayUse(DayUse),
+    /// Money that waits in clearing for the next posting to its merchant.
+    AddClearingItem(ClearingItem),
+    /// Every clearing item up to this number (inclusive) of a merchant has been posted.
+    ClearItems {
+        /// The merchant.
+        merchant: MerchantId,
+        /// The highest item number that the posting covers.
+        up_to: u64,
+    },
+    /// An entry for the journal, and the balances after it.
+    Book(Booking),
+    /// A line of the audit trail.
+    AddEvent(Event),
+}
+
+/// An entry together with the balances after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booking {
+    /// What is appended to the journal.
+    pub entry: Entry,
+    /// The new balance of every account the entry touches.
+    pub balances: Balances,
+}
+
+impl Booking {
+    /// Applies an entry to the balances known before it.
+    ///
+    /// # Errors
+    /// Those of [`ledger::apply`].
+    pub fn new(entry: Entry, before: &Balances) -> Result<Self, LedgerError> {
+        let balances = ledger::apply(before, &entry)?;
+        Ok(Self { entry, balances })
+    }
+}
+
+/// A payment (positive) or refund (negative) on its way from clearing to a merchant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClearingItem {
+    /// The merchant.
+    pub merchant: MerchantId,
+    /// The currency.
+    pub currency: ledger::Currency,
+    /// Minor units: positive for a payment, negative for a refund.
+    pub minor: i64,
+}
+
+/// One line of the audit trail: what happened to what, when, by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at_ms: UnixMs,
+    /// To what: an id as text.
+    pub subject: String,
+    /// What: a stable name.
+    pub name: &'static str,
+    /// By whom: `operator`, `risk`, or an id as text.
+    pub actor: String,
+}
+
+impl Event {
+    /// Something a caller did to a token.
+    pub fn about_token(token: TokenId, at_ms: UnixMs, name: &'static str, caller: Caller) -> Self {
+        let actor = match caller {
+            Caller::Operator => "operator".to_owned(),
+            Caller::Wearer(account) => account.to_string(),
+            Caller::Merchant(merchant) => merchant.to_string(),
+        };
+        Self { at_ms, subject: token.to_string(), name, actor }
+    }
+
+    /// Something a risk rule did to a token: an alert for the operator.
+    pub fn risk(token: TokenId, at_ms: UnixMs, name: &'static str) -> Self {
+        Self { at_ms, subject: token.to_string(), name, actor: "risk".to_owned() }
+    }
+}

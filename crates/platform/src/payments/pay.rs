@@ -1,0 +1,210 @@
+//! What a payment comes to, once its code is judged: the token's state, the limits, the money.
+//!
+//! A genuine code is spent whatever the outcome: it has been shown to a shop and must not live on.
+
+use ledger::{Amount, Balances, posting};
+use paycode::Stamp;
+
+use super::code::Verdict;
+use super::{DayUse, Decline, Fingerprint, MerchantNumber, Payment, PaymentState};
+use crate::accounts::Account;
+use crate::merchants::Merchant;
+use crate::tokens::{Token, TokenState};
+use crate::{Booking, Change, ClearingItem, Event, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
+
+/// What a payment asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayRequest {
+    /// A fresh id.
+    pub id: PaymentId,
+    /// Who is to be paid.
+    pub merchant: MerchantId,
+    /// The merchant's order number.
+    pub order: MerchantNumber,
+    /// How much.
+    pub amount: Amount,
+    /// The fingerprint of code and amount.
+    pub fingerprint: Fingerprint,
+    /// The present time.
+    pub now_ms: UnixMs,
+}
+
+/// What a repeat of an order number comes to: the first answer, or a refusal.
+///
+/// # Errors
+/// [`Reason::OrderParametersDiffer`] when the parameters are others, [`Reason::OrderCancelled`] when a cancel
+/// closed the order before any payment arrived.
+pub fn repeat(request: &PayRequest, existing: Payment) -> Result<Payment, Refusal> {
+    match existing.fingerprint {
+        Some(fingerprint) if fingerprint == request.fingerprint => Ok(existing),
+        Some(_) => Err(Refusal::at(Reason::OrderParametersDiffer, "order")),
+        None => Err(Refusal::at(Reason::OrderCancelled, "order")),
+    }
+}
+
+/// The account behind a genuine code, as known at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purse {
+    /// The account.
+    pub account: Account,
+    /// What it has paid today.
+    pub day_use: DayUse,
+    /// The balances of its wallet and its clearing account.
+    pub balances: Balances,
+}
+
+/// Decides a payment whose order number is new. `purse` is that of the verdict's token, where there is one.
+pub fn decide(
+    request: &PayRequest,
+    merchant: &Merchant,
+    verdict: Verdict,
+    purse: Option<&Purse>,
+    settings: &Settings,
+) -> (Payment, Vec<Change>) {
+    match verdict {
+        Verdict::NotOurs => declined(request, None, Decline::CodeNotOurs, Vec::new()),
+        Verdict::Unknown => {
+            declined(request, None, Decline::CodeUnknown, vec![wrong_code(request, merchant, settings)])
+        }
+        Verdict::Wrong { token } => {
+            let mut changes = vec![wrong_code(request, merchant, settings)];
+            changes.extend(one_more_miss(token, request.now_ms, settings));
+            // To the till a wrong password is an unknown code: it learns nothing of which numbers exist.
+            declined(request, None, Decline::CodeUnknown, changes)
+        }
+        Verdict::Refused { token, decline: Decline::ChipCloned } => {
+            let event = Event::risk(token.id, request.now_ms, Decline::ChipCloned.code());
+            let frozen = Token { state: frozen_by_risk(token.state), ..token };
+            let changes = vec![Change::PutToken(frozen.clone()), Change::AddEvent(event)];
+            declined(request, Some(&frozen), Decline::ChipCloned, changes)
+        }
+        Verdict::Refused { token, decline } => declined(request, Some(&token), decline, Vec::new()),
+        Verdict::Genuine { token, hit, counter } => {
+            let token = spend(token, hit.stamp, counter);
+            let spent = vec![Change::PutToken(token.clone())];
+            let outcome = match purse {
+                Some(purse) => charge(request, &token, hit.verified, purse, settings),
+                None => Err(Decline::TokenRevoked),
+            };
+            match outcome {
+                Err(decline) => declined(request, Some(&token), decline, spent),
+                Ok(booked) => {
+                    let mut payment = record(request, Some(&token), PaymentState::Succeeded);
+                    payment.verified = hit.verified;
+                    let changes = spent.into_iter().chain(booked).chain([Change::PutPayment(payment.clone())]);
+                    (payment, changes.collect())
+                }
+            }
+        }
+    }
+}
+
+/// The changes that move the money, or why it does not move.
+fn charge(
+    request: &PayRequest,
+    token: &Token,
+    verified: bool,
+    purse: &Purse,
+    settings: &Settings,
+) -> Result<Vec<Change>, Decline> {
+    match token.state {
+        TokenState::Active => {}
+        TokenState::Pending => return Err(Decline::TokenNotActive),
+        TokenState::Frozen | TokenState::FrozenByRisk => return Err(Decline::TokenFrozen),
+        TokenState::Revoked => return Err(Decline::TokenRevoked),
+    }
+    if request.amount.currency() != purse.account.currency {
+        return Err(Decline::CurrencyDiffers);
+    }
+    let day_use = within_limits(request.amount, verified, purse.day_use, settings)?;
+    let cause = posting::Cause { reference: request.id.0, at_ms: request.now_ms };
+    let booking = posting::payment(cause, purse.account.id.0, settings.partition, request.amount)
+        .and_then(|entry| Booking::new(entry, &purse.balances))
+        .map_err(|_| Decline::InsufficientFunds)?;
+    let item = ClearingItem {
+        merchant: request.merchant,
+        currency: request.amount.currency(),
+        minor: request.amount.minor_signed(),
+    };
+    Ok(vec![Change::Book(booking), Change::PutDayUse(day_use), Change::AddClearingItem(item)])
+}
+
+/// The day's use after this payment, or the limit it would pass.
+fn within_limits(amount: Amount, verified: bool, day_use: DayUse, settings: &Settings) -> Result<DayUse, Decline> {
+    let limits = settings.limits.for_currency(amount.currency());
+    if amount.minor() > limits.single_minor {
+        return Err(Decline::LimitSingle);
+    }
+    let unverified_minor = if verified { 0 } else { amount.minor() };
+    let after = DayUse {
+        total_minor: day_use.total_minor.saturating_add(amount.minor()),
+        unverified_minor: day_use.unverified_minor.saturating_add(unverified_minor),
+        ..day_use
+    };
+    if after.total_minor > limits.day_minor {
+        return Err(Decline::LimitDay);
+    }
+    if !verified && after.unverified_minor > limits.day_unverified_minor {
+        return Err(Decline::LimitUnverified);
+    }
+    Ok(after)
+}
+
+/// The token after one of its codes was shown: older codes and lower counters are dead.
+fn spend(token: Token, stamp: Stamp, counter: Option<u32>) -> Token {
+    Token { last_stamp: Some(stamp), last_counter: counter.or(token.last_counter), misses: 0, ..token }
+}
+
+fn one_more_miss(token: Token, now_ms: UnixMs, settings: &Settings) -> Vec<Change> {
+    let misses = token.misses.saturating_add(1);
+    if misses < settings.codes.misses_before_freeze {
+        return vec![Change::PutToken(Token { misses, ..token })];
+    }
+    let event = Event::risk(token.id, now_ms, "wrong_passwords");
+    let frozen = Token { misses, state: frozen_by_risk(token.state), ..token };
+    vec![Change::PutToken(frozen), Change::AddEvent(event)]
+}
+
+/// A freeze by risk stops what pays or could be resumed; it does not bring a revoked token back to life.
+fn frozen_by_risk(state: TokenState) -> TokenState {
+    match state {
+        TokenState::Active | TokenState::Frozen | TokenState::FrozenByRisk => TokenState::FrozenByRisk,
+        TokenState::Pending | TokenState::Revoked => state,
+    }
+}
+
+fn wrong_code(request: &PayRequest, merchant: &Merchant, settings: &Settings) -> Change {
+    let wrong_codes = merchant.wrong_codes.one_more(request.now_ms, &settings.codes);
+    Change::PutMerchant(Merchant { wrong_codes, ..merchant.clone() })
+}
+
+fn declined(
+    request: &PayRequest,
+    token: Option<&Token>,
+    decline: Decline,
+    mut changes: Vec<Change>,
+) -> (Payment, Vec<Change>) {
+    let payment = record(request, token, PaymentState::Failed(decline));
+    changes.push(Change::PutPayment(payment.clone()));
+    (payment, changes)
+}
+
+fn record(request: &PayRequest, token: Option<&Token>, state: PaymentState) -> Payment {
+    Payment {
+        id: request.id,
+        merchant: request.merchant,
+        order: request.order.clone(),
+        fingerprint: Some(request.fingerprint),
+        amount: Some(request.amount),
+        state,
+        account: token.map(|token| token.account),
+        token: token.map(|token| token.id),
+        verified: false,
+        refunded_minor: 0,
+        created_ms: request.now_ms,
+    }
+}
+
+#[cfg(test)]
+#[path = "pay_cases.rs"]
+pub(crate) mod tests;

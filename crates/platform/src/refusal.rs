@@ -1,0 +1,111 @@
+//! Why the platform refuses a request: a stable code, a sentence a person understands, and the field at fault.
+//!
+//! A refused request has changed nothing. (A payment that is *declined* is an answer, not a refusal: see
+//! [`crate::payments::Decline`].)
+
+/// What kind of refusal it is; the server turns it into a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalClass {
+    /// The request itself is wrong and will never succeed as it is.
+    Invalid,
+    /// What it names does not exist, or not for this caller.
+    NotFound,
+    /// It contradicts the present state.
+    Conflict,
+    /// The caller must wait.
+    TooMany,
+    /// The platform itself could not do it.
+    Internal,
+}
+
+macro_rules! reasons {
+    ($($name:ident, $class:ident, $code:literal, $message:literal;)*) => {
+        /// The reason of a [`Refusal`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Reason {
+            $(#[doc = $message] $name,)*
+        }
+
+        impl Reason {
+            /// The stable code, for programs.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// A sentence for people.
+            pub const fn message(self) -> &'static str {
+                match self { $(Self::$name => $message,)* }
+            }
+
+            /// What kind of refusal it is.
+            pub const fn class(self) -> RefusalClass {
+                match self { $(Self::$name => RefusalClass::$class,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    IdMalformed, Invalid, "id_malformed", "This is not a valid id of that kind.";
+    FieldMalformed, Invalid, "field_malformed", "This field does not have the form it must have.";
+    FieldTooLong, Invalid, "field_too_long", "This field is longer than allowed.";
+    AmountInvalid, Invalid, "amount_invalid", "The amount must be a whole number of minor units, at least 1 and at most 10,000,000,000,000.";
+    CurrencyInvalid, Invalid, "currency_invalid", "The currency must be three upper-case letters of ISO 4217, such as CNY.";
+    CodeMalformed, Invalid, "code_malformed", "This is not a payment code: expected 16 to 24 digits, or the text of an EMV QR code.";
+    OfferMalformed, Invalid, "offer_malformed", "This is not a binding offer shown by a wearable; scan its binding code again.";
+    MessageMalformed, Invalid, "message_malformed", "The message from the wearable could not be read; send it again.";
+    AccountNotFound, NotFound, "account_not_found", "There is no such account.";
+    MerchantNotFound, NotFound, "merchant_not_found", "There is no such merchant.";
+    ChipNotFound, NotFound, "chip_not_found", "No chip with this id has been registered.";
+    TokenNotFound, NotFound, "token_not_found", "There is no such token.";
+    BindingNotFound, NotFound, "binding_not_found", "There is no such binding.";
+    PaymentNotFound, NotFound, "payment_not_found", "There is no such payment.";
+    ChipExists, Conflict, "chip_exists", "A chip with this id is registered already.";
+    ChipBound, Conflict, "chip_bound", "This wearable is bound already; unbind it first.";
+    ChipNotGenuine, Conflict, "chip_not_genuine", "The chip could not prove that it is the one that was registered; nothing was bound.";
+    OfferUsed, Conflict, "offer_used", "This binding offer was used already; show a new one on the wearable.";
+    BindingOver, Conflict, "binding_over", "This binding has ended; start a new one from the wearable.";
+    BindingFailed, Conflict, "binding_failed", "The chip refused a step of the binding; start again from the wearable.";
+    OrderParametersDiffer, Conflict, "order_parameters_differ", "This order number was used for a payment with other parameters; it stays that payment for ever.";
+    OrderCancelled, Conflict, "order_cancelled", "This order number was cancelled before the payment arrived; use a new order number.";
+    RefundParametersDiffer, Conflict, "refund_parameters_differ", "This refund number was used with other parameters; it stays that refund for ever.";
+    RefundExceedsPayment, Conflict, "refund_exceeds_payment", "The refunds would add up to more than the payment.";
+    PaymentNotRefundable, Conflict, "payment_not_refundable", "Only a payment that succeeded can be refunded.";
+    TopUpParametersDiffer, Conflict, "top_up_parameters_differ", "This top-up reference was used with other parameters.";
+    TokenStateForbids, Conflict, "token_state_forbids", "The token's present state does not allow this.";
+    TokensExhausted, Conflict, "tokens_exhausted", "Every token number under this prefix is taken; configure another prefix.";
+    TooManyWrongCodes, TooMany, "too_many_wrong_codes", "Too many unknown codes came from this merchant; wait before trying again.";
+    BooksRefused, Conflict, "books_refused", "The books do not allow this movement of money.";
+    KeysUnavailable, Internal, "keys_unavailable", "The key vault did not answer; nothing was done.";
+}
+
+/// A refused request: the reason, and the field it lies in where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// The name of the field at fault, as the API spells it.
+    pub field: Option<&'static str>,
+}
+
+impl Refusal {
+    /// A refusal that lies in one field.
+    pub const fn at(reason: Reason, field: &'static str) -> Self {
+        Self { reason, field: Some(field) }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, field: None }
+    }
+}
+
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.reason.message())?;
+        self.field.map_or(Ok(()), |field| write!(f, " (field: {field})"))
+    }
+}
+
+impl std::error::Error for Refusal {}

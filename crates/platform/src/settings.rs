@@ -1,0 +1,133 @@
+//! What an operator chooses: how its codes look, how long chips work offline, how much may be paid.
+
+use ledger::Currency;
+use paycode::{CodeFormat, Suite};
+
+use crate::UnixMs;
+
+/// Everything the rules need to know of the operator's choices.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The codes this operator issues.
+    pub codes: CodeSettings,
+    /// How much may be paid.
+    pub limits: Limits,
+    /// Minutes to add to UTC for the operator's day, by which limits are counted (480 is China).
+    pub day_offset_minutes: i32,
+    /// The partition this server's wearers live in.
+    pub partition: u32,
+    /// A binding not finished within this time is over, milliseconds.
+    pub binding_lifetime_ms: u64,
+}
+
+impl Settings {
+    /// The operator's day that holds this moment, counted from 1970-01-01.
+    pub fn day_of(&self, now_ms: UnixMs) -> i64 {
+        const MS_PER_MINUTE: i64 = 60_000;
+        const MS_PER_DAY: i64 = 86_400_000;
+        let local = i64::try_from(now_ms)
+            .unwrap_or(i64::MAX)
+            .saturating_add(i64::from(self.day_offset_minutes) * MS_PER_MINUTE);
+        local.div_euclid(MS_PER_DAY)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            codes: CodeSettings::default(),
+            limits: Limits::default(),
+            day_offset_minutes: 480,
+            partition: 0,
+            binding_lifetime_ms: 3 * 60_000,
+        }
+    }
+}
+
+/// The codes an operator issues and what a chip is granted at binding and sync.
+#[derive(Debug, Clone)]
+pub struct CodeSettings {
+    /// Prefix and length.
+    pub format: CodeFormat,
+    /// The primitives the codes are made with.
+    pub suite: Suite,
+    /// Seconds a chip may make codes after its last time anchor.
+    pub offline_allowance_s: u32,
+    /// Codes a chip may make between two syncs.
+    pub budget: u16,
+    /// Wrong passwords in a row after which a token is frozen.
+    pub misses_before_freeze: u32,
+    /// Unknown codes a merchant may send within [`CodeSettings::merchant_window_ms`] before it must wait.
+    pub merchant_wrong_codes: u32,
+    /// The window for [`CodeSettings::merchant_wrong_codes`], milliseconds.
+    pub merchant_window_ms: u64,
+}
+
+impl Default for CodeSettings {
+    fn default() -> Self {
+        Self {
+            format: CodeFormat::DEFAULT,
+            suite: Suite::International,
+            offline_allowance_s: 14 * 86_400,
+            budget: 500,
+            misses_before_freeze: 10,
+            merchant_wrong_codes: 50,
+            merchant_window_ms: 10 * 60_000,
+        }
+    }
+}
+
+/// How much may be paid, in units of 1/100, for each wearer and day. The defaults
+/// are those in force in China for bar-code payment: 5,000 yuan with two factors, 1,000 with fewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest single payment.
+    pub single_minor: u64,
+    /// The day's sum of all payments by code.
+    pub day_minor: u64,
+    /// The day's sum of payments by codes that were shown without the passcode.
+    pub day_unverified_minor: u64,
+}
+
+impl Limits {
+    /// The limits for accounts in this currency.
+    pub fn for_currency(self, currency: Currency) -> Self {
+        // The figures are in units of 1/100; a currency with other decimals gets the same number of whole units.
+        let scale = |minor: u64| match currency.decimals() {
+            0 => minor / 100,
+            3 => minor.saturating_mul(10),
+            _ => minor,
+        };
+        Self {
+            single_minor: scale(self.single_minor),
+            day_minor: scale(self.day_minor),
+            day_unverified_minor: scale(self.day_unverified_minor),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { single_minor: 2_000_00, day_minor: 5_000_00, day_unverified_minor: 1_000_00 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_s_day_turns_at_its_own_midnight() {
+        let settings = Settings::default();
+        // 1970-01-01 16:00 UTC is midnight in China.
+        assert_eq!(settings.day_of(16 * 3_600_000 - 1), 0);
+        assert_eq!(settings.day_of(16 * 3_600_000), 1);
+    }
+
+    #[test]
+    fn limits_follow_the_decimals_of_the_currency() {
+        let limits = Limits::default();
+        assert_eq!(limits.for_currency(Currency::parse("JPY").unwrap()).day_minor, 5_000);
+        assert_eq!(limits.for_currency(Currency::parse("KWD").unwrap()).day_minor, 5_000_000);
+    }
+}

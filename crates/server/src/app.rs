@@ -1,0 +1,86 @@
+//! The router: which path is which handler, and what holds for all of them.
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::api::{accounts, bindings, chips, health, merchants, payments, tokens};
+use crate::body::MAX_BODY_BYTES;
+use crate::error::ApiError;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "paychip",
+        description = "The open payment chip's cloud: accounts, wearables, payments.\n\nAmounts are whole minor units (1250 is 12.50 yuan). Times are Unix milliseconds. Every request but `/health` and `/ready` needs a key: `Authorization: Bearer KEY`. Errors are `{\"error\": {\"code\", \"message\", \"field\"}}` with stable codes."
+    ),
+    modifiers(&Keys),
+    security(("key" = [])),
+)]
+struct Document;
+
+/// Declares the bearer key.
+struct Keys;
+
+impl utoipa::Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let key = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("`op_` operator, `sk_` merchant, `wk_` wallet"))
+            .build();
+        document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(key));
+    }
+}
+
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::audit))
+        .routes(routes!(accounts::open))
+        .routes(routes!(accounts::show))
+        .routes(routes!(accounts::top_up))
+        .routes(routes!(accounts::book))
+        .routes(routes!(merchants::take_on))
+        .routes(routes!(merchants::show))
+        .routes(routes!(merchants::book))
+        .routes(routes!(chips::register))
+        .routes(routes!(bindings::start))
+        .routes(routes!(bindings::show))
+        .routes(routes!(bindings::relay))
+        .routes(routes!(tokens::list))
+        .routes(routes!(tokens::freeze))
+        .routes(routes!(tokens::resume))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(payments::pay, payments::list))
+        .routes(routes!(payments::cancel))
+        .routes(routes!(payments::show))
+        .routes(routes!(payments::refund, payments::refunds))
+}
+
+/// The OpenAPI 3.1 document, as it is served at `/openapi.json`.
+///
+/// # Errors
+/// Never in practice: the document is built from types that serialise.
+pub fn openapi_json() -> Result<String, serde_json::Error> {
+    routes().to_openapi().to_pretty_json()
+}
+
+/// The whole application.
+pub(crate) fn router(app: App) -> Router {
+    let (router, document) = routes().split_for_parts();
+    router
+        .route("/openapi.json", get(move || async move { Json(document) }))
+        .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "path_not_found", "There is nothing at this path.") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take that method.")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(app)
+}

@@ -1,0 +1,93 @@
+//! The data folder: the database, and the keys that only this server may read.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::StartError;
+use crate::auth::OPERATOR_KEY;
+
+/// The database's name in the data folder.
+pub const DATABASE_FILE: &str = "paychip.db";
+/// The master key of the software vault: 64 hex digits.
+pub const MASTER_KEY_FILE: &str = "master.key";
+/// The operator's API key.
+pub const OPERATOR_KEY_FILE: &str = "operator.key";
+
+/// An open data folder.
+pub(crate) struct DataDir {
+    path: PathBuf,
+}
+
+impl DataDir {
+    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
+        fs::create_dir_all(path).map_err(|error| failed(path, &error))?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE_FILE)
+    }
+
+    /// The master key, made at the first start.
+    pub(crate) fn master_key(&self) -> Result<Zeroizing<[u8; 32]>, StartError> {
+        let path = self.path.join(MASTER_KEY_FILE);
+        let text = read_or_create(&path, || fresh_hex(""))?;
+        let mut key = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text.trim(), &mut *key)
+            .map_err(|_| StartError::Data { path, reason: "must hold 64 hex digits".to_owned() })?;
+        Ok(key)
+    }
+
+    /// The operator's API key, made at the first start.
+    pub(crate) fn operator_key(&self) -> Result<String, StartError> {
+        let path = self.path.join(OPERATOR_KEY_FILE);
+        let text = read_or_create(&path, || fresh_hex(OPERATOR_KEY))?;
+        let key = text.trim();
+        if key.starts_with(OPERATOR_KEY) && key.len() >= OPERATOR_KEY.len() + 32 {
+            return Ok(key.to_owned());
+        }
+        Err(StartError::Data { path, reason: format!("must hold a key that begins with {OPERATOR_KEY}") })
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> StartError {
+    StartError::Data { path: path.to_owned(), reason: error.to_string() }
+}
+
+fn fresh_hex(kind: &str) -> Result<Zeroizing<String>, String> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes).map_err(|error| error.to_string())?;
+    Ok(Zeroizing::new(format!("{kind}{}\n", hex::encode(*bytes))))
+}
+
+fn read_or_create(
+    path: &Path,
+    fresh: impl FnOnce() -> Result<Zeroizing<String>, String>,
+) -> Result<Zeroizing<String>, StartError> {
+    match fs::read_to_string(path) {
+        Ok(text) => return Ok(Zeroizing::new(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(path, &error)),
+    }
+    let text = fresh().map_err(|reason| StartError::Data { path: path.to_owned(), reason })?;
+    write_secret(path, text.as_bytes()).map_err(|error| failed(path, &error))?;
+    Ok(text)
+}
+
+/// Writes a new file that only its owner may read, and makes it durable: a master key lost is every key lost.
+fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Opening accounts, topping them up, taking on merchants, registering chips.
+
+use ledger::posting;
+use platform::Reason;
+use platform::accounts::{self, Account, TopUp};
+use platform::chips::{self, Chip};
+use platform::merchants::{self, Merchant};
+
+use crate::{Command, Env, Failure, Tables};
+
+/// Opens a wearer's account.
+pub struct OpenAccount(pub accounts::OpenAccount);
+
+impl Command for OpenAccount {
+    type Answer = Account;
+
+    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<Account, Failure> {
+        let (account, changes) = accounts::open(self.0)?;
+        tables.apply_all(&changes)?;
+        Ok(account)
+    }
+}
+
+/// Puts money into an account.
+pub struct TopUpAccount(pub TopUp);
+
+impl Command for TopUpAccount {
+    type Answer = TopUp;
+
+    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<TopUp, Failure> {
+        let request = self.0;
+        let account = tables.account(request.account)?.ok_or(Reason::AccountNotFound)?;
+        let before = tables.top_up(request.account, &request.reference)?;
+        let currency = request.amount.currency();
+        let touched = [posting::funding(currency), posting::wallet(account.id.0, currency)];
+        let balances = tables.balances(&touched)?;
+        let (top_up, changes) = accounts::top_up(request, &account, before, &balances)?;
+        tables.apply_all(&changes)?;
+        Ok(top_up)
+    }
+}
+
+/// Takes a merchant on.
+pub struct TakeOnMerchant(pub merchants::TakeOn);
+
+impl Command for TakeOnMerchant {
+    type Answer = Merchant;
+
+    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<Merchant, Failure> {
+        let (merchant, changes) = merchants::take_on(self.0)?;
+        tables.apply_all(&changes)?;
+        Ok(merchant)
+    }
+}
+
+/// Registers a chip of the factory line.
+pub struct RegisterChip(pub Chip);
+
+impl Command for RegisterChip {
+    type Answer = Chip;
+
+    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<Chip, Failure> {
+        let before = tables.chip(self.0.id)?;
+        let (chip, changes) = chips::register(self.0, before.as_ref())?;
+        tables.apply_all(&changes)?;
+        Ok(chip)
+    }
+}

@@ -1,0 +1,13 @@
+//! The commands: each loads what its rule needs, lets the rule decide, and writes the changes.
+
+mod accounts;
+mod bindings;
+mod payments;
+mod postings;
+mod tokens;
+
+pub use accounts::{OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
+pub use bindings::{RelayBinding, StartBinding};
+pub use payments::{CancelOrder, Paid, Pay, RefundPayment};
+pub use postings::PostClearing;
+pub use tokens::ActOnToken;
