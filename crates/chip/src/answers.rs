@@ -1,0 +1,108 @@
+//! GET DATA: what the chip tells of itself. Nothing here is secret; the tokens' counters are told to the cloud
+//! only, since they show how much somebody pays.
+
+use crate::hal::Flash;
+use crate::hardened::Verdict;
+use crate::orders::{read_counters, read_grant};
+use crate::passcode;
+use crate::records;
+use crate::store::Store;
+use crate::token::TokenRecord;
+use paycode::Stamp;
+use protocol::apdu::StatusWord;
+use protocol::applet::{
+    ChipStatus, CodeStamp, DataObject, Error, SLOTS, SelectAnswer, Slot, TOKEN_ID_BYTES, TokenStatus, Versions,
+    encode_chip_id, encode_lifecycle, encode_token_statuses,
+};
+
+/// The version of this applet.
+pub const VERSIONS: Versions = Versions { major: 0, minor: 1, patch: 0 };
+/// The longest command data field, in bytes: a short APDU's.
+const MAX_COMMAND_DATA_BYTES: u16 = 255;
+
+/// The answer to SELECT.
+pub(crate) fn select(out: &mut [u8]) -> Result<usize, StatusWord> {
+    written(SelectAnswer { max_command_data_bytes: MAX_COMMAND_DATA_BYTES }.encode(out))
+}
+
+/// The answer to GET DATA.
+pub(crate) fn get_data<F: Flash>(
+    store: &mut Store<F>,
+    session: Verdict,
+    object: DataObject,
+    out: &mut [u8],
+) -> Result<usize, StatusWord> {
+    match object {
+        DataObject::Lifecycle => written(encode_lifecycle(records::lifecycle(store)?, out)),
+        DataObject::ChipId => {
+            let chip_id = records::chip_id(store)?.ok_or(StatusWord::REFERENCE_NOT_FOUND)?;
+            written(encode_chip_id(&chip_id, out))
+        }
+        DataObject::Versions => written(VERSIONS.encode(out)),
+        DataObject::Status => status(store, session, out),
+        DataObject::TokenStatus => token_statuses(store, out),
+    }
+}
+
+fn status<F: Flash>(store: &mut Store<F>, session: Verdict, out: &mut [u8]) -> Result<usize, StatusWord> {
+    let (passcode, tries_left) = passcode::state(store, session)?;
+    let mut status = ChipStatus {
+        lifecycle: records::lifecycle(store)?,
+        passcode,
+        tries_left,
+        default_slot: records::default_slot(store)?,
+        account_label: None,
+        codes_left: None,
+    };
+    let Some(slot) = status.default_slot else {
+        return written(status.encode(out));
+    };
+    let record = TokenRecord::read(store, slot)?;
+    status.account_label = Some(record.label()?);
+    status.codes_left = Some(read_counters(store, slot)?.codes_left);
+    written(status.encode(out))
+}
+
+fn token_statuses<F: Flash>(store: &mut Store<F>, out: &mut [u8]) -> Result<usize, StatusWord> {
+    let mut ids = [[0; TOKEN_ID_BYTES]; SLOTS as usize];
+    for slot in Slot::all() {
+        if records::is_occupied(store, slot)? {
+            ids[slot.index()] = TokenRecord::read(store, slot)?.token_id;
+        }
+    }
+    const NOTHING: TokenStatus<'static> = TokenStatus {
+        slot: Slot::FIRST,
+        token_id: &[0; TOKEN_ID_BYTES],
+        transaction_counter: 0,
+        last_stamp: None,
+        codes_left: 0,
+        time_anchor_unix_seconds: 0,
+    };
+    let mut statuses = [NOTHING; SLOTS as usize];
+    let mut count = 0;
+    for (slot, token_id) in Slot::all().zip(&ids) {
+        if records::is_occupied(store, slot)? {
+            let counters = read_counters(store, slot)?;
+            statuses[count] = TokenStatus {
+                slot,
+                token_id,
+                transaction_counter: counters.transactions,
+                last_stamp: counters.last.map(code_stamp).transpose()?,
+                codes_left: counters.codes_left,
+                time_anchor_unix_seconds: read_grant(store, slot)?.anchor_unix_seconds,
+            };
+            count += 1;
+        }
+    }
+    written(encode_token_statuses(statuses.get(..count).unwrap_or(&[]), out))
+}
+
+/// The stamp in the applet's vocabulary.
+pub(crate) fn code_stamp(stamp: Stamp) -> Result<CodeStamp, StatusWord> {
+    CodeStamp::new(stamp.step.0, stamp.sequence.get()).ok_or(StatusWord::INTERNAL)
+}
+
+/// How much of the answer's buffer was written. An answer that can't be is the chip's fault.
+pub(crate) fn written(answer: Result<&[u8], Error>) -> Result<usize, StatusWord> {
+    answer.map(<[u8]>::len).map_err(|_| StatusWord::INTERNAL)
+}

@@ -1,0 +1,277 @@
+//! The chip: takes a command APDU, gives an answer, and keeps everything it promised in flash.
+//!
+//! One way through: secure messaging comes off (what it proves goes along as rights), the command is parsed
+//! into [`Command`], the lifecycle is checked once, in front, then one line of [`Chip::run`] does it. Every
+//! change is one transaction of the store. After a flash failure the answer is 6F00 and whatever RAM knew of
+//! the flash is forgotten, so the next command goes by what is really there.
+
+use crate::answers;
+use crate::channel::{Channel, plain};
+use crate::command::{Command, Received, Rights};
+use crate::hal::Platform;
+use crate::hardened::Verdict;
+use crate::keys::{self, TRANSPORT_KEY_SET};
+use crate::orders;
+use crate::passcode;
+use crate::payment;
+use crate::records::{self, CHANNEL_SEQUENCE, LIFECYCLE, TRANSPORT_KEYS, lifecycle_value};
+use crate::store::{Store, StoreError, Update};
+use crate::token::LoadedToken;
+use core::fmt;
+use protocol::apdu::{self, StatusWord};
+use protocol::applet::{Lifecycle, Order, Passcode, PasscodeChange, StateChange, ins};
+use zeroize::Zeroizing;
+
+/// The longest command taken, in bytes: a short APDU is at most 261.
+pub const MAX_COMMAND_BYTES: usize = 300;
+/// A response buffer of this many bytes holds any answer with its status word.
+pub const MAX_RESPONSE_BYTES: usize = 300;
+
+/// Why a chip could not be opened or created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The flash holds no chip: it was never created, or creating was cut short. Create it.
+    NotCreated,
+    /// The flash holds something damaged. Nothing was changed; it is not safe to go on with it.
+    Damaged,
+    /// The flash failed.
+    Flash,
+    /// A known answer did not come out: the silicon or the image is faulty.
+    SelfTest,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotCreated => "the flash holds no chip yet",
+            Self::Damaged => "the flash is damaged",
+            Self::Flash => "the flash could not be read or written",
+            Self::SelfTest => "a known-answer test failed",
+        })
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFormatted => Self::NotCreated,
+            StoreError::Flash => Self::Flash,
+            StoreError::Corrupt | StoreError::Full | StoreError::Invalid => Self::Damaged,
+        }
+    }
+}
+
+/// A payment chip on one platform.
+pub struct Chip<P: Platform> {
+    store: Store<P::Flash>,
+    rng: P::Rng,
+    channel: Channel,
+    /// The passcode session: open from the right passcode to LOCK, reset or a change of owner.
+    session: Verdict,
+    loaded: Option<LoadedToken>,
+}
+
+impl<P: Platform> Chip<P> {
+    /// Powers up the chip in this flash: known answers are tested, and what a power cut interrupted is
+    /// finished or undone.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the flash comes back with it.
+    pub fn open(flash: P::Flash, rng: P::Rng) -> Result<Self, (OpenError, P::Flash)> {
+        if !crate::self_test::passes() {
+            return Err((OpenError::SelfTest, flash));
+        }
+        let mut store = Store::open(flash).map_err(|(error, flash)| (error.into(), flash))?;
+        match store.contains(LIFECYCLE) {
+            Ok(true) => Ok(Self::over(store, rng)),
+            Ok(false) => Err((OpenError::NotCreated, store.into_flash())),
+            Err(error) => Err((error.into(), store.into_flash())),
+        }
+    }
+
+    /// Makes a blank chip in this flash, with the GlobalPlatform test keys `40…4F` as key set FF. Whatever
+    /// the flash held is erased. May be cut short and done again.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the flash comes back with it.
+    pub fn create(flash: P::Flash, rng: P::Rng) -> Result<Self, (OpenError, P::Flash)> {
+        let mut store = Store::format(flash).map_err(|(error, flash)| (error.into(), flash))?;
+        let born = store.transact(&[
+            Update::Put(TRANSPORT_KEYS, &TRANSPORT_KEY_SET),
+            Update::Put(CHANNEL_SEQUENCE, &[0; 4]),
+            Update::Put(LIFECYCLE, &lifecycle_value(Lifecycle::Blank)),
+        ]);
+        match born {
+            Ok(()) => Self::open(store.into_flash(), rng),
+            Err(error) => Err((error.into(), store.into_flash())),
+        }
+    }
+
+    fn over(store: Store<P::Flash>, rng: P::Rng) -> Self {
+        Self { store, rng, channel: Channel::default(), session: Verdict::NO, loaded: None }
+    }
+
+    /// Powers down: gives flash and random source back.
+    pub fn into_parts(self) -> (P::Flash, P::Rng) {
+        (self.store.into_flash(), self.rng)
+    }
+
+    /// A reset without loss of power: the secure channel and the passcode session end.
+    pub fn reset(&mut self) {
+        self.channel.close();
+        self.session = Verdict::NO;
+        self.loaded = None;
+    }
+
+    /// Answers one command APDU: data and status word are written to `response`, their length in bytes is
+    /// returned. [`MAX_RESPONSE_BYTES`] are enough for any answer; an answer that does not fit becomes 6700. Only
+    /// with fewer than two bytes there is no answer at all, and 0 is returned.
+    pub fn process(&mut self, command: &[u8], response: &mut [u8]) -> usize {
+        let mut out = Zeroizing::new([0; MAX_RESPONSE_BYTES]);
+        let answered = match self.receive(command, out.as_mut_slice()) {
+            Err(status) => plain(out.as_mut_slice(), 0, status),
+            whole => whole,
+        };
+        let answer = answered.ok().and_then(|whole| out.get(..whole)).unwrap_or(&[]);
+        if let Some(to) = response.get_mut(..answer.len()) {
+            to.copy_from_slice(answer);
+            return answer.len();
+        }
+        plain(response, 0, StatusWord::WRONG_LENGTH).unwrap_or(0)
+    }
+
+    /// Takes the secure messaging off, obeys, and puts it on the answer. Gives the length of the whole answer,
+    /// or the status word that is all of it.
+    fn receive(&mut self, command: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
+        let mut buffer = Zeroizing::new([0; MAX_COMMAND_BYTES]);
+        let bytes = buffer.get_mut(..command.len()).ok_or(StatusWord::WRONG_LENGTH)?;
+        bytes.copy_from_slice(command);
+        let apdu = apdu::Command::parse(bytes).map_err(|_| StatusWord::WRONG_LENGTH)?;
+        check_class(apdu.class)?;
+        if apdu.instruction == ins::EXTERNAL_AUTHENTICATE {
+            self.channel.authenticate(&mut self.store, bytes)?;
+            return plain(out, 0, StatusWord::OK);
+        }
+        if !apdu.class.is_secured() {
+            let data_bytes = self.obey(Received { apdu, rights: Rights::NONE }, out)?;
+            return plain(out, data_bytes, StatusWord::OK);
+        }
+        let received = self.channel.unwrap(bytes)?;
+        match self.obey(received, out) {
+            Ok(data_bytes) => self.channel.wrap(out, data_bytes, StatusWord::OK),
+            Err(status) => self.channel.wrap(out, 0, status),
+        }
+    }
+
+    /// Parses a command without its secure messaging, checks that the chip's life allows it, and runs it.
+    fn obey(&mut self, received: Received<'_>, out: &mut [u8]) -> Result<usize, StatusWord> {
+        let command = Command::try_from(received)?;
+        let lifecycle = records::lifecycle(&mut self.store)?;
+        if !Verdict::of(|| allows(lifecycle, &command)).is_yes() {
+            return Err(StatusWord::CONDITIONS_OF_USE);
+        }
+        let answered = self.run(&command, out);
+        if answered == Err(StatusWord::INTERNAL) {
+            // RAM may know something flash does not.
+            self.loaded = None;
+        }
+        answered
+    }
+
+    /// Every command, one line each.
+    fn run(&mut self, command: &Command<'_>, out: &mut [u8]) -> Result<usize, StatusWord> {
+        match command {
+            Command::Select => self.select(out),
+            Command::InitializeUpdate { key_version, host_challenge } => {
+                self.channel.initialize(&mut self.store, *key_version, host_challenge, out)
+            }
+            Command::PutKey { replaced_version, data } => self.put_key(*replaced_version, data, out),
+            Command::StoreData(order) => self.store_data(order),
+            Command::GetData(object) => answers::get_data(&mut self.store, self.session, *object, out),
+            Command::AskPasscode => passcode::ask(&mut self.store, self.session).map(|()| 0),
+            Command::Verify(passcode) => self.verify(passcode),
+            Command::ChangePasscode(change) => self.change_passcode(change),
+            Command::Lock => self.lock(),
+            Command::GetPaymentCode(request) => {
+                payment::make(&mut self.store, &mut self.loaded, self.session, request, out)
+            }
+        }
+    }
+
+    fn select(&mut self, out: &mut [u8]) -> Result<usize, StatusWord> {
+        self.channel.close();
+        answers::select(out)
+    }
+
+    fn put_key(&mut self, replaced_version: u8, data: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
+        keys::put(&mut self.store, self.channel.dek()?, replaced_version, data, out)
+    }
+
+    fn store_data(&mut self, order: &Order<'_>) -> Result<usize, StatusWord> {
+        self.loaded = None;
+        orders::obey(&mut self.store, order)?;
+        if records::lifecycle(&mut self.store)? != Lifecycle::Bound {
+            self.session = Verdict::NO;
+        }
+        Ok(0)
+    }
+
+    /// A wrong passcode also ends the session that a right one opened before.
+    fn verify(&mut self, passcode: &Passcode<'_>) -> Result<usize, StatusWord> {
+        self.session = Verdict::NO;
+        self.session = passcode::verify(&mut self.store, passcode)?;
+        Ok(0)
+    }
+
+    /// After a change the new passcode has to be entered: who set it proves to know it.
+    fn change_passcode(&mut self, change: &PasscodeChange<'_>) -> Result<usize, StatusWord> {
+        self.session = Verdict::NO;
+        passcode::change(&mut self.store, &mut self.rng, change)?;
+        Ok(0)
+    }
+
+    fn lock(&mut self) -> Result<usize, StatusWord> {
+        self.session = Verdict::NO;
+        Ok(0)
+    }
+}
+
+impl<P: Platform> fmt::Debug for Chip<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chip").finish_non_exhaustive()
+    }
+}
+
+/// The class bytes taken: channel 0, no chaining, no secure messaging or GlobalPlatform's.
+fn check_class(class: apdu::Class) -> Result<(), StatusWord> {
+    if class.channel() != 0 {
+        return Err(StatusWord::CHANNEL_NOT_SUPPORTED);
+    }
+    if class.is_chained() {
+        return Err(StatusWord::UNKNOWN_CLASS);
+    }
+    if class.is_secured() && !class.is_gp_secured() {
+        return Err(StatusWord::SECURE_MESSAGING_NOT_SUPPORTED);
+    }
+    Ok(())
+}
+
+/// Whether a chip in this stage of its life obeys this command.
+fn allows(lifecycle: Lifecycle, command: &Command<'_>) -> bool {
+    use Lifecycle::{Blank, Bound, Ready, Suspended, Terminated};
+    match command {
+        Command::Select | Command::GetData(_) | Command::Lock | Command::AskPasscode => true,
+        Command::InitializeUpdate { .. } | Command::PutKey { .. } => lifecycle != Terminated,
+        Command::StoreData(order) => match order {
+            Order::FactoryData(_) => lifecycle == Blank,
+            Order::InstallToken(_) => matches!(lifecycle, Ready | Bound),
+            Order::Sync(_) => lifecycle == Bound,
+            Order::RemoveToken(_) => matches!(lifecycle, Bound | Suspended),
+            Order::SetState(StateChange::Terminate) => lifecycle != Terminated,
+            Order::SetState(StateChange::Suspend | StateChange::Resume) => matches!(lifecycle, Bound | Suspended),
+        },
+        Command::Verify(_) | Command::ChangePasscode(_) | Command::GetPaymentCode(_) => lifecycle == Bound,
+    }
+}

@@ -1,0 +1,173 @@
+//! What the applet can be asked, as one enum. A [`Command`] that exists is well-formed, and one that needs the
+//! secure channel came through it: both are decided here, in one place, before anything runs.
+
+use crate::hardened::Verdict;
+use protocol::apdu::{self, StatusWord};
+use protocol::applet::{
+    AID, CodeRequest, DataObject, Error, Order, PASSCODE_REFERENCE, Passcode, PasscodeChange, ins, tag,
+};
+
+/// What a command's own MAC and encryption prove. A command in the clear has no rights, whatever channel is
+/// open beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Rights {
+    /// It carried a right C-MAC.
+    pub(crate) authenticated: Verdict,
+    /// Its data field was encrypted as well.
+    pub(crate) encrypted: Verdict,
+}
+
+impl Rights {
+    /// The rights of a command in the clear.
+    pub(crate) const NONE: Self = Self { authenticated: Verdict::NO, encrypted: Verdict::NO };
+}
+
+/// A command APDU without its secure messaging, and the rights that gave it.
+pub(crate) struct Received<'a> {
+    pub(crate) apdu: apdu::Command<'a>,
+    pub(crate) rights: Rights,
+}
+
+/// A well-formed command of the applet, allowed by the channel it came through.
+pub(crate) enum Command<'a> {
+    /// SELECT this applet.
+    Select,
+    /// INITIALIZE UPDATE, GlobalPlatform Amendment D 7.1.1.
+    InitializeUpdate { key_version: u8, host_challenge: &'a [u8] },
+    /// PUT KEY, GlobalPlatform Card Specification 11.8.
+    PutKey { replaced_version: u8, data: &'a [u8] },
+    /// STORE DATA with one order.
+    StoreData(Order<'a>),
+    /// GET DATA of one object.
+    GetData(DataObject),
+    /// VERIFY without data: how does the passcode stand?
+    AskPasscode,
+    /// VERIFY with a passcode.
+    Verify(Passcode<'a>),
+    /// CHANGE REFERENCE DATA.
+    ChangePasscode(PasscodeChange<'a>),
+    /// LOCK.
+    Lock,
+    /// GET PAYMENT CODE.
+    GetPaymentCode(CodeRequest),
+}
+
+/// GlobalPlatform 11.8.2.2: P2 of PUT KEY for a key set that begins with key 1.
+const PUT_KEY_SET: u8 = 0x81;
+/// P1 of STORE DATA: the only and last block.
+const LAST_BLOCK: u8 = 0x80;
+
+impl<'a> TryFrom<Received<'a>> for Command<'a> {
+    type Error = StatusWord;
+
+    fn try_from(received: Received<'a>) -> Result<Self, StatusWord> {
+        let Received { apdu, rights } = received;
+        match (apdu.class.unsecured().0, apdu.instruction) {
+            (0x00, ins::SELECT) => select(&apdu),
+            (0x80, ins::INITIALIZE_UPDATE) => initialize_update(&apdu),
+            (0x80, ins::PUT_KEY) => put_key(&apdu, rights),
+            (0x80, ins::STORE_DATA) => store_data(&apdu, rights),
+            (0x00 | 0x80, ins::GET_DATA) => get_data(&apdu, rights),
+            (0x00, ins::VERIFY) => verify(&apdu),
+            (0x00, ins::CHANGE_REFERENCE_DATA) => change_passcode(&apdu),
+            (0x80, ins::LOCK) => lock(&apdu),
+            (0x80, ins::GET_PAYMENT_CODE) => get_payment_code(&apdu),
+            (_, instruction) => Err(unknown(instruction)),
+        }
+    }
+}
+
+/// Of a command not known in this class: whether the class or the instruction is to blame.
+fn unknown(instruction: u8) -> StatusWord {
+    match instruction {
+        ins::SELECT
+        | ins::INITIALIZE_UPDATE
+        | ins::EXTERNAL_AUTHENTICATE
+        | ins::PUT_KEY
+        | ins::STORE_DATA
+        | ins::GET_DATA
+        | ins::VERIFY
+        | ins::CHANGE_REFERENCE_DATA
+        | ins::LOCK
+        | ins::GET_PAYMENT_CODE => StatusWord::UNKNOWN_CLASS,
+        _ => StatusWord::UNKNOWN_INSTRUCTION,
+    }
+}
+
+fn select<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    expect_p1_p2(apdu, 0x0400)?;
+    if apdu.data == AID { Ok(Command::Select) } else { Err(StatusWord::NOT_FOUND) }
+}
+
+fn initialize_update<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    if apdu.p2 != 0 {
+        return Err(StatusWord::WRONG_P1_P2);
+    }
+    Ok(Command::InitializeUpdate { key_version: apdu.p1, host_challenge: apdu.data })
+}
+
+fn put_key<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, StatusWord> {
+    expect(rights.encrypted)?;
+    if apdu.p2 != PUT_KEY_SET {
+        return Err(StatusWord::WRONG_P1_P2);
+    }
+    Ok(Command::PutKey { replaced_version: apdu.p1, data: apdu.data })
+}
+
+fn store_data<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, StatusWord> {
+    expect(rights.encrypted)?;
+    expect_p1_p2(apdu, u16::from_be_bytes([LAST_BLOCK, 0]))?;
+    Order::decode(apdu.data).map(Command::StoreData).map_err(|_| StatusWord::WRONG_DATA)
+}
+
+fn get_data<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, StatusWord> {
+    let object = DataObject::from_p1_p2(apdu.p1_p2()).ok_or(StatusWord::REFERENCE_NOT_FOUND)?;
+    expect_length(apdu, 0)?;
+    if !object.is_public() {
+        expect(rights.authenticated)?;
+    }
+    Ok(Command::GetData(object))
+}
+
+fn verify<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    expect_p1_p2(apdu, u16::from(PASSCODE_REFERENCE))?;
+    if apdu.data.is_empty() {
+        return Ok(Command::AskPasscode);
+    }
+    Passcode::new(apdu.data).map(Command::Verify).map_err(|_| StatusWord::WRONG_DATA)
+}
+
+fn change_passcode<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    if apdu.p2 != PASSCODE_REFERENCE || apdu.p1 > 1 {
+        return Err(StatusWord::WRONG_P1_P2);
+    }
+    PasscodeChange::decode(apdu).map(Command::ChangePasscode).map_err(|_| StatusWord::WRONG_DATA)
+}
+
+fn lock<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    expect_p1_p2(apdu, 0)?;
+    Ok(Command::Lock)
+}
+
+fn get_payment_code<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    if !(1..=3).contains(&apdu.p1) {
+        return Err(StatusWord::WRONG_P1_P2);
+    }
+    CodeRequest::decode(apdu).map(Command::GetPaymentCode).map_err(|error| match error {
+        Error::BadValue(tag::SLOT) => StatusWord::REFERENCE_NOT_FOUND,
+        Error::BadCommand => StatusWord::WRONG_LENGTH,
+        _ => StatusWord::WRONG_DATA,
+    })
+}
+
+fn expect(verdict: Verdict) -> Result<(), StatusWord> {
+    if verdict.is_yes() { Ok(()) } else { Err(StatusWord::SECURITY_STATUS) }
+}
+
+fn expect_p1_p2(apdu: &apdu::Command<'_>, p1_p2: u16) -> Result<(), StatusWord> {
+    if apdu.p1_p2() == p1_p2 { Ok(()) } else { Err(StatusWord::WRONG_P1_P2) }
+}
+
+fn expect_length(apdu: &apdu::Command<'_>, bytes: usize) -> Result<(), StatusWord> {
+    if apdu.data.len() == bytes { Ok(()) } else { Err(StatusWord::WRONG_LENGTH) }
+}

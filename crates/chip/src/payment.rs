@@ -1,0 +1,80 @@
+//! GET PAYMENT CODE: the counters go into flash, then the code is made, then it leaves. Power lost anywhere
+//! between costs a code of the budget and never makes one twice.
+
+use crate::answers::{code_stamp, written};
+use crate::hal::Flash;
+use crate::hardened::Verdict;
+use crate::orders::{read_counters, read_grant};
+use crate::records;
+use crate::store::{Store, Update};
+use crate::token::LoadedToken;
+use paycode::emv;
+use protocol::apdu::StatusWord;
+use protocol::applet::{AID, CodeRequest, PaymentCode, Slot};
+use zeroize::Zeroizing;
+
+/// Makes the next code of a token and writes the answer to `out`. `loaded` keeps the token's key schedules
+/// from one code to the next.
+///
+/// # Errors
+/// 6A88 where there is no such token; those of [`crate::counters::Counters::next`]; 6F00, and then a code of
+/// the budget may be gone.
+pub(crate) fn make<F: Flash>(
+    store: &mut Store<F>,
+    loaded: &mut Option<LoadedToken>,
+    session: Verdict,
+    request: &CodeRequest,
+    out: &mut [u8],
+) -> Result<usize, StatusWord> {
+    let slot = slot_of(store, request)?;
+    let (stamp, counters) = read_counters(store, slot)?.next(read_grant(store, slot)?, request.unix_seconds)?;
+    let token = load(store, loaded, slot)?;
+    store.transact(&[Update::Put(records::counters(slot), &counters.to_bytes())])?;
+    // What is in flash is what counts; a store that says so and did not do so makes no code.
+    if read_counters(store, slot)? != counters {
+        return Err(StatusWord::INTERNAL);
+    }
+
+    let verified = session.is_yes();
+    let code = paycode::make(&token.format, &token.mask_key, &token.pay_key, token.index, stamp, verified)
+        .map_err(|_| StatusWord::INTERNAL)?;
+    let mut text = Zeroizing::new([0; emv::MAX_PAYMENT_TEXT]);
+    let emv = if request.form.wants_emv() {
+        let payment =
+            emv::Payment::new(&AID, &token.pay_key, token.index, code.clone(), stamp, verified, counters.transactions);
+        let shown = payment.and_then(|payment| payment.encode(text.as_mut_slice()));
+        Some(shown.map_err(|_| StatusWord::INTERNAL)?)
+    } else {
+        None
+    };
+    let answer = PaymentCode {
+        digits: request.form.wants_digits().then(|| code.as_str()),
+        emv,
+        stamp: code_stamp(stamp)?,
+        codes_left: counters.codes_left,
+        verified,
+        valid_until_unix_seconds: stamp.expires_unix_seconds(),
+    };
+    written(answer.encode(out))
+}
+
+/// The slot asked for, or the default one; it holds a token.
+fn slot_of<F: Flash>(store: &mut Store<F>, request: &CodeRequest) -> Result<Slot, StatusWord> {
+    match request.slot {
+        Some(slot) if records::is_occupied(store, slot)? => Ok(slot),
+        Some(_) => Err(StatusWord::REFERENCE_NOT_FOUND),
+        None => records::default_slot(store)?.ok_or(StatusWord::REFERENCE_NOT_FOUND),
+    }
+}
+
+fn load<'a, F: Flash>(
+    store: &mut Store<F>,
+    loaded: &'a mut Option<LoadedToken>,
+    slot: Slot,
+) -> Result<&'a LoadedToken, StatusWord> {
+    match loaded {
+        Some(token) if token.slot == slot => {}
+        _ => *loaded = Some(LoadedToken::load(store, slot)?),
+    }
+    loaded.as_ref().ok_or(StatusWord::INTERNAL)
+}

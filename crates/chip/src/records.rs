@@ -1,0 +1,90 @@
+//! What the applet keeps in the store, and under which key. Reading a record gives the whole value in its
+//! right length or an error: a record that should be there and is not is damage, never a default.
+
+use crate::hal::Flash;
+use crate::hardened::{spread, unspread};
+use crate::store::{Key, Store, StoreError};
+use protocol::apdu::StatusWord;
+use protocol::applet::{CHIP_ID_BYTES, Lifecycle, Slot};
+
+/// The chip's lifecycle, spread over four bytes.
+pub(crate) const LIFECYCLE: Key = Key::new(1);
+/// The chip id, 16 bytes; absent before the factory wrote it.
+pub(crate) const CHIP_ID: Key = Key::new(2);
+/// Key set FF, the transport keys a chip is born with; absent from the factory on.
+pub(crate) const TRANSPORT_KEYS: Key = Key::new(3);
+/// The cloud's key set.
+pub(crate) const CLOUD_KEYS: Key = Key::new(4);
+/// Sequence counter of the secure channel, 4 bytes.
+pub(crate) const CHANNEL_SEQUENCE: Key = Key::new(5);
+/// Salt and hash of the passcode; absent where none was set.
+pub(crate) const PASSCODE: Key = Key::new(6);
+/// Passcode tries left, spread over four bytes; there exactly where [`PASSCODE`] is.
+pub(crate) const TRIES: Key = Key::new(7);
+
+/// The token in `slot`: what does not change with each code.
+pub(crate) const fn token(slot: Slot) -> Key {
+    Key::new(8 + slot.number())
+}
+
+/// The counters of the token in `slot`: rewritten with each code, so kept small.
+pub(crate) const fn counters(slot: Slot) -> Key {
+    Key::new(16 + slot.number())
+}
+
+/// The time anchor and allowance of the token in `slot`: rewritten at each sync.
+pub(crate) const fn grant(slot: Slot) -> Key {
+    Key::new(24 + slot.number())
+}
+
+impl From<StoreError> for StatusWord {
+    fn from(_: StoreError) -> Self {
+        Self::INTERNAL
+    }
+}
+
+/// Reads a record of exactly `N` bytes, or nothing where the key is absent.
+pub(crate) fn read<F: Flash, const N: usize>(store: &mut Store<F>, key: Key) -> Result<Option<[u8; N]>, StatusWord> {
+    let mut value = [0; N];
+    match store.get(key, &mut value)? {
+        None => Ok(None),
+        Some(len) if len == N => Ok(Some(value)),
+        Some(_) => Err(StatusWord::INTERNAL),
+    }
+}
+
+/// Reads a record of exactly `N` bytes that must be there.
+pub(crate) fn read_present<F: Flash, const N: usize>(store: &mut Store<F>, key: Key) -> Result<[u8; N], StatusWord> {
+    read(store, key)?.ok_or(StatusWord::INTERNAL)
+}
+
+/// The value of [`LIFECYCLE`] for this state.
+pub(crate) const fn lifecycle_value(lifecycle: Lifecycle) -> [u8; 4] {
+    spread(lifecycle.to_byte())
+}
+
+/// Where the chip is in its life, read from flash each time it matters.
+pub(crate) fn lifecycle<F: Flash>(store: &mut Store<F>) -> Result<Lifecycle, StatusWord> {
+    let byte = unspread(read_present(store, LIFECYCLE)?).ok_or(StatusWord::INTERNAL)?;
+    Lifecycle::from_byte(byte).ok_or(StatusWord::INTERNAL)
+}
+
+/// The chip id; absent before the factory.
+pub(crate) fn chip_id<F: Flash>(store: &mut Store<F>) -> Result<Option<[u8; CHIP_ID_BYTES]>, StatusWord> {
+    read(store, CHIP_ID)
+}
+
+/// Whether `slot` holds a token.
+pub(crate) fn is_occupied<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result<bool, StatusWord> {
+    Ok(store.contains(token(slot))?)
+}
+
+/// The slot that pays when none is named: the first that holds a token.
+pub(crate) fn default_slot<F: Flash>(store: &mut Store<F>) -> Result<Option<Slot>, StatusWord> {
+    for slot in Slot::all() {
+        if is_occupied(store, slot)? {
+            return Ok(Some(slot));
+        }
+    }
+    Ok(None)
+}
