@@ -74,8 +74,7 @@ pub struct Ff1<C> {
     number_bytes: u8,
     /// CBC-MAC state after P and every whole block of Q that no round changes.
     chained: Block,
-    /// Q's last block with the round number and the right half still zero, already added to `chained`
-    /// by the caller of the cipher in each round.
+    /// Q's last block with its round number and its right half still zero.
     last: Block,
 }
 

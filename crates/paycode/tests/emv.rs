@@ -228,6 +228,7 @@ fn malformed_issuer_data_are_refused() {
     assert_eq!(parsed(&valid.replace("00F", "000")), Err(Error::IssuerData));
     assert_eq!(parsed(&valid[..valid.len() - 2]), Err(Error::IssuerData));
     assert_eq!(parsed(&(valid.clone() + "00")), Err(Error::IssuerData));
+    assert_eq!(parsed(&(valid.clone() + "FF")), Err(Error::IssuerData));
     assert_eq!(parsed(&valid[..24]), Err(Error::IssuerData));
     assert_eq!(parsed(""), Err(Error::IssuerData));
 }
