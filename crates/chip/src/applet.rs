@@ -118,6 +118,18 @@ impl<P: Platform> Chip<P> {
         (self.store.into_flash(), self.rng)
     }
 
+    /// The passcode session, for the image of a virtual chip's RAM.
+    #[cfg(feature = "virtual")]
+    pub(crate) fn session(&self) -> Verdict {
+        self.session
+    }
+
+    /// Puts the passcode session back, from the image of a virtual chip's RAM. No real chip has this.
+    #[cfg(feature = "virtual")]
+    pub(crate) fn set_session(&mut self, session: Verdict) {
+        self.session = session;
+    }
+
     /// A reset without loss of power: the secure channel and the passcode session end.
     pub fn reset(&mut self) {
         self.channel.close();

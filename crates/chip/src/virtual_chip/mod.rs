@@ -5,9 +5,11 @@
 
 mod cut_flash;
 mod file_flash;
+mod ram;
 
 pub use cut_flash::CutFlash;
 pub use file_flash::{FileError, FileFlash};
+pub use ram::Ram;
 
 use crate::applet::{Chip, OpenError};
 use crate::hal::{Platform, Rng, RngError};
@@ -89,6 +91,17 @@ impl VirtualChip {
     /// Answers one command APDU; see [`Chip::process`].
     pub fn process(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         self.chip.process(command, response)
+    }
+
+    /// What the chip holds in RAM, to be given back to it with [`VirtualChip::restore`].
+    #[must_use]
+    pub fn ram(&self) -> Ram {
+        Ram::of(self.chip.session())
+    }
+
+    /// Gives the chip the RAM it had, as if it had never lost power.
+    pub fn restore(&mut self, ram: Ram) {
+        self.chip.set_session(ram.session());
     }
 
     /// A reset without loss of power; see [`Chip::reset`].
