@@ -1,0 +1,162 @@
+//! The secure channel as an attacker between cloud and chip sees it: nothing changed, repeated or out of order is
+//! obeyed, and asking without keys costs the chip nothing.
+#![cfg(feature = "virtual")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use protocol::apdu::Command;
+use protocol::applet::{Lifecycle, Order, StateChange, initialize_update, store_data};
+use protocol::scp03::{KeySet, Level, host};
+use support::{
+    CLOUD_KEY, CLOUD_KEY_VERSION, Cloud, HOST_CHALLENGE, TRANSPORT_KEY, TestChip, blank_flash, bound_flash, open, send,
+    send_command, send_order, status,
+};
+
+const SUSPEND: Order<'static> = Order::SetState(StateChange::Suspend);
+
+/// INITIALIZE UPDATE, EXTERNAL AUTHENTICATE and the wrapped command, as they would be recorded on the way.
+fn script(chip: &mut TestChip, order: &Order<'_>) -> [Vec<u8>; 3] {
+    let mut buffer = [0; 300];
+    let start = initialize_update(CLOUD_KEY_VERSION, &HOST_CHALLENGE).encode(&mut buffer).unwrap().to_vec();
+    let (answer, status) = send(chip, &start);
+    assert_eq!(status, 0x9000);
+    let keys = KeySet::from_bytes(CLOUD_KEY_VERSION, &CLOUD_KEY, &CLOUD_KEY, &CLOUD_KEY).unwrap();
+    let mut session = host::Session::open(&keys, Level::Full, &HOST_CHALLENGE, &answer).unwrap();
+    let authenticate = session.external_authenticate(&mut buffer).unwrap().to_vec();
+    let mut template = [0; 64];
+    let order = order.encode(&mut template).unwrap();
+    let wrapped = session.wrap(&store_data(order), &mut buffer).unwrap().0.to_vec();
+    [start, authenticate, wrapped]
+}
+
+#[test]
+fn s16_and_keys_of_every_length_open_a_channel() {
+    for key in [[0x5A; 16].as_slice(), &[0x5A; 24], &[0x5A; 32]] {
+        for challenge in [HOST_CHALLENGE.as_slice(), &[0x77; 16]] {
+            let mut chip = open(blank_flash());
+            let mut cloud = Cloud::open_with(&mut chip, 0xFF, 0x33, &TRANSPORT_KEY, challenge).unwrap();
+            assert_eq!(cloud.put_key(&mut chip, &TRANSPORT_KEY, 0xFF, 0x01, key), 0x9000);
+            assert_eq!(
+                Cloud::open(&mut chip, 0xFF, 0x33, &TRANSPORT_KEY).err(),
+                Some(0x6A88),
+                "replaced, not added to"
+            );
+            let mut cloud = Cloud::open_with(&mut chip, 0x01, 0x33, key, challenge).unwrap();
+            assert_eq!(cloud.send_command(&mut chip, &Command::new(0x80, 0xCA, 0xDF, 0x23)).1, 0x9000);
+        }
+    }
+}
+
+#[test]
+fn a_recorded_session_is_not_obeyed_again() {
+    let mut chip = open(bound_flash());
+    let [start, authenticate, wrapped] = script(&mut chip, &SUSPEND);
+    assert_eq!(send(&mut chip, &authenticate).1, 0x9000);
+    assert_eq!(send(&mut chip, &wrapped).1, 0x9000);
+    assert_eq!(send(&mut chip, &wrapped).1, 0x6982, "the same command again");
+    assert_eq!(send_order(&mut chip, &Order::SetState(StateChange::Resume)), 0x9000);
+
+    let mut chip = open(chip.into_parts().0);
+    assert_eq!(send(&mut chip, &start).1, 0x9000);
+    assert_eq!(send(&mut chip, &authenticate).1, 0x6982);
+    assert_eq!(send(&mut chip, &wrapped).1, 0x6982);
+    assert_eq!(status(&mut chip).lifecycle, Lifecycle::Bound);
+}
+
+#[test]
+fn a_script_that_was_not_delivered_can_be_delivered_after_a_reset() {
+    let mut chip = open(bound_flash());
+    let [start, authenticate, wrapped] = script(&mut chip, &SUSPEND);
+    let mut chip = open(chip.into_parts().0);
+    for command in [start, authenticate, wrapped] {
+        assert_eq!(send(&mut chip, &command).1, 0x9000);
+    }
+    assert_eq!(status(&mut chip).lifecycle, Lifecycle::Suspended);
+}
+
+#[test]
+fn a_changed_bit_closes_the_channel_and_changes_nothing() {
+    let flash = bound_flash();
+    let mut chip = open(flash.clone());
+    let [_, _, wrapped] = script(&mut chip, &SUSPEND);
+    // From P1 on: a changed class or instruction byte is another command, and answered as one.
+    for bit in 16..wrapped.len() * 8 {
+        let mut chip = open(flash.clone());
+        let [_, authenticate, wrapped] = script(&mut chip, &SUSPEND);
+        assert_eq!(send(&mut chip, &authenticate).1, 0x9000);
+        let mut changed = wrapped.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let answered = send(&mut chip, &changed).1;
+        assert!(matches!(answered, 0x6982 | 0x6700), "bit {bit}: {answered:04X}");
+        if answered == 0x6982 {
+            assert_eq!(send(&mut chip, &wrapped).1, 0x6982, "bit {bit}: the channel is closed");
+        }
+        assert_eq!(status(&mut chip).lifecycle, Lifecycle::Bound);
+    }
+}
+
+#[test]
+fn a_wrong_key_opens_nothing_and_one_try_is_all() {
+    let mut chip = open(bound_flash());
+    let [_, authenticate, wrapped] = script(&mut chip, &SUSPEND);
+    let mut wrong = authenticate.clone();
+    wrong[5] ^= 1;
+    assert_eq!(send(&mut chip, &wrong).1, 0x6982);
+    assert_eq!(send(&mut chip, &authenticate).1, 0x6985, "a new INITIALIZE UPDATE is needed");
+    assert_eq!(send(&mut chip, &wrapped).1, 0x6982);
+}
+
+#[test]
+fn selecting_resetting_and_beginning_anew_close_the_channel() {
+    let closings: [fn(&mut TestChip); 3] = [
+        |chip| assert_eq!(send_command(chip, &protocol::applet::select()).1, 0x9000),
+        |chip| chip.reset(),
+        |chip| assert_eq!(send_command(chip, &initialize_update(CLOUD_KEY_VERSION, &[9; 8])).1, 0x9000),
+    ];
+    for close in closings {
+        let mut chip = open(bound_flash());
+        let [_, authenticate, wrapped] = script(&mut chip, &SUSPEND);
+        assert_eq!(send(&mut chip, &authenticate).1, 0x9000);
+        close(&mut chip);
+        assert_eq!(send(&mut chip, &wrapped).1, 0x6982);
+    }
+}
+
+#[test]
+fn asking_without_keys_writes_nothing() {
+    let flash = bound_flash();
+    let before = flash.operations();
+    let mut chip = open(flash);
+    for _ in 0..1_000 {
+        assert_eq!(send_command(&mut chip, &initialize_update(CLOUD_KEY_VERSION, &HOST_CHALLENGE)).1, 0x9000);
+        assert_eq!(
+            send(&mut chip, &[0x84, 0x82, 0x33, 0x00, 0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]).1,
+            0x6982
+        );
+    }
+    assert_eq!(chip.into_parts().0.operations(), before);
+}
+
+#[test]
+fn the_sequence_counter_is_raised_before_a_session_opens_whatever_is_cut() {
+    let flash = bound_flash();
+    for at in 0.. {
+        let mut chip = open(flash.clone());
+        let [start, authenticate, _] = script(&mut chip, &SUSPEND);
+        let mut world = chip.into_parts().0;
+        let before = world.faults();
+        world.cut_after(at, at);
+        let mut chip = open(world);
+        send(&mut chip, &start);
+        let answered = send(&mut chip, &authenticate).1;
+        let mut world = chip.into_parts().0;
+        if world.faults() == before {
+            assert_eq!(answered, 0x9000);
+            assert!(at > 3);
+            break;
+        }
+        assert_eq!(answered, 0x6F00, "no session opens when the counter may not have been raised");
+        world.power_on();
+    }
+}
