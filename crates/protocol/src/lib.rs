@@ -7,6 +7,7 @@
 //! - [`applet`]: the vocabulary of the payment applet: instructions, tags and templates.
 //! - [`kdf`]: how keys follow from keys.
 //! - [`scp03`]: the secure channel, both ends; [`put_key`]: new keys for it.
+//! - [`script`]: what cloud and wearable send each other through a phone; [`link`]: cutting it into frames.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -15,5 +16,7 @@ mod aes_key;
 pub mod apdu;
 pub mod applet;
 pub mod kdf;
+pub mod link;
 pub mod put_key;
 pub mod scp03;
+pub mod script;

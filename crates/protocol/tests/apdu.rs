@@ -1,5 +1,5 @@
 //! APDUs: every case of ISO/IEC 7816-4 is read and written, and contradicting lengths are refused.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use proptest::prelude::*;
 use protocol::apdu::{Class, Command, Error, Response, StatusWord};

@@ -1,6 +1,6 @@
 //! Both ends of SCP03, the key derivation and PUT KEY against `spec/vectors/scp03.json`, whose values come from
 //! public vectors and from another implementation.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use protocol::apdu::{Command, Response};
 use protocol::scp03::{AesKey, KeySet, Level, Mode, card, host, pseudo_random_challenge};
