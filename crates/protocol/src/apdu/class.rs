@@ -77,10 +77,15 @@ impl Class {
     }
 
     /// The byte that goes into a C-MAC: secured, and on channel 0 whatever channel carries it
-    /// (Amendment D §6.2.4).
+    /// (Amendment D §6.2.4). Every other bit counts.
     #[must_use]
     pub const fn for_mac(self) -> u8 {
-        self.0 & (PROPRIETARY | CHAINING) | GP_SECURE_MESSAGING
+        let channel_bits = if self.is_further() {
+            FURTHER_CHANNELS | FURTHER_SECURE_MESSAGING | 0x0F
+        } else {
+            FIRST_SECURE_MESSAGING | 0x03
+        };
+        self.0 & !channel_bits | GP_SECURE_MESSAGING
     }
 }
 
