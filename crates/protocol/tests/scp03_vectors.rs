@@ -39,6 +39,9 @@ struct SessionVector {
     /// The card was told its challenge, though its answer says it follows from a counter.
     #[serde(default)]
     challenge_is_given: bool,
+    /// The host does what ours does not, and the card takes it.
+    #[serde(default)]
+    card_only: bool,
     initialize_update_answer: String,
     external_authenticate: String,
     exchanges: Vec<Exchange>,
@@ -138,7 +141,7 @@ fn the_card_answers_every_vector_byte_for_byte() {
 
 #[test]
 fn the_host_sends_every_vector_byte_for_byte_ahead_of_time() {
-    for vector in vectors().sessions {
+    for vector in vectors().sessions.into_iter().filter(|vector| !vector.card_only) {
         let name = &vector.name;
         let keys = key_set(vector.key_version, &vector.key_enc, &vector.key_mac, &vector.key_dek);
         let level = Level::from_byte(x(&vector.level)[0]).unwrap();

@@ -1,0 +1,232 @@
+//! APDUs, templates, relay messages and frames against `spec/vectors/apdu.json` and `spec/vectors/relay.json`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use protocol::apdu::Command;
+use protocol::applet::{ChipStatus, CodeStamp, Grant, Order, PaymentCode, Slot, TokenStatus, TokenStatuses};
+use protocol::applet::{FactoryData, InstallToken, MaskKeyUpdate, RemoveToken, SyncGrant, encode_token_statuses};
+use protocol::link::{Fragments, MAX_FRAME_BYTES, Reassembler, Received, resend_request};
+use protocol::script::{MAX_MESSAGE_BYTES, Message, Outcome, ResultsWriter, ScriptWriter, SessionId};
+use serde_json::Value;
+
+fn apdu() -> Value {
+    serde_json::from_str(include_str!("../../../spec/vectors/apdu.json")).unwrap()
+}
+
+fn relay() -> Value {
+    serde_json::from_str(include_str!("../../../spec/vectors/relay.json")).unwrap()
+}
+
+fn x(value: &Value) -> Vec<u8> {
+    hex::decode(value.as_str().unwrap()).unwrap()
+}
+
+fn array<const N: usize>(value: &Value) -> [u8; N] {
+    x(value).try_into().unwrap()
+}
+
+fn number<T: TryFrom<u64>>(value: &Value) -> T {
+    T::try_from(value.as_u64().unwrap()).ok().unwrap()
+}
+
+fn items(value: &Value) -> &[Value] {
+    let items = value.as_array().unwrap();
+    assert!(!items.is_empty());
+    items
+}
+
+#[test]
+fn commands_are_read_and_written_as_the_vectors_say() {
+    let vectors = apdu();
+    for vector in items(&vectors["commands"]) {
+        let (bytes, data) = (x(&vector["bytes"]), x(&vector["data"]));
+        let mut command = Command::new(
+            number(&vector["class"]),
+            number(&vector["instruction"]),
+            number(&vector["p1"]),
+            number(&vector["p2"]),
+        )
+        .with_data(&data);
+        command.le = vector["le"].as_u64().map(|le| le.try_into().unwrap());
+        assert_eq!(Command::parse(&bytes), Ok(command), "{}", vector["name"]);
+        assert_eq!(command.encode(&mut [0; 300]), Ok(&bytes[..]), "{}", vector["name"]);
+    }
+    for vector in items(&vectors["refused_commands"]) {
+        assert!(Command::parse(&x(&vector["bytes"])).is_err(), "{}", vector["name"]);
+    }
+}
+
+fn grant(value: &Value) -> Grant {
+    Grant {
+        time_anchor_unix_seconds: number(&value["time_anchor_unix_seconds"]),
+        offline_allowance_seconds: number(&value["offline_allowance_seconds"]),
+        code_budget: number(&value["code_budget"]),
+    }
+}
+
+fn slot(value: &Value) -> Slot {
+    Slot::new(number(value)).unwrap()
+}
+
+#[test]
+fn orders_are_read_and_written_as_the_vectors_say() {
+    for vector in items(&apdu()["orders"]) {
+        let bytes = x(&vector["bytes"]);
+        let order = Order::decode(&bytes).unwrap();
+        assert_eq!(order.encode(&mut [0; 256]), Ok(&bytes[..]), "{}", vector["name"]);
+        match order {
+            Order::FactoryData(order) => {
+                assert_eq!(order, FactoryData { chip_id: &array(&vector["factory_data"]["chip_id"]) });
+            }
+            Order::InstallToken(order) => {
+                let v = &vector["install_token"];
+                let expected = InstallToken {
+                    slot: slot(&v["slot"]),
+                    token_id: &array(&v["token_id"]),
+                    prefix: v["prefix"].as_str().unwrap(),
+                    total_digits: number(&v["total_digits"]),
+                    suite: number(&v["suite"]),
+                    token_index: number(&v["token_index"]),
+                    pay_key: &array(&v["pay_key"]),
+                    pay_key_version: number(&v["pay_key_version"]),
+                    mask_key: &array(&v["mask_key"]),
+                    mask_key_version: number(&v["mask_key_version"]),
+                    account_label: v["account_label"].as_str().unwrap(),
+                    grant: grant(v),
+                };
+                assert!(order == expected);
+            }
+            Order::Sync(order) => {
+                let v = &vector["sync"];
+                let update = MaskKeyUpdate { key: &array(&v["mask_key"]), version: number(&v["mask_key_version"]) };
+                assert_eq!(order, SyncGrant { slot: slot(&v["slot"]), grant: grant(v), mask_key: Some(update) });
+            }
+            Order::RemoveToken(order) => {
+                assert_eq!(order, RemoveToken { slot: slot(&vector["remove_token"]["slot"]) });
+            }
+            Order::SetState(order) => assert_eq!(u64::from(order.to_byte()), vector["set_state"]),
+        }
+    }
+}
+
+#[test]
+fn refused_orders_name_the_error_and_the_tag_the_vectors_name() {
+    for vector in items(&apdu()["refused_orders"]) {
+        let error = Order::decode(&x(&vector["bytes"])).unwrap_err();
+        assert_eq!(error.code(), vector["error"], "{}", vector["name"]);
+        let tag = error.tag().map(|tag| tag.to_string());
+        assert_eq!(tag.as_deref(), vector["tag"].as_str(), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn answers_are_read_and_written_as_the_vectors_say() {
+    let vectors = apdu();
+    let v = &vectors["answers"]["payment_code"];
+    let code = PaymentCode {
+        digits: v["digits"].as_str(),
+        emv: None,
+        stamp: CodeStamp::new(number(&v["step"]), number(&v["sequence"])).unwrap(),
+        codes_left: number(&v["codes_left"]),
+        verified: v["verified"].as_bool().unwrap(),
+        valid_until_unix_seconds: number(&v["valid_until_unix_seconds"]),
+    };
+    assert_eq!(code.encode(&mut [0; 256]), Ok(&x(&v["bytes"])[..]));
+    assert_eq!(PaymentCode::decode(&x(&v["bytes"])), Ok(code));
+
+    let v = &vectors["answers"]["status"];
+    let bytes = x(&v["bytes"]);
+    let status = ChipStatus::decode(&bytes).unwrap();
+    assert_eq!(u64::from(status.lifecycle.to_byte()), v["lifecycle"]);
+    assert_eq!(u64::from(status.passcode.to_byte()), v["passcode"]);
+    assert_eq!(u64::from(status.tries_left), v["tries_left"]);
+    assert_eq!(status.default_slot, Some(slot(&v["default_slot"])));
+    assert_eq!(status.account_label, v["account_label"].as_str());
+    assert_eq!(status.codes_left.map(u64::from), v["codes_left"].as_u64());
+    assert_eq!(status.encode(&mut [0; 128]), Ok(&bytes[..]));
+
+    let v = &vectors["answers"]["token_status"];
+    let token = TokenStatus {
+        slot: slot(&v["slot"]),
+        token_id: &array(&v["token_id"]),
+        transaction_counter: number(&v["transaction_counter"]),
+        last_stamp: CodeStamp::new(number(&v["step"]), number(&v["sequence"])),
+        codes_left: number(&v["codes_left"]),
+        time_anchor_unix_seconds: number(&v["time_anchor_unix_seconds"]),
+    };
+    let bytes = x(&v["bytes"]);
+    assert_eq!(encode_token_statuses(&[token], &mut [0; 256]), Ok(&bytes[..]));
+    assert_eq!(TokenStatuses::decode(&bytes).unwrap().collect::<Vec<_>>(), [token]);
+}
+
+#[test]
+fn relay_messages_are_read_and_written_as_the_vectors_say() {
+    for vector in items(&relay()["messages"]) {
+        let bytes = x(&vector["bytes"]);
+        let mut out = [0; MAX_MESSAGE_BYTES];
+        match Message::decode(&bytes).unwrap() {
+            Message::Script(script) => {
+                let v = &vector["script"];
+                assert_eq!(u64::from(script.progress_percent), v["progress_percent"]);
+                let session = SessionId(array(&v["session"]));
+                let mut writer =
+                    ScriptWriter::new(&mut out, session, number(&v["number"]), script.progress_percent).unwrap();
+                for command in items(&v["commands"]) {
+                    writer.push(&x(&command["apdu"]), command["continue_on_failure"].as_bool().unwrap()).unwrap();
+                }
+                assert_eq!(writer.finish().unwrap(), bytes);
+                let apdus: Vec<_> = script.commands().map(|command| command.apdu.to_vec()).collect();
+                assert_eq!(apdus, items(&v["commands"]).iter().map(|c| x(&c["apdu"])).collect::<Vec<_>>());
+            }
+            Message::Results(results) => {
+                let v = &vector["results"];
+                let session = SessionId(array(&v["session"]));
+                let answers: Vec<Option<Vec<u8>>> =
+                    items(&v["answers"]).iter().map(|answer| answer.as_str().map(|_| x(answer))).collect();
+                let mut writer = ResultsWriter::new(&mut out, session, number(&v["number"])).unwrap();
+                answers.iter().for_each(|answer| writer.push(answer.as_deref()).unwrap());
+                assert_eq!(writer.finish(), bytes);
+                let read: Vec<_> = results.responses().map(|answer| answer.map(<[u8]>::to_vec)).collect();
+                assert_eq!(read, answers);
+            }
+            Message::Outcome(outcome) => {
+                let v = &vector["outcome"];
+                let session = SessionId(array(&v["session"]));
+                let expected = match v["code"].as_str() {
+                    Some(code) => Outcome::Failed { session, code },
+                    None => Outcome::Done { session, account_label: v["account_label"].as_str().unwrap() },
+                };
+                assert_eq!(outcome, expected);
+                assert_eq!(outcome.encode(&mut out), Ok(&bytes[..]));
+            }
+        }
+    }
+    for vector in items(&relay()["refused"]) {
+        assert!(Message::decode(&x(&vector["bytes"])).is_err(), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn messages_are_cut_and_put_together_as_the_vectors_say() {
+    let vectors = relay();
+    for vector in items(&vectors["frames"]) {
+        let message = x(&vector["message"]);
+        let mut fragments =
+            Fragments::new(&message, number(&vector["number"]), number(&vector["frame_bytes"])).unwrap();
+        let mut receiver = Reassembler::<MAX_MESSAGE_BYTES>::new();
+        let mut out = [0; MAX_FRAME_BYTES];
+        let frames = items(&vector["frames"]);
+        for (place, expected) in frames.iter().enumerate() {
+            let frame = fragments.next_frame(&mut out).unwrap().unwrap();
+            assert_eq!(frame, x(expected), "{} frame {place}", vector["name"]);
+            let received = receiver.accept(frame).unwrap();
+            if place + 1 == frames.len() {
+                assert_eq!(received, Received::Message { number: number(&vector["number"]), bytes: &message });
+            } else {
+                assert_eq!(received, Received::Incomplete);
+            }
+        }
+        assert_eq!(fragments.next_frame(&mut out), Ok(None));
+    }
+    let request = &vectors["resend_request"];
+    assert_eq!(resend_request(number(&request["number"])).to_vec(), x(&request["frame"]));
+}
