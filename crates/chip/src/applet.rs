@@ -19,6 +19,8 @@ use crate::store::{Store, StoreError, Update};
 use crate::token::LoadedToken;
 use core::fmt;
 use protocol::apdu::{self, StatusWord};
+#[cfg(feature = "virtual")]
+use protocol::applet::PasscodeState;
 use protocol::applet::{Lifecycle, Order, Passcode, PasscodeChange, StateChange, ins};
 use zeroize::Zeroizing;
 
@@ -124,10 +126,14 @@ impl<P: Platform> Chip<P> {
         self.session
     }
 
-    /// Puts the passcode session back, from the image of a virtual chip's RAM. No real chip has this.
+    /// Puts the passcode session back, from the image of a virtual chip's RAM, where the flash allows one to be
+    /// open: bound, a passcode set and not blocked. No real chip has this.
     #[cfg(feature = "virtual")]
     pub(crate) fn set_session(&mut self, session: Verdict) {
-        self.session = session;
+        let bound = records::lifecycle(&mut self.store) == Ok(Lifecycle::Bound);
+        let passcode = passcode::state(&mut self.store, Verdict::NO);
+        let may_open = matches!(passcode, Ok((PasscodeState::Closed, _)));
+        self.session = session.and(Verdict::of(|| bound && may_open));
     }
 
     /// A reset without loss of power: the secure channel and the passcode session end.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use chip::OpenError;
-use chip::virtual_chip::{FileError, VirtualChip, VirtualChipError};
+use chip::virtual_chip::{FileError, Ram, VirtualChip, VirtualChipError};
 use protocol::scp03::{KeySet, Level, host};
 use std::fs;
 use std::io::ErrorKind;
@@ -107,4 +107,17 @@ fn a_flipped_bit_is_noticed_and_nothing_is_read_as_absent() {
         }
     }
     assert!(refused > 0);
+}
+
+#[test]
+fn ram_kept_over_a_process_opens_no_session_the_flash_does_not_allow() {
+    let open = Ram::from_bytes(b"RAM open").unwrap();
+    assert_eq!(Ram::from_bytes(&open.to_bytes()), Some(open));
+    for broken in [b"".as_slice(), b"RAM", b"RAM Open", b"RAM open "] {
+        assert_eq!(Ram::from_bytes(broken), None);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut chip = VirtualChip::create(folder.path().join("watch.chip")).unwrap();
+    chip.restore(open);
+    assert_ne!(chip.ram(), open, "a blank chip has no passcode");
 }

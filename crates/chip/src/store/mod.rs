@@ -13,11 +13,11 @@
 //! - **Small**: no allocator; under 100 bytes of RAM; a lookup is one array index.
 //!
 //! How. The flash is two areas (its lower and its upper half); one is active. An area is a header and a log
-//! of records ([`record`]). A transaction appends its records; the check of the last one commits. Then the
+//! of records (`record`). A transaction appends its records; the check of the last one commits. Then the
 //! superseded records are set to zero, and one *seal* word says that this is done. So at any time at most the
-//! records after the last seal are in doubt; [`recover`](self) decides them by the last one's check.
+//! records after the last seal are in doubt; `recover` decides them by the last one's check.
 //! When the log is full, the live records and the transaction at hand are written into the other area; its
-//! header, written last, commits; then the old area is wiped ([`compact`](self)).
+//! header, written last, commits; then the old area is wiped (`compact`).
 //!
 //! What power can tear, and what follows: a word under programming may keep any of its bits unset, a page
 //! under erasure may hold anything. A torn head can't be read as another head, a torn check is no check, a
