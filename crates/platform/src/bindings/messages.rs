@@ -1,19 +1,53 @@
-//! The messages of `spec/relay.md`, as owned values.
+//! The messages of `spec/relay.md`, read and written as owned values.
+
+use protocol::script::{MAX_MESSAGE_BYTES, Message, Outcome, ScriptWriter, SessionId};
+
 use super::Binding;
+
+/// The code of a failed binding's last message.
+const FAILED_CODE: &str = "binding_failed";
+
+/// The chip's answers to a script.
 pub(super) struct Results {
+    /// The binding they belong to.
     pub(super) session: [u8; 16],
+    /// The script they belong to.
     pub(super) number: u16,
+    /// One answer a command; empty where the chip gave none.
     pub(super) answers: Vec<Vec<u8>>,
 }
-pub(super) fn read_results(_: &[u8]) -> Option<Results> {
-    None
+
+/// Reads results; `None` for any other message, or none.
+pub(super) fn read_results(message: &[u8]) -> Option<Results> {
+    let Ok(Message::Results(results)) = Message::decode(message) else { return None };
+    let answers = results.responses().map(|answer| answer.unwrap_or_default().to_vec()).collect();
+    Some(Results { session: results.session.0, number: results.number, answers })
 }
-pub(super) fn script(_: &Binding, _: u16, _: &[Vec<u8>]) -> Vec<u8> {
-    Vec::new()
+
+/// A script for the chip; it stops at the first command that is not answered with success.
+pub(super) fn script(binding: &Binding, number: u16, commands: &[Vec<u8>]) -> Vec<u8> {
+    let mut buffer = [0; MAX_MESSAGE_BYTES];
+    let mut written = || {
+        let mut writer =
+            ScriptWriter::new(&mut buffer, SessionId(binding.id.0), number, binding.state.progress_percent())?;
+        commands.iter().try_for_each(|command| writer.push(command, false))?;
+        writer.finish().map(<[u8]>::to_vec)
+    };
+    // Two commands of at most 260 bytes: they always fit.
+    written().unwrap_or_default()
 }
-pub(super) fn failed(_: &Binding) -> Vec<u8> {
-    Vec::new()
+
+/// The last message of a binding that failed.
+pub(super) fn failed(binding: &Binding) -> Vec<u8> {
+    encoded(&Outcome::Failed { session: SessionId(binding.id.0), code: FAILED_CODE })
 }
-pub(super) fn done(_: &Binding, _: &str) -> Vec<u8> {
-    Vec::new()
+
+/// The last message of a binding that is done.
+pub(super) fn done(binding: &Binding, account_label: &str) -> Vec<u8> {
+    encoded(&Outcome::Done { session: SessionId(binding.id.0), account_label })
+}
+
+fn encoded(outcome: &Outcome<'_>) -> Vec<u8> {
+    let mut buffer = [0; MAX_MESSAGE_BYTES];
+    outcome.encode(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
 }

@@ -39,7 +39,7 @@ pub struct StartFacts {
     /// The chip's token that is not revoked, if it has one.
     pub living: Option<Token>,
     /// The binding that began with this very offer, if one did.
-    pub before: Option<Binding>,
+    pub before: Option<RelayFacts>,
     /// The next free token number.
     pub next_index: u64,
     /// The key versions for new tokens.
@@ -55,7 +55,8 @@ pub struct RelayAnswer {
     pub message: Vec<u8>,
 }
 
-/// Starts a binding. The same offer again, from the same account, opens a new channel for the same binding.
+/// Starts a binding. The same offer again, from the same account, returns the same binding and the script that is
+/// due: a phone that lost everything goes on from there.
 ///
 /// # Errors
 /// [`Reason::ChipNotFound`], [`Reason::ChipBound`], [`Reason::OfferUsed`], [`Reason::TokensExhausted`].
@@ -66,11 +67,12 @@ pub fn start(
 ) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
     let chip = facts.chip.ok_or(Refusal::at(Reason::ChipNotFound, "offer"))?;
     if let Some(before) = facts.before {
-        let open = matches!(before.state, BindingState::Opening | BindingState::Installing);
-        if before.account != request.account || !open {
+        let open = matches!(before.binding.state, BindingState::Opening | BindingState::Installing);
+        if before.binding.account != request.account || !open {
             return Err(Refusal::at(Reason::OfferUsed, "offer"));
         }
-        return Ok(reopen(before, request.host_challenge, facts.versions.chip));
+        let message = due_script(&before, settings)?;
+        return Ok((RelayAnswer { binding: before.binding, message }, Vec::new()));
     }
     let mut changes = Vec::new();
     let token = match facts.living {
@@ -290,7 +292,7 @@ fn installation(
     Ok((vec![authenticate, install], session, ticket))
 }
 
-/// Every script has its own number: two for each channel opened.
+/// Every script has its own number, each one more than the one before: two for each channel opened.
 fn script_number(binding: &Binding) -> u16 {
     let installing = u16::from(binding.state == BindingState::Installing);
     u16::from(binding.attempt) * 2 - 1 + installing

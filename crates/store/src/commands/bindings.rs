@@ -1,6 +1,6 @@
 //! Starting a binding and carrying it on.
 
-use platform::bindings::{self, BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest};
+use platform::bindings::{self, Binding, BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest};
 use platform::{BindingId, Caller, Reason, UnixMs};
 
 use crate::{Command, Env, Failure, StoreError, Tables};
@@ -14,10 +14,12 @@ impl Command for StartBinding {
     fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<RelayAnswer, Failure> {
         let request = self.0;
         tables.account(request.account)?.ok_or(Reason::AccountNotFound)?;
+        let before = tables.binding_by_offer(request.offer.chip, request.offer.nonce)?;
+        let before = before.map(|binding| known(binding, tables, env)).transpose()?;
         let facts = StartFacts {
             chip: tables.chip(request.offer.chip)?,
             living: tables.token_of_chip(request.offer.chip)?,
-            before: tables.binding_by_offer(request.offer.chip, request.offer.nonce)?,
+            before,
             next_index: tables.next_token_index(&env.settings.codes.format)?,
             versions: env.vault.versions(),
         };
@@ -46,18 +48,23 @@ impl Command for RelayBinding {
 
     fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<RelayAnswer, Failure> {
         let binding = tables.binding(self.id)?.ok_or(Reason::BindingNotFound)?;
-        let token = tables.token(binding.token)?.ok_or(StoreError::Corrupt("binding's token"))?;
-        let account = tables.account(binding.account)?.ok_or(StoreError::Corrupt("binding's account"))?;
-        let chip = tables.chip(binding.chip)?.ok_or(StoreError::Corrupt("binding's chip"))?;
-        let keys = BindingKeys {
-            chip: env.vault.chip_keys(chip.id, chip.key_version)?,
-            pay: env.vault.pay_key(&token.format, token.index, token.pay_key_version)?,
-            mask: env.vault.mask_key(&token.format, token.mask_key_version)?,
-        };
-        let facts = RelayFacts { binding, token, account, keys };
+        let facts = known(binding, tables, env)?;
         let (answer, changes) =
             bindings::relay(self.caller, facts, &self.message, self.host_challenge, &env.settings, self.now_ms)?;
         tables.apply_all(&changes)?;
         Ok(answer)
     }
+}
+
+/// Everything a step of this binding needs.
+fn known(binding: Binding, tables: &dyn Tables, env: &Env) -> Result<RelayFacts, Failure> {
+    let token = tables.token(binding.token)?.ok_or(StoreError::Corrupt("binding's token"))?;
+    let account = tables.account(binding.account)?.ok_or(StoreError::Corrupt("binding's account"))?;
+    let chip = tables.chip(binding.chip)?.ok_or(StoreError::Corrupt("binding's chip"))?;
+    let keys = BindingKeys {
+        chip: env.vault.chip_keys(chip.id, chip.key_version)?,
+        pay: env.vault.pay_key(&token.format, token.index, token.pay_key_version)?,
+        mask: env.vault.mask_key(&token.format, token.mask_key_version)?,
+    };
+    Ok(RelayFacts { binding, token, account, keys })
 }

@@ -1,0 +1,92 @@
+//! The HTTP client: JSON in, JSON out, with one key. Every call is bounded in time and size.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ureq::Agent;
+
+use crate::fault::Fault;
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The cloud, as seen by the holder of one key.
+#[derive(Clone)]
+pub(crate) struct Api {
+    url: String,
+    key: String,
+    agent: Agent,
+}
+
+impl Api {
+    pub(crate) fn new(url: String, key: String) -> Self {
+        let config = Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
+        Self { url, key, agent: config.into() }
+    }
+
+    /// The same cloud with another key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    /// The cloud's URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Fault> {
+        let request =
+            self.agent.get(format!("{}{path}", self.url)).header("Authorization", format!("Bearer {}", self.key));
+        self.read(request.call())
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
+        let request =
+            self.agent.post(format!("{}{path}", self.url)).header("Authorization", format!("Bearer {}", self.key));
+        self.read(request.send_json(body))
+    }
+
+    fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, Fault> {
+        let mut answer = answer.map_err(|error| {
+            Fault::new("unreachable", format!("the cloud at {} did not answer: {error}", self.url))
+                .hint("is `paychip serve` running? It is safe to repeat with the same numbers")
+        })?;
+        let status = answer.status();
+        let text = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string();
+        let text = text.map_err(|error| Fault::new("unreachable", format!("the cloud's answer broke off: {error}")))?;
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|_| Fault::new("answer_malformed", format!("the cloud answered {status} without JSON")))?;
+        if status.is_success() { Ok(value) } else { Err(refusal(&value, status.as_u16())) }
+    }
+}
+
+/// The cloud's error as a fault.
+fn refusal(value: &Value, status: u16) -> Fault {
+    let error = value.get("error").unwrap_or(&Value::Null);
+    let text = |name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
+    let fault = Fault::new(
+        text("code").unwrap_or_else(|| format!("http_{status}")),
+        text("message").unwrap_or_else(|| format!("the cloud answered {status}")),
+    );
+    match text("field") {
+        Some(field) => fault.at(field),
+        None => fault,
+    }
+}
+
+/// A text of a JSON answer.
+pub(crate) fn text(value: &Value, name: &str) -> Result<String, Fault> {
+    let missing = || Fault::new("answer_malformed", format!("the cloud's answer has no {name}"));
+    value.get(name).and_then(Value::as_str).map(str::to_owned).ok_or_else(missing)
+}
+
+/// A number of a JSON answer.
+pub(crate) fn number(value: &Value, name: &str) -> Result<i64, Fault> {
+    let missing = || Fault::new("answer_malformed", format!("the cloud's answer has no {name}"));
+    value.get(name).and_then(Value::as_i64).ok_or_else(missing)
+}
+
+/// The body of a request without fields.
+pub(crate) fn nothing() -> Value {
+    json!({})
+}

@@ -1,0 +1,191 @@
+//! Accounts, merchants, tokens and the audit: what an operator's or a wearer's page would do.
+
+use std::fmt::Write;
+
+use ledger::{Currency, format_minor, parse_minor};
+use serde_json::{Value, json};
+
+use crate::api::{Api, nothing, number, text};
+use crate::cli::{AccountCommand, MerchantCommand, TokenCommand};
+use crate::fault::Fault;
+use crate::output::Output;
+use crate::profile::{Party, Place};
+
+/// A decimal amount as minor units.
+pub(crate) fn minor_units(amount: &str, currency: &str) -> Result<u64, Fault> {
+    let currency =
+        Currency::parse(currency).map_err(|error| Fault::new(error.code(), error.to_string()).at("currency"))?;
+    let amount =
+        parse_minor(amount, currency).map_err(|error| Fault::new(error.code(), error.to_string()).at("amount"))?;
+    Ok(amount.minor())
+}
+
+/// Minor units for people: `12.50 CNY`.
+pub(crate) fn money(minor: i64, currency: &str) -> String {
+    Currency::parse(currency).map_or_else(
+        |_| format!("{minor} (minor units) {currency}"),
+        |known| format!("{} {currency}", format_minor(minor, known)),
+    )
+}
+
+/// A time for people, in this machine's zone.
+pub(crate) fn moment(unix_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default();
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Opens an account and returns who it is, with its key.
+pub(crate) fn open_account(operator: &Api, name: &str, currency: &str) -> Result<(Party, Value), Fault> {
+    let answer = operator.post("/v1/accounts", &json!({"name": name, "currency": currency}))?;
+    Ok((party(&answer, "wallet_key")?, answer))
+}
+
+/// Takes a merchant on and returns who it is, with its key.
+pub(crate) fn take_on_merchant(operator: &Api, name: &str, currency: &str) -> Result<(Party, Value), Fault> {
+    let answer = operator.post("/v1/merchants", &json!({"name": name, "currency": currency}))?;
+    Ok((party(&answer, "api_key")?, answer))
+}
+
+fn party(answer: &Value, key: &str) -> Result<Party, Fault> {
+    let field = |name: &str| text(answer, name);
+    Ok(Party { name: field("name")?, id: field("id")?, currency: field("currency")?, key: field(key)? })
+}
+
+/// Puts money into an account.
+pub(crate) fn top_up(operator: &Api, account: &Party, minor: u64, reference: &str) -> Result<Value, Fault> {
+    let body = json!({"amount": minor, "currency": account.currency, "reference": reference});
+    operator.post(&format!("/v1/accounts/{}/top-ups", account.id), &body)
+}
+
+pub(crate) fn account(place: &Place, command: AccountCommand, output: Output) -> Result<(), Fault> {
+    match command {
+        AccountCommand::New { name, currency } => {
+            let (party, answer) = open_account(&place.operator()?, &name, &currency)?;
+            let line = format!("Opened an account for {}: {}", party.name, party.id);
+            place.update(|profile| profile.accounts.push(party))?;
+            output.answer(&line, &answer);
+        }
+        AccountCommand::TopUp { amount, account, reference } => {
+            let account = place.account(account.as_deref())?;
+            let minor = minor_units(&amount, &account.currency)?;
+            let reference = reference.map_or_else(|| fresh_number("topup"), Ok)?;
+            let answer = top_up(&place.operator()?, &account, minor, &reference)?;
+            let balance = money(number(&answer, "balance")?, &account.currency);
+            output.answer(&format!("Topped up {} (reference {reference}). Balance: {balance}", account.name), &answer);
+        }
+        AccountCommand::Show { account } => {
+            let account = place.account(account.as_deref())?;
+            let api = place.as_party(&account)?;
+            let answer = api.get(&format!("/v1/accounts/{}", account.id))?;
+            let book = api.get(&format!("/v1/accounts/{}/book", account.id))?;
+            let balance = money(number(&answer, "balance")?, &account.currency);
+            let lines = format!(
+                "{} ({})\nBalance {balance}\n{}",
+                account.name,
+                account.id,
+                book_lines(&book, &account.currency)
+            );
+            output.answer(&lines, &json!({"account": answer, "book": book}));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn merchant(place: &Place, command: MerchantCommand, output: Output) -> Result<(), Fault> {
+    match command {
+        MerchantCommand::New { name, currency } => {
+            let (party, answer) = take_on_merchant(&place.operator()?, &name, &currency)?;
+            let line = format!("Took on {}: {}\nIts API key: {}", party.name, party.id, party.key);
+            place.update(|profile| profile.merchants.push(party))?;
+            output.answer(&line, &answer);
+        }
+        MerchantCommand::Show { merchant } => {
+            let merchant = place.merchant(merchant.as_deref())?;
+            let api = place.as_party(&merchant)?;
+            let answer = api.get("/v1/merchants/me")?;
+            let book = api.get("/v1/merchants/me/book")?;
+            let lines = format!(
+                "{} ({})\nOwed {}, waiting for the next posting {}\n{}",
+                merchant.name,
+                merchant.id,
+                money(number(&answer, "balance")?, &merchant.currency),
+                money(number(&answer, "pending")?, &merchant.currency),
+                book_lines(&book, &merchant.currency)
+            );
+            output.answer(&lines, &json!({"merchant": answer, "book": book}));
+        }
+    }
+    Ok(())
+}
+
+/// A book as a table, newest first.
+pub(crate) fn book_lines(book: &Value, currency: &str) -> String {
+    let mut lines = String::new();
+    for line in book.as_array().into_iter().flatten() {
+        let field = |name: &str| line.get(name).and_then(Value::as_i64).unwrap_or_default();
+        let kind = line.get("kind").and_then(Value::as_str).unwrap_or("?");
+        let change = money(field("change"), currency);
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "  #{:<6} {}  {kind:<10} {change:>16}", field("sequence"), moment(field("at_ms")));
+    }
+    lines.trim_end().to_owned()
+}
+
+pub(crate) fn token(place: &Place, command: TokenCommand, output: Output) -> Result<(), Fault> {
+    let (token, action) = match command {
+        TokenCommand::List { account } => {
+            let account = place.account(account.as_deref())?;
+            let answer = place.as_party(&account)?.get("/v1/tokens")?;
+            let mut lines = format!("What {} can pay with:", account.name);
+            for token in answer.as_array().into_iter().flatten() {
+                let field = |name: &str| token.get(name).and_then(Value::as_str).unwrap_or("?");
+                let _ = write!(lines, "\n  {}  {:<14} chip {}", field("id"), field("state"), field("chip"));
+            }
+            output.answer(&lines, &answer);
+            return Ok(());
+        }
+        TokenCommand::Freeze { token } => (token, "freeze"),
+        TokenCommand::Resume { token } => (token, "resume"),
+        TokenCommand::Revoke { token } => (token, "revoke"),
+    };
+    let answer = place.operator()?.post(&format!("/v1/tokens/{token}/{action}"), &nothing())?;
+    output.answer(&format!("{} is now {}", token, text(&answer, "state")?), &answer);
+    Ok(())
+}
+
+pub(crate) fn audit(place: &Place, output: Output) -> Result<(), Fault> {
+    let answer = place.operator()?.get("/v1/audit")?;
+    let sound = answer.get("sound").and_then(Value::as_bool).unwrap_or(false);
+    output.answer(&audit_lines(&answer)?, &answer);
+    if sound { Ok(()) } else { Err(Fault::new("books_unsound", "the books are not sound")) }
+}
+
+/// The audit's answer for people.
+pub(crate) fn audit_lines(answer: &Value) -> Result<String, Fault> {
+    let mut lines = format!("{} journal records", number(answer, "records")?);
+    match answer.get("broken_record").and_then(Value::as_u64) {
+        Some(record) => {
+            let _ = write!(lines, ", BROKEN at record {record}");
+        }
+        None => lines.push_str(", each bound to the one before"),
+    }
+    for sums in answer.get("trial_balance").and_then(Value::as_array).into_iter().flatten() {
+        let side =
+            |name: &str| sums.get(name).and_then(Value::as_str).and_then(|sum| sum.parse().ok()).unwrap_or_default();
+        let currency = text(sums, "currency")?;
+        let _ = write!(
+            lines,
+            "; debits {} = credits {}",
+            money(side("debit"), &currency),
+            money(side("credit"), &currency)
+        );
+    }
+    Ok(lines)
+}
+
+/// A fresh number for an order, a refund or a top-up: its kind, the time, and 32 random bits.
+pub(crate) fn fresh_number(kind: &str) -> Result<String, Fault> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).map_err(|error| Fault::internal(error.to_string()))?;
+    Ok(format!("{kind}-{}-{}", jiff::Timestamp::now().as_millisecond(), hex::encode(random)))
+}

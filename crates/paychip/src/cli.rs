@@ -1,0 +1,264 @@
+//! Every command and option.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// The open payment chip: the cloud, a virtual watch, a till, and a demonstration of all three.
+#[derive(Debug, Parser)]
+#[command(
+    name = "paychip",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Begin with `paychip demo`. To play it yourself:
+  paychip serve                                  (in a second terminal)
+  paychip account new 'Li Wei' && paychip account top-up 100
+  paychip merchant new 'Tea House'
+  paychip watch new && paychip watch bind && paychip watch code --png code.png
+  paychip pos charge 12.50 --image code.png"
+)]
+pub(crate) struct Cli {
+    /// Where the cloud, the virtual watches and the keys of this play are kept.
+    #[arg(long, global = true, env = "PAYCHIP_DATA", default_value = "paychip-data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The cloud's URL; found in the data folder when absent.
+    #[arg(long, global = true, env = "PAYCHIP_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Print JSON for scripts.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the cloud.
+    Serve(Serve),
+    /// Show everything once: bind a watch, pay offline by picture, and every refusal.
+    Demo(Demo),
+    /// Wearers' accounts.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Shops.
+    #[command(subcommand)]
+    Merchant(MerchantCommand),
+    /// A virtual watch whose chip runs the real chip code.
+    Watch {
+        /// Which watch, by name.
+        #[arg(long, global = true, default_value = "watch", value_name = "NAME")]
+        watch: String,
+        #[command(subcommand)]
+        command: WatchCommand,
+    },
+    /// A till.
+    Pos {
+        /// Which shop, by name; the newest when absent.
+        #[arg(long, global = true, value_name = "NAME")]
+        merchant: Option<String>,
+        #[command(subcommand)]
+        command: PosCommand,
+    },
+    /// What wearables pay with: freeze a lost one here.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Follow the whole journal of the cloud and add everything up again.
+    Audit,
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8400", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Serve plain HTTP beyond loopback, because something in front ends TLS.
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Where to leave the pictures.
+    #[arg(long, default_value = "demo-out", value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Open an account.
+    New {
+        /// The holder's name.
+        name: String,
+        /// ISO 4217 code.
+        #[arg(long, default_value = "CNY")]
+        currency: String,
+    },
+    /// Put money into an account.
+    TopUp {
+        /// How much, such as 100 or 12.50.
+        amount: String,
+        /// Whose, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// Your reference: the same one again tops up once.
+        #[arg(long)]
+        reference: Option<String>,
+    },
+    /// Show balance and book.
+    Show {
+        /// Whose, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MerchantCommand {
+    /// Take a shop on.
+    New {
+        /// Its name.
+        name: String,
+        /// ISO 4217 code.
+        #[arg(long, default_value = "CNY")]
+        currency: String,
+    },
+    /// Show what it is owed, and its book.
+    Show {
+        /// Which, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        merchant: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WatchCommand {
+    /// Make a watch with a blank chip, and personalise it as a factory does.
+    New,
+    /// Show the binding code and bind the watch to an account.
+    Bind {
+        /// Whose, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// Also save the picture of the binding code.
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
+    },
+    /// Make a payment code, with no network.
+    Code {
+        /// Save the picture of the screen.
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
+        /// What the screen shows.
+        #[arg(long, value_enum, default_value_t = ScreenView::Both)]
+        view: ScreenView,
+    },
+    /// Set the passcode, or change it.
+    Passcode {
+        /// The new passcode, 4 to 8 digits; asked for when absent.
+        new: Option<String>,
+        /// The present passcode, where one is set.
+        #[arg(long)]
+        old: Option<String>,
+    },
+    /// Enter the passcode: codes made now carry the higher limits.
+    Unlock {
+        /// The passcode; asked for when absent.
+        passcode: Option<String>,
+    },
+    /// Take the watch off: the passcode session closes.
+    Lock,
+    /// Show the chip's state.
+    Status,
+}
+
+/// What the watch's screen shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScreenView {
+    /// Bar code and QR code of the digits.
+    Both,
+    /// The bar code alone.
+    Bar,
+    /// The QR code of the digits alone.
+    Qr,
+    /// The EMV QR code.
+    Emv,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PosCommand {
+    /// Charge the wearer whose code is in a picture.
+    Charge {
+        /// How much, such as 12.50.
+        amount: String,
+        /// A picture of the watch's screen (PNG).
+        #[arg(long, value_name = "FILE", conflicts_with = "code", required_unless_present = "code")]
+        image: Option<PathBuf>,
+        /// The code itself.
+        #[arg(long, value_name = "DIGITS")]
+        code: Option<String>,
+        /// Your order number; a fresh one when absent. Repeat it to ask again after a time-out.
+        #[arg(long)]
+        order: Option<String>,
+    },
+    /// Cancel an order, whatever became of it.
+    Cancel {
+        /// The order number.
+        order: String,
+    },
+    /// Give back part or all of an order.
+    Refund {
+        /// The order number.
+        order: String,
+        /// How much; all that is left when absent.
+        #[arg(long)]
+        amount: Option<String>,
+        /// Your refund number; a fresh one when absent.
+        #[arg(long)]
+        refund: Option<String>,
+    },
+    /// Show an order.
+    Show {
+        /// The order number.
+        order: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// List what an account can pay with.
+    List {
+        /// Whose, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+    },
+    /// Stop a token at once.
+    Freeze {
+        /// The token's id.
+        token: String,
+    },
+    /// Let a frozen token pay again.
+    Resume {
+        /// The token's id.
+        token: String,
+    },
+    /// End a token for ever.
+    Revoke {
+        /// The token's id.
+        token: String,
+    },
+}
+
+/// Prints the completions for a shell.
+pub(crate) fn completions(shell: clap_complete::Shell) {
+    let mut command = Cli::command();
+    clap_complete::generate(shell, &mut command, "paychip", &mut std::io::stdout());
+}

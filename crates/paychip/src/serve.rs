@@ -1,0 +1,71 @@
+//! `paychip serve`: the cloud on one machine.
+
+use server::{Config, Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Serve;
+use crate::fault::Fault;
+use crate::output::Output;
+use crate::profile::Place;
+
+pub(crate) fn run(place: &Place, serve: &Serve, output: Output) -> Result<(), Fault> {
+    log_to_stderr();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Fault::internal(error.to_string()))?;
+    runtime.block_on(async {
+        let config = Config {
+            data_dir: place.data.clone(),
+            listen: serve.listen,
+            plain_http: serve.plain_http,
+            settings: platform_settings(),
+        };
+        let server = Server::bind(config).await.map_err(|error| start_fault(&error))?;
+        let url = format!("http://{}", server.address());
+        place.write_url(&url)?;
+        let key_file = place.data.join(server::OPERATOR_KEY_FILE);
+        let lines = format!(
+            "paychip serves on {url}\n  data            {}\n  operator's key  {}\n  API             {url}/openapi.json\n  \
+             keys            software vault in {} — for development; whoever reads it has every key\nStop with Ctrl-C.",
+            place.data.display(),
+            key_file.display(),
+            place.data.join(server::MASTER_KEY_FILE).display(),
+        );
+        output.answer(&lines, &serde_json::json!({"url": url, "data": place.data, "operator_key_file": key_file}));
+        server.run(stop_asked()).await.map_err(|error| Fault::internal(error.to_string()))
+    })
+}
+
+/// The operator's choices of this program: the platform's defaults.
+pub(crate) fn platform_settings() -> server::Settings {
+    server::Settings::default()
+}
+
+pub(crate) fn start_fault(error: &server::StartError) -> Fault {
+    let code = match error {
+        server::StartError::Data { .. } => "data_folder",
+        server::StartError::Store(_) => "store",
+        server::StartError::Listen { .. } => "listen",
+        server::StartError::PlainHttp(_) => "plain_http",
+    };
+    Fault::new(code, error.to_string())
+}
+
+/// Completes when the process is asked to stop.
+async fn stop_asked() {
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without the one signal, the other must do.
+        Err(_) => drop(interrupt.await),
+    }
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PAYCHIP_LOG").unwrap_or_else(|_| "info".into());
+    // A second initialisation (there is none) would only fail, never log twice.
+    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

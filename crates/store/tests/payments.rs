@@ -1,0 +1,225 @@
+//! What a payment engine must never get wrong, on a real database file.
+
+mod support;
+
+use ledger::Currency;
+use ledger::posting::payable;
+use platform::payments::cancel::CancelRequest;
+use platform::payments::refund::RefundRequest;
+use platform::payments::{Decline, MerchantNumber, PaymentState};
+use platform::tokens::TokenAction;
+use platform::{Caller, PaymentId, Reason, RefundId};
+use store::Failure;
+use store::commands::{ActOnToken, CancelOrder, Paid, PostClearing, RefundPayment};
+use support::{NOW_MS, SHOP, TOKEN, World, code, pay};
+use tokio::task::JoinSet;
+
+fn payment(paid: Paid) -> platform::payments::Payment {
+    match paid {
+        Paid::Payment(payment) => payment,
+        Paid::Wait { wait_ms } => panic!("told to wait {wait_ms} ms"),
+    }
+}
+
+fn number(text: &str) -> MerchantNumber {
+    MerchantNumber::parse(text, "refund").unwrap()
+}
+
+fn refund(id: u8, payment: PaymentId, number_text: &str, amount_minor: u64) -> RefundPayment {
+    let request = RefundRequest { id: RefundId([id; 16]), number: number(number_text), amount_minor, now_ms: NOW_MS };
+    RefundPayment { merchant: SHOP, payment, request }
+}
+
+fn cancel(order: &str) -> CancelOrder {
+    CancelOrder(CancelRequest {
+        merchant: SHOP,
+        order: number(order),
+        payment_id: PaymentId([0xCC; 16]),
+        refund_id: RefundId([0xCC; 16]),
+        now_ms: NOW_MS,
+    })
+}
+
+fn reason(failure: Failure) -> Reason {
+    match failure {
+        Failure::Refused(refusal) => refusal.reason,
+        Failure::Store(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_code_pays_once_and_a_repeated_order_is_the_same_payment() {
+    let world = World::with_money(10_000).await;
+    let first = payment(world.pay("o-1", &code(0, 1), 1250).await.unwrap());
+    assert_eq!((first.state, world.balance()), (PaymentState::Succeeded, 8_750));
+
+    let repeat = payment(world.pay("o-1", &code(0, 1), 1250).await.unwrap());
+    assert_eq!((repeat, world.balance()), (first, 8_750));
+    let other_amount = world.pay("o-1", &code(0, 1), 1251).await.unwrap_err();
+    assert_eq!(reason(other_amount), Reason::OrderParametersDiffer);
+
+    for (order, code, decline) in [
+        ("o-2", code(0, 1), Decline::CodeSpent),
+        ("o-3", code(0, 0), Decline::CodeSuperseded),
+        ("o-4", code(-3, 0), Decline::CodeStale),
+        ("o-5", "71000000000000000000".to_owned(), Decline::CodeUnknown),
+        ("o-6", "281234567890123456".to_owned(), Decline::CodeNotOurs),
+    ] {
+        let declined = payment(world.pay(order, &code, 100).await.unwrap());
+        assert_eq!(declined.state, PaymentState::Failed(decline), "{order}");
+    }
+    assert_eq!(world.balance(), 8_750);
+    let too_much = payment(world.pay("o-7", &code(0, 2), 8_751).await.unwrap());
+    assert_eq!(too_much.state, PaymentState::Failed(Decline::InsufficientFunds));
+    let again = payment(world.pay("o-8", &code(0, 2), 100).await.unwrap());
+    assert_eq!(again.state, PaymentState::Failed(Decline::CodeSpent), "a code shown is spent, paid or not");
+    world.assert_sound();
+}
+
+#[tokio::test]
+async fn many_tills_with_one_order_number_make_one_payment() {
+    let world = World::with_money(10_000).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..32 {
+        let store = world.store.clone();
+        tasks.spawn(async move { store.execute(pay("o-1", &code(0, 0), 500)).await });
+    }
+    while let Some(answer) = tasks.join_next().await {
+        assert_eq!(payment(answer.unwrap().unwrap()).state, PaymentState::Succeeded);
+    }
+    assert_eq!(world.balance(), 9_500);
+}
+
+#[tokio::test]
+async fn many_tills_with_one_code_get_one_payment() {
+    let world = World::with_money(10_000).await;
+    let mut tasks = JoinSet::new();
+    for till in 0..32 {
+        let store = world.store.clone();
+        tasks.spawn(async move { store.execute(pay(&format!("o-{till}"), &code(0, 0), 500)).await });
+    }
+    let mut succeeded = 0;
+    while let Some(answer) = tasks.join_next().await {
+        match payment(answer.unwrap().unwrap()).state {
+            PaymentState::Succeeded => succeeded += 1,
+            state => assert_eq!(state, PaymentState::Failed(Decline::CodeSpent)),
+        }
+    }
+    assert_eq!((succeeded, world.balance()), (1, 9_500));
+    world.assert_sound();
+}
+
+#[tokio::test]
+async fn refunds_that_race_never_pass_the_payment() {
+    let world = World::with_money(10_000).await;
+    let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
+    let mut tasks = JoinSet::new();
+    for client in 0..64_u8 {
+        let store = world.store.clone();
+        let command = refund(client, paid.id, &format!("r-{client}"), 70);
+        tasks.spawn(async move { store.execute(command).await });
+    }
+    let mut given = 0;
+    while let Some(answer) = tasks.join_next().await {
+        match answer.unwrap() {
+            Ok(refund) => given += refund.amount.minor(),
+            Err(failure) => assert_eq!(reason(failure), Reason::RefundExceedsPayment),
+        }
+    }
+    assert_eq!(given, 980);
+    assert_eq!(world.balance(), 9_980);
+    let strangers = RefundPayment { merchant: platform::MerchantId([9; 16]), ..refund(99, paid.id, "x", 1) };
+    assert_eq!(reason(world.store.execute(strangers).await.unwrap_err()), Reason::PaymentNotFound);
+    world.assert_sound();
+}
+
+#[tokio::test]
+async fn a_cancel_closes_an_order_that_never_arrived_and_refunds_one_that_was_paid() {
+    let world = World::with_money(10_000).await;
+    assert_eq!(world.store.execute(cancel("late")).await.unwrap().state, PaymentState::Cancelled);
+    let late = world.pay("late", &code(0, 0), 100).await.unwrap_err();
+    assert_eq!(reason(late), Reason::OrderCancelled);
+
+    let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
+    world.store.execute(refund(1, paid.id, "r-1", 300)).await.unwrap();
+    for _ in 0..2 {
+        let cancelled = world.store.execute(cancel("o-1")).await.unwrap();
+        assert_eq!((cancelled.state, cancelled.refunded_minor), (PaymentState::Cancelled, 1_000));
+    }
+    assert_eq!(world.balance(), 10_000);
+    let after = world.store.execute(refund(2, paid.id, "r-2", 1)).await.unwrap_err();
+    assert_eq!(reason(after), Reason::PaymentNotRefundable);
+    world.assert_sound();
+}
+
+#[tokio::test]
+async fn a_freeze_holds_on_the_very_next_payment() {
+    let world = World::with_money(10_000).await;
+    let act = |action| ActOnToken { caller: Caller::Operator, token: TOKEN, action, now_ms: NOW_MS };
+    world.store.execute(act(TokenAction::Freeze)).await.unwrap();
+    let frozen = payment(world.pay("o-1", &code(0, 0), 100).await.unwrap());
+    assert_eq!(frozen.state, PaymentState::Failed(Decline::TokenFrozen));
+    world.store.execute(act(TokenAction::Resume)).await.unwrap();
+    let resumed = payment(world.pay("o-2", &code(0, 1), 100).await.unwrap());
+    assert_eq!(resumed.state, PaymentState::Succeeded);
+    let events = world.queries.events_of(&TOKEN.to_string()).unwrap();
+    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["resume", "freeze"]);
+}
+
+#[tokio::test]
+async fn postings_move_the_net_to_the_shop_once() {
+    let world = World::with_money(10_000).await;
+    let owed = || world.queries.balance(&payable(SHOP.0, Currency::CNY)).unwrap();
+    let post = |random: u8| PostClearing { now_ms: NOW_MS, random: [random; 10] };
+    let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
+    assert_eq!((owed(), world.queries.unposted_of(SHOP).unwrap()), (0, 1_000));
+    assert_eq!(world.store.execute(post(1)).await.unwrap(), 1);
+    assert_eq!(world.store.execute(post(2)).await.unwrap(), 0);
+    assert_eq!((owed(), world.queries.unposted_of(SHOP).unwrap()), (1_000, 0));
+    world.store.execute(refund(1, paid.id, "r-1", 400)).await.unwrap();
+    world.store.execute(post(3)).await.unwrap();
+    assert_eq!(owed(), 600);
+    world.assert_sound();
+}
+
+#[tokio::test]
+async fn everything_acknowledged_is_there_after_a_restart() {
+    let world = World::with_money(10_000).await;
+    let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
+    let World { store, queries, folder } = world;
+    drop((store, queries));
+    let world = World::open(folder);
+    assert_eq!(world.queries.payment(paid.id).unwrap(), Some(paid));
+    let spent = payment(world.pay("o-2", &code(0, 0), 1_000).await.unwrap());
+    assert_eq!(spent.state, PaymentState::Failed(Decline::CodeSpent));
+    assert_eq!(world.balance(), 9_000);
+    world.assert_sound();
+}
+
+#[tokio::test]
+async fn one_altered_byte_of_the_journal_is_named() {
+    let world = World::with_money(10_000).await;
+    for order in 0..3 {
+        world.pay(&format!("o-{order}"), &code(0, order), 100).await.unwrap();
+    }
+    world.assert_sound();
+    let file = rusqlite::Connection::open(world.folder.path().join("paychip.db")).unwrap();
+    file.execute("UPDATE legs SET minor = 101 WHERE sequence = 3", []).expect_err("the journal is final");
+    file.execute_batch("DROP TRIGGER legs_are_final; UPDATE legs SET minor = 101 WHERE sequence = 3;").unwrap();
+    assert_eq!(world.queries.audit().unwrap().broken_record, Some(3));
+}
+
+#[tokio::test]
+async fn a_shop_that_guesses_is_braked_before_its_codes_are_looked_at() {
+    let world = World::with_money(10_000).await;
+    let limit = platform::CodeSettings::default().merchant_wrong_codes;
+    for guess in 0..limit {
+        let code = format!("71{:018}", guess);
+        let declined = payment(world.pay(&format!("g-{guess}"), &code, 1).await.unwrap());
+        assert_eq!(declined.state, PaymentState::Failed(Decline::CodeUnknown));
+    }
+    let braked = world.pay("honest", &code(0, 0), 100).await.unwrap();
+    assert!(matches!(braked, Paid::Wait { wait_ms } if wait_ms > 0));
+    assert_eq!(world.balance(), 10_000);
+}
