@@ -1,28 +1,13 @@
 //! Key derivation in counter mode with AES-CMAC (NIST SP 800-108r1 §4.1): the cloud derives the keys of every
 //! chip and token from its master keys, and SCP03 its session keys from the static ones. Same input, same
-//! output, for ever: stored data depend on it.
+//! output, for ever: stored data depend on it. The labels in use are listed in `spec/secure-channel.md`.
 
 use crate::aes_key::{AesKey, BLOCK_BYTES};
 use core::fmt;
 use zeroize::Zeroize;
 
-/// The longest output of [`derive`] in bytes. Nothing here needs more; it keeps the counter in one byte's range.
+/// The longest output of [`derive()`] in bytes. Nothing here needs more; it keeps the counter in one byte's range.
 pub const MAX_OUTPUT_BYTES: usize = 255 * BLOCK_BYTES;
-
-/// The labels under which this project derives keys; `spec/secure-channel.md` §5 gives the context of each.
-/// A label that was used is never given another meaning.
-pub mod label {
-    /// Static SCP03 key for encryption; context: chip id (16 bytes) ‖ key version number (1).
-    pub const CHANNEL_ENC: &[u8] = b"paychip/scp03/enc/1";
-    /// Static SCP03 key for MACs; context as [`CHANNEL_ENC`].
-    pub const CHANNEL_MAC: &[u8] = b"paychip/scp03/mac/1";
-    /// Static SCP03 key for keys; context as [`CHANNEL_ENC`].
-    pub const CHANNEL_DEK: &[u8] = b"paychip/scp03/dek/1";
-    /// Pay key; context: token id (16 bytes) ‖ pay key version (1).
-    pub const PAY_KEY: &[u8] = b"paychip/pay-key/1";
-    /// Mask key; context: suite (1 byte) ‖ total digits (1) ‖ mask key version (1) ‖ prefix (ASCII digits).
-    pub const MASK_KEY: &[u8] = b"paychip/mask-key/1";
-}
 
 /// Why a key could not be derived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -230,3 +230,15 @@ fn messages_are_cut_and_put_together_as_the_vectors_say() {
     let request = &vectors["resend_request"];
     assert_eq!(resend_request(number(&request["number"])).to_vec(), x(&request["frame"]));
 }
+
+#[test]
+fn the_worked_example_of_the_specification_is_the_vector() {
+    let text = include_str!("../../../spec/relay.md").replace(' ', "");
+    let vectors = relay();
+    for frame in items(&vectors["frames"][0]["frames"]) {
+        assert!(text.contains(frame.as_str().unwrap()), "{frame}");
+    }
+    for command in items(&vectors["messages"][0]["script"]["commands"]) {
+        assert!(text.contains(command["apdu"].as_str().unwrap()), "{command}");
+    }
+}

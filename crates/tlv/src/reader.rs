@@ -80,11 +80,7 @@ pub fn find(data: &[u8], tag: Tag) -> Result<Option<&[u8]>, Error> {
 /// [`Error::Truncated`] when there is none or it is cut; [`Error::Trailing`] when anything follows it.
 pub fn only(data: &[u8]) -> Result<Element<'_>, Error> {
     let (element, rest) = split_element(data)?;
-    if rest.is_empty() {
-        Ok(element)
-    } else {
-        Err(Error::Trailing)
-    }
+    if rest.is_empty() { Ok(element) } else { Err(Error::Trailing) }
 }
 
 fn split_element(data: &[u8]) -> Result<(Element<'_>, &[u8]), Error> {

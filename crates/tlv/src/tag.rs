@@ -24,11 +24,7 @@ impl Tag {
     /// # Errors
     /// [`Error::BadTag`] when the number is no well-formed tag of one to three bytes.
     pub const fn from_u32(number: u32) -> Result<Self, Error> {
-        if is_tag(number) {
-            Ok(Self(number))
-        } else {
-            Err(Error::BadTag)
-        }
+        if is_tag(number) { Ok(Self(number)) } else { Err(Error::BadTag) }
     }
 
     /// The number the tag's bytes spell, big-endian.

@@ -35,11 +35,7 @@ impl<'b> Writer<'b> {
     ///
     /// # Errors
     /// Those of `inner`, [`Error::NoRoom`], [`Error::ValueTooLong`]; nothing is written then.
-    pub fn nest(
-        &mut self,
-        tag: Tag,
-        inner: impl FnOnce(&mut Self) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub fn nest(&mut self, tag: Tag, inner: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         let start = self.length;
         let written = self.nest_parts(tag, inner);
         if written.is_err() {
@@ -80,11 +76,7 @@ impl<'b> Writer<'b> {
         self.append(value)
     }
 
-    fn nest_parts(
-        &mut self,
-        tag: Tag,
-        inner: impl FnOnce(&mut Self) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn nest_parts(&mut self, tag: Tag, inner: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         self.put_tag(tag)?;
         let value_start = self.length;
         inner(self)?;
@@ -95,8 +87,7 @@ impl<'b> Writer<'b> {
         if moved_end > self.buffer.len() {
             return Err(Error::NoRoom);
         }
-        self.buffer
-            .copy_within(value_start..value_end, value_start + used);
+        self.buffer.copy_within(value_start..value_end, value_start + used);
         self.length = value_start;
         self.append(field.get(..used).unwrap_or_default())?;
         self.length = moved_end;
@@ -105,19 +96,12 @@ impl<'b> Writer<'b> {
 
     fn put_tag(&mut self, tag: Tag) -> Result<(), Error> {
         let bytes = tag.padded_bytes();
-        self.append(
-            bytes
-                .get(bytes.len() - tag.encoded_bytes()..)
-                .unwrap_or_default(),
-        )
+        self.append(bytes.get(bytes.len() - tag.encoded_bytes()..).unwrap_or_default())
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let end = self.length.checked_add(bytes.len()).ok_or(Error::NoRoom)?;
-        self.buffer
-            .get_mut(self.length..end)
-            .ok_or(Error::NoRoom)?
-            .copy_from_slice(bytes);
+        self.buffer.get_mut(self.length..end).ok_or(Error::NoRoom)?.copy_from_slice(bytes);
         self.length = end;
         Ok(())
     }
