@@ -15,6 +15,7 @@ use crate::orders;
 use crate::passcode;
 use crate::payment;
 use crate::records::{self, CHANNEL_SEQUENCE, LIFECYCLE, TRANSPORT_KEYS, lifecycle_value};
+use crate::scratch::Scratch;
 use crate::store::{Store, StoreError, Update};
 use crate::token::LoadedToken;
 use core::fmt;
@@ -22,7 +23,6 @@ use protocol::apdu::{self, StatusWord};
 #[cfg(feature = "virtual")]
 use protocol::applet::PasscodeState;
 use protocol::applet::{Lifecycle, Order, Passcode, PasscodeChange, StateChange, ins};
-use zeroize::Zeroizing;
 
 /// The longest command taken, in bytes: a short APDU is at most 261.
 pub const MAX_COMMAND_BYTES: usize = 300;
@@ -147,12 +147,12 @@ impl<P: Platform> Chip<P> {
     /// returned. [`MAX_RESPONSE_BYTES`] are enough for any answer; an answer that does not fit becomes 6700. Only
     /// with fewer than two bytes there is no answer at all, and 0 is returned.
     pub fn process(&mut self, command: &[u8], response: &mut [u8]) -> usize {
-        let mut out = Zeroizing::new([0; MAX_RESPONSE_BYTES]);
-        let answered = match self.receive(command, out.as_mut_slice()) {
-            Err(status) => plain(out.as_mut_slice(), 0, status),
-            whole => whole,
-        };
-        let answer = answered.ok().and_then(|whole| out.get(..whole)).unwrap_or(&[]);
+        let mut out = Scratch::<MAX_RESPONSE_BYTES>::new();
+        match self.receive(command, out.whole()) {
+            Ok(answer_bytes) => out.used_only(answer_bytes),
+            Err(status) => return plain(response, 0, status).unwrap_or(0),
+        }
+        let answer = out.used();
         if let Some(to) = response.get_mut(..answer.len()) {
             to.copy_from_slice(answer);
             return answer.len();
@@ -163,9 +163,8 @@ impl<P: Platform> Chip<P> {
     /// Takes the secure messaging off, obeys, and puts it on the answer. Gives the length of the whole answer,
     /// or the status word that is all of it.
     fn receive(&mut self, command: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
-        let mut buffer = Zeroizing::new([0; MAX_COMMAND_BYTES]);
-        let bytes = buffer.get_mut(..command.len()).ok_or(StatusWord::WRONG_LENGTH)?;
-        bytes.copy_from_slice(command);
+        let mut buffer = Scratch::<MAX_COMMAND_BYTES>::holding(command).ok_or(StatusWord::WRONG_LENGTH)?;
+        let bytes = buffer.used();
         let apdu = apdu::Command::parse(bytes).map_err(|_| StatusWord::WRONG_LENGTH)?;
         check_class(apdu.class)?;
         if apdu.instruction == ins::EXTERNAL_AUTHENTICATE {

@@ -29,6 +29,7 @@ mod orders;
 mod passcode;
 mod payment;
 mod records;
+mod scratch;
 mod self_test;
 pub mod store;
 mod token;

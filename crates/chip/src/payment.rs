@@ -6,12 +6,12 @@ use crate::hal::Flash;
 use crate::hardened::Verdict;
 use crate::orders::{read_counters, read_grant};
 use crate::records;
+use crate::scratch::Scratch;
 use crate::store::{Store, Update};
 use crate::token::LoadedToken;
 use paycode::emv;
 use protocol::apdu::StatusWord;
 use protocol::applet::{AID, CodeRequest, PaymentCode, Slot};
-use zeroize::Zeroizing;
 
 /// Makes the next code of a token and writes the answer to `out`. `loaded` keeps the token's key schedules
 /// from one code to the next.
@@ -38,11 +38,11 @@ pub(crate) fn make<F: Flash>(
     let verified = session.is_yes();
     let code = paycode::make(&token.format, &token.mask_key, &token.pay_key, token.index, stamp, verified)
         .map_err(|_| StatusWord::INTERNAL)?;
-    let mut text = Zeroizing::new([0; emv::MAX_PAYMENT_TEXT]);
+    let mut text = Scratch::<{ emv::MAX_PAYMENT_TEXT }>::new();
     let emv = if request.form.wants_emv() {
         let payment =
             emv::Payment::new(&AID, &token.pay_key, token.index, code.clone(), stamp, verified, counters.transactions);
-        let shown = payment.and_then(|payment| payment.encode(text.as_mut_slice()));
+        let shown = payment.and_then(|payment| payment.encode(text.whole()));
         Some(shown.map_err(|_| StatusWord::INTERNAL)?)
     } else {
         None

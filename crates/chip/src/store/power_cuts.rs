@@ -309,6 +309,11 @@ fn a_key_twice_or_a_value_too_long_is_refused() {
 }
 
 #[test]
+fn ram_is_what_the_first_lines_say() {
+    assert!(size_of::<Store<()>>() < 100, "{} bytes", size_of::<Store<()>>());
+}
+
+#[test]
 fn wear_is_what_the_first_lines_say() {
     let mut store = Store::format(CutFlash::<4, 1024>::new()).map_err(|(error, _)| error).unwrap();
     let live = std::vec![0x11; 1000];
