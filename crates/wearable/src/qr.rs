@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn offer_and_emv_text_stay_small() {
-        let offer = "PC1:00112233445566778899AABBCCDDEEFF:0011223344556677:29B1";
+        let offer = "PC1:00112233445566778899AABBCCDDEEFF:0011223344556677:719C";
         assert_eq!(Qr::new(offer).unwrap().side(), 29);
         assert!(Qr::new(&"hQVDUFYwMWET".repeat(17)).unwrap().side() <= 57);
     }

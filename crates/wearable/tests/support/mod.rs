@@ -5,28 +5,28 @@ use embedded_graphics::prelude::*;
 use wearable::screen::ScreenShape;
 
 /// Pixels as a scanner's camera sees them.
-pub struct Display {
+pub(crate) struct Display {
     size: Size,
-    pub pixels: Vec<u8>,
+    pub(crate) pixels: Vec<u8>,
 }
 
 /// A colour display: what it shows is kept as brightness.
-pub struct Colour(pub Display);
+pub(crate) struct Colour(pub(crate) Display);
 
 impl Display {
-    pub fn new(shape: ScreenShape) -> Self {
+    pub(crate) fn new(shape: ScreenShape) -> Self {
         let size = Size::new(shape.width, shape.height);
         // Neither black nor white: what a page forgets to draw shows.
         Self { size, pixels: vec![77; (size.width * size.height) as usize] }
     }
 
-    pub fn at(&self, x: i32, y: i32) -> u8 {
+    pub(crate) fn at(&self, x: i32, y: i32) -> u8 {
         self.pixels[(y * self.size.width as i32 + x) as usize]
     }
 }
 
 impl Colour {
-    pub fn new(shape: ScreenShape) -> Self {
+    pub(crate) fn new(shape: ScreenShape) -> Self {
         Self(Display::new(shape))
     }
 }
