@@ -88,6 +88,32 @@ fn the_longest_answers_fit_a_short_response_inside_the_channel() {
     assert_eq!(PaymentCode::decode(written), Ok(code));
 }
 
+#[test]
+fn tokens_come_in_the_order_of_their_slots_each_once() {
+    let id = [1; 16];
+    let token = |slot| TokenStatus {
+        slot: Slot::new(slot).unwrap(),
+        token_id: &id,
+        transaction_counter: 1,
+        last_stamp: None,
+        codes_left: 2,
+        time_anchor_unix_seconds: 3,
+    };
+    let mut out = [0; 256];
+    let good = encode_token_statuses(&[token(1), token(3)], &mut out).unwrap().to_vec();
+    assert_eq!(TokenStatuses::decode(&good).unwrap().map(|t| t.slot.number()).collect::<Vec<_>>(), [1, 3]);
+    let second = good.iter().rposition(|byte| *byte == 0xC1).unwrap() + 2;
+    for slot in [0, 1, 5] {
+        let mut bad = good.clone();
+        bad[second] = slot;
+        assert_eq!(TokenStatuses::decode(&bad).map(|_| ()), Err(Error::BadValue(tag::SLOT)), "slot {slot}");
+    }
+    for bad in [[token(1), token(1)], [token(2), token(1)]] {
+        assert_eq!(encode_token_statuses(&bad, &mut out), Err(Error::BadValue(tag::SLOT)));
+    }
+    assert_eq!(TokenStatuses::decode(&[0xDF, 0x23, 0x00]).unwrap().count(), 0);
+}
+
 /// Rewrites a template with the object `tag` replaced by `value`, or left out.
 fn with(template: &[u8], tag: Tag, value: Option<&[u8]>) -> Vec<u8> {
     let outer = tlv::only(template).unwrap();

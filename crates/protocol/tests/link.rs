@@ -78,14 +78,21 @@ fn two_frames_in_the_wrong_order_make_no_message() {
 }
 
 #[test]
-fn a_frame_of_another_message_is_never_mixed_in() {
-    let (a, b) = (frames_of(&[1; 40], 1, 20), frames_of(&[2; 40], 2, 20));
-    let (messages, errors) = receive(&mut Reassembler::<40>::new(), &[a[0].clone(), b[1].clone(), b[2].clone()]);
-    assert_eq!((messages, errors), (vec![], 1));
-    let longer = frames_of(&[2; 41], 1, 20);
-    let (messages, errors) =
-        receive(&mut Reassembler::<41>::new(), &[a[0].clone(), longer[1].clone(), longer[2].clone()]);
-    assert_eq!((messages, errors), (vec![], 1));
+fn a_frame_that_is_not_the_next_of_its_message_is_refused_at_once() {
+    let ours = frames_of(&[1; 60], 1, 20);
+    let other_number = frames_of(&[1; 60], 2, 20);
+    let other_length = frames_of(&[1; 61], 1, 20);
+    for wrong in [&other_number[1], &other_length[1], &ours[2]] {
+        let mut receiver = Reassembler::<61>::new();
+        assert_eq!(receiver.accept(&ours[0]), Ok(Received::Incomplete));
+        assert_eq!(receiver.accept(wrong), Err(Error::OutOfOrder), "{wrong:?}");
+        // What follows is passed over, even where it would fit.
+        assert_eq!(receive(&mut receiver, &ours[1..]), (vec![], 0));
+    }
+    let mut receiver = Reassembler::<61>::new();
+    receiver.accept(&ours[0]).unwrap();
+    receiver.accept(&ours[1]).unwrap();
+    assert_eq!(receiver.accept(&ours[1]), Err(Error::OutOfOrder), "a frame repeated");
 }
 
 #[test]

@@ -345,6 +345,20 @@ fn a_host_or_card_with_other_keys_is_refused() {
 }
 
 #[test]
+fn a_right_mac_does_not_make_up_for_a_wrong_host_cryptogram() {
+    let keys = keys(16);
+    let (handshake, answer) = initialize(&keys, Mode::S8, None);
+    let parsed = host::InitializeUpdateAnswer::parse(&answer).unwrap();
+    let constant = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x06, 0x00, 0x00, 0x80, 0x01];
+    let s_mac = keys.mac().cmac(&[&constant, &host_challenge(Mode::S8), parsed.card_challenge]);
+    let forged = [0x84, 0x82, 0x33, 0x00, 0x10, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mac = AesKey::new(&s_mac).unwrap().cmac(&[&[0; 16], &forged]);
+    let error = handshake.authenticate(&[&forged[..], &mac[..8]].concat()).unwrap_err();
+    assert_eq!(error, Error::HostCryptogram);
+    assert_eq!(error.status(), StatusWord::AUTHENTICATION_FAILED);
+}
+
+#[test]
 fn an_error_with_data_beside_it_is_refused_and_one_without_is_not_authentic() {
     let Pair { mut host, .. } = open(Mode::S8, 16, Level::Full);
     let command = Command::new(0x00, 0xCA, 0xDF, 0x23).with_le(256);
