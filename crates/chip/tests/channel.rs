@@ -109,9 +109,10 @@ fn a_wrong_key_opens_nothing_and_one_try_is_all() {
 
 #[test]
 fn selecting_resetting_and_beginning_anew_close_the_channel() {
-    let closings: [fn(&mut TestChip); 3] = [
+    let closings: [fn(&mut TestChip); 4] = [
         |chip| assert_eq!(send_command(chip, &protocol::applet::select()).1, 0x9000),
         |chip| chip.reset(),
+        |chip| assert_eq!(send_command(chip, &initialize_update(0x55, &HOST_CHALLENGE)).1, 0x6A88),
         |chip| assert_eq!(send_command(chip, &initialize_update(CLOUD_KEY_VERSION, &[9; 8])).1, 0x9000),
     ];
     for close in closings {
@@ -121,6 +122,15 @@ fn selecting_resetting_and_beginning_anew_close_the_channel() {
         close(&mut chip);
         assert_eq!(send(&mut chip, &wrapped).1, 0x6982);
     }
+}
+
+#[test]
+fn a_channel_without_mac_proves_nothing_whatever_its_commands_claim() {
+    let mut chip = open(bound_flash());
+    Cloud::open(&mut chip, CLOUD_KEY_VERSION, 0x00, &CLOUD_KEY).unwrap();
+    assert_eq!(send(&mut chip, &[0x84, 0xCA, 0x9F, 0x70]), (vec![0x9F, 0x70, 0x01, 0x07], 0x9000));
+    assert_eq!(send(&mut chip, &[0x84, 0xCA, 0xDF, 0x23]).1, 0x6982);
+    assert_eq!(send(&mut chip, &[0x84, 0xE2, 0x80, 0x00, 0x05, 0xE4, 0x03, 0xD3, 0x01, 0x0B]).1, 0x6982);
 }
 
 #[test]

@@ -5,12 +5,13 @@
 
 mod support;
 
+use chip::hal::Rng;
 use protocol::applet::{Order, PasscodeState, RemoveToken, Slot, StateChange};
 use std::collections::HashSet;
 use support::{
-    ANCHOR, CLOUD_KEY, Code, Flash, TestChip, blank_flash, bound_flash, change_passcode, factory_data, get_code,
-    install, open, put_cloud_keys, ready_flash, send_order, set_passcode, status, sync, tries_left, try_open, verify,
-    view,
+    ANCHOR, CLOUD_KEY, Code, Flash, SeededRng, TestChip, blank_flash, bound_flash, change_passcode, factory_data,
+    get_code, install, open, put_cloud_keys, ready_flash, send_order, set_passcode, status, sync, tries_left, try_open,
+    verify, view,
 };
 
 /// One change, with whatever has to come before it in the same session.
@@ -298,6 +299,17 @@ fn a_change_of_passcode_leaves_one_that_works() {
         }
     }
     assert!(old > 10 && new > 10, "{old} {new}");
+}
+
+#[test]
+fn the_passcode_is_in_flash_as_a_salted_hash_only() {
+    let mut salt = [0; 16];
+    SeededRng(7).fill(&mut salt).unwrap();
+    let mut chip = open(bound_flash());
+    assert_eq!(set_passcode(&mut chip, b"83650271"), 0x9000);
+    let flash = chip.into_parts().0;
+    assert!(flash.contains(&salt), "the salt is what the random source gave");
+    assert!(!flash.contains(b"8365"));
 }
 
 #[test]
