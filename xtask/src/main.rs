@@ -1,3 +1,63 @@
-//! What a developer runs: test.
+//! What a developer runs, as `cargo xtask COMMAND`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `everything` | `test`: every check in order, stopping at the first that fails |
+//! | `no_std` | the crates for chip and wearable build without std, and the check would notice if not |
+//! | `arrows` | which crate may depend on which |
+//! | `tools` | the programs the run needs, installed or named |
+//! | `demo` | the demonstration in one process, its picture read by a scanner that is not ours |
+//! | `vectors` | writes the specification's test vectors anew |
+//! | `steps`, `process` | how steps are announced and timed; how other programs are run |
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "telling the developer is what it is for")]
 
-fn main() {}
+mod arrows;
+mod demo;
+mod everything;
+mod no_std;
+mod process;
+mod steps;
+mod tools;
+mod vectors;
+
+use std::process::ExitCode;
+
+use everything::Extent;
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+  test            every check: tools, dependency arrows, no-std builds, all tests, documentation, fuzz targets,
+                  the demonstration and its picture
+    --quick       without the release build: no demonstration
+    --long        tests that take a budget take a large one (they see PAYCHIP_LONG=1)
+  no-std          only the no-std builds
+  arrows          only the dependency arrows
+  vectors         write spec/vectors anew, after a change to the specification
+  help            this text
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => everything::run(Extent::Full),
+        ["test", "--quick"] => everything::run(Extent::Quick),
+        ["test", "--long"] => everything::run(Extent::Long),
+        ["no-std"] => no_std::check(),
+        ["arrows"] => arrows::check(),
+        ["vectors"] => vectors::regenerate(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => Err(format!("there is no such command: {}\n\n{HELP}", words.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("xtask: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask test`: everything that must hold, cheapest first.
+
+use crate::process::{self, cargo, target};
+use crate::steps::Steps;
+use crate::{arrows, demo, no_std, tools};
+
+/// How much is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Without the release build.
+    Quick,
+    /// Everything.
+    Full,
+    /// Everything, and large budgets for the tests that take one.
+    Long,
+}
+
+type Step = (&'static str, fn() -> Result<(), String>);
+
+/// Runs every check in order.
+pub(crate) fn run(extent: Extent) -> Result<(), String> {
+    let tests: Step = match extent {
+        Extent::Long => ("every test, with large budgets", long_tests),
+        Extent::Quick | Extent::Full => ("every test", tests),
+    };
+    let mut list: Vec<Step> = vec![
+        ("the tools this run needs", tools::check),
+        ("who may depend on whom", arrows::check),
+        ("chip and wearable without std", no_std::check),
+        tests,
+        ("documentation, warnings denied", documentation),
+        ("the fuzz targets compile", fuzz_targets),
+    ];
+    if extent != Extent::Quick {
+        list.push(("the demonstration, and its picture read by another's scanner", demo::check));
+    }
+    let mut steps = Steps::new(list.len());
+    for (name, work) in list {
+        steps.step(name, work)?;
+    }
+    steps.end();
+    Ok(())
+}
+
+fn tests() -> Result<(), String> {
+    run_cargo(&["test", "--locked", "--workspace"], &[])
+}
+
+fn long_tests() -> Result<(), String> {
+    run_cargo(&["test", "--locked", "--workspace"], &[("PAYCHIP_LONG", "1")])
+}
+
+fn documentation() -> Result<(), String> {
+    run_cargo(&["doc", "--locked", "--no-deps", "--workspace"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// Running them needs a nightly compiler and cargo-fuzz; compiling them needs neither.
+fn fuzz_targets() -> Result<(), String> {
+    let folder = target().join("fuzz");
+    let folder = folder.to_string_lossy();
+    let arguments = ["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", &*folder];
+    run_cargo(&arguments, &[("RUSTC_BOOTSTRAP", "1")])
+}
+
+fn run_cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
+    let mut command = cargo(arguments);
+    command.envs(variables.iter().copied());
+    process::run(command)
+}
