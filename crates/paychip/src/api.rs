@@ -12,35 +12,39 @@ const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The cloud, as seen by the holder of one key.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub struct Api {
     url: String,
     key: String,
     agent: Agent,
 }
 
 impl Api {
-    pub(crate) fn new(url: String, key: String) -> Self {
+    /// A client of the cloud at `url` that authenticates with `key`.
+    pub fn new(url: String, key: String) -> Self {
         let config = Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
         Self { url, key, agent: config.into() }
     }
 
-    /// The same cloud with another key.
-    pub(crate) fn with_key(&self, key: &str) -> Self {
-        Self { key: key.to_owned(), ..self.clone() }
-    }
-
     /// The cloud's URL.
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.url
     }
 
-    pub(crate) fn get(&self, path: &str) -> Result<Value, Fault> {
+    /// GET of a path.
+    ///
+    /// # Errors
+    /// A [`Fault`]: the cloud's own code, or `unreachable` when no answer came.
+    pub fn get(&self, path: &str) -> Result<Value, Fault> {
         let request =
             self.agent.get(format!("{}{path}", self.url)).header("Authorization", format!("Bearer {}", self.key));
         self.read(request.call())
     }
 
-    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
+    /// POST of a JSON body to a path.
+    ///
+    /// # Errors
+    /// A [`Fault`]: the cloud's own code, or `unreachable` when no answer came and the outcome is unknown.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
         let request =
             self.agent.post(format!("{}{path}", self.url)).header("Authorization", format!("Bearer {}", self.key));
         self.read(request.send_json(body))
@@ -75,18 +79,24 @@ fn refusal(value: &Value, status: u16) -> Fault {
 }
 
 /// A text of a JSON answer.
-pub(crate) fn text(value: &Value, name: &str) -> Result<String, Fault> {
+///
+/// # Errors
+/// `answer_malformed`.
+pub fn text(value: &Value, name: &str) -> Result<String, Fault> {
     let missing = || Fault::new("answer_malformed", format!("the cloud's answer has no {name}"));
     value.get(name).and_then(Value::as_str).map(str::to_owned).ok_or_else(missing)
 }
 
 /// A number of a JSON answer.
-pub(crate) fn number(value: &Value, name: &str) -> Result<i64, Fault> {
+///
+/// # Errors
+/// `answer_malformed`.
+pub fn number(value: &Value, name: &str) -> Result<i64, Fault> {
     let missing = || Fault::new("answer_malformed", format!("the cloud's answer has no {name}"));
     value.get(name).and_then(Value::as_i64).ok_or_else(missing)
 }
 
 /// The body of a request without fields.
-pub(crate) fn nothing() -> Value {
+pub fn nothing() -> Value {
     json!({})
 }

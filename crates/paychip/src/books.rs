@@ -12,7 +12,7 @@ use crate::output::Output;
 use crate::profile::{Party, Place};
 
 /// A decimal amount as minor units.
-pub(crate) fn minor_units(amount: &str, currency: &str) -> Result<u64, Fault> {
+pub fn minor_units(amount: &str, currency: &str) -> Result<u64, Fault> {
     let currency =
         Currency::parse(currency).map_err(|error| Fault::new(error.code(), error.to_string()).at("currency"))?;
     let amount =
@@ -21,7 +21,7 @@ pub(crate) fn minor_units(amount: &str, currency: &str) -> Result<u64, Fault> {
 }
 
 /// Minor units for people: `12.50 CNY`.
-pub(crate) fn money(minor: i64, currency: &str) -> String {
+pub fn money(minor: i64, currency: &str) -> String {
     Currency::parse(currency).map_or_else(
         |_| format!("{minor} (minor units) {currency}"),
         |known| format!("{} {currency}", format_minor(minor, known)),
@@ -29,19 +29,19 @@ pub(crate) fn money(minor: i64, currency: &str) -> String {
 }
 
 /// A time for people, in this machine's zone.
-pub(crate) fn moment(unix_ms: i64) -> String {
+pub fn moment(unix_ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default();
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Opens an account and returns who it is, with its key.
-pub(crate) fn open_account(operator: &Api, name: &str, currency: &str) -> Result<(Party, Value), Fault> {
+pub fn open_account(operator: &Api, name: &str, currency: &str) -> Result<(Party, Value), Fault> {
     let answer = operator.post("/v1/accounts", &json!({"name": name, "currency": currency}))?;
     Ok((party(&answer, "wallet_key")?, answer))
 }
 
 /// Takes a merchant on and returns who it is, with its key.
-pub(crate) fn take_on_merchant(operator: &Api, name: &str, currency: &str) -> Result<(Party, Value), Fault> {
+pub fn take_on_merchant(operator: &Api, name: &str, currency: &str) -> Result<(Party, Value), Fault> {
     let answer = operator.post("/v1/merchants", &json!({"name": name, "currency": currency}))?;
     Ok((party(&answer, "api_key")?, answer))
 }
@@ -52,7 +52,7 @@ fn party(answer: &Value, key: &str) -> Result<Party, Fault> {
 }
 
 /// Puts money into an account.
-pub(crate) fn top_up(operator: &Api, account: &Party, minor: u64, reference: &str) -> Result<Value, Fault> {
+pub fn top_up(operator: &Api, account: &Party, minor: u64, reference: &str) -> Result<Value, Fault> {
     let body = json!({"amount": minor, "currency": account.currency, "reference": reference});
     operator.post(&format!("/v1/accounts/{}/top-ups", account.id), &body)
 }
@@ -119,7 +119,7 @@ pub(crate) fn merchant(place: &Place, command: MerchantCommand, output: Output) 
 }
 
 /// A book as a table, newest first.
-pub(crate) fn book_lines(book: &Value, currency: &str) -> String {
+pub fn book_lines(book: &Value, currency: &str) -> String {
     let mut lines = String::new();
     for line in book.as_array().into_iter().flatten() {
         let field = |name: &str| line.get(name).and_then(Value::as_i64).unwrap_or_default();
@@ -161,7 +161,7 @@ pub(crate) fn audit(place: &Place, output: Output) -> Result<(), Fault> {
 }
 
 /// The audit's answer for people.
-pub(crate) fn audit_lines(answer: &Value) -> Result<String, Fault> {
+pub fn audit_lines(answer: &Value) -> Result<String, Fault> {
     let mut lines = format!("{} journal records", number(answer, "records")?);
     match answer.get("broken_record").and_then(Value::as_u64) {
         Some(record) => {
@@ -184,7 +184,7 @@ pub(crate) fn audit_lines(answer: &Value) -> Result<String, Fault> {
 }
 
 /// A fresh number for an order, a refund or a top-up: its kind, the time, and 32 random bits.
-pub(crate) fn fresh_number(kind: &str) -> Result<String, Fault> {
+pub fn fresh_number(kind: &str) -> Result<String, Fault> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(|error| Fault::internal(error.to_string()))?;
     Ok(format!("{kind}-{}-{}", jiff::Timestamp::now().as_millisecond(), hex::encode(random)))

@@ -4,42 +4,49 @@ use std::path::Path;
 
 /// A failed command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// A stable code, for scripts.
-    pub(crate) code: String,
+    pub code: String,
     /// A sentence for people.
-    pub(crate) message: String,
+    pub message: String,
     /// The field or option at fault.
-    pub(crate) field: Option<String>,
+    pub field: Option<String>,
     /// What to do next.
-    pub(crate) hint: Option<String>,
+    pub hint: Option<String>,
 }
 
 impl Fault {
-    pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A fault with a code and a sentence.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), field: None, hint: None }
     }
 
-    pub(crate) fn internal(message: impl Into<String>) -> Self {
+    /// Something that should not happen.
+    pub fn internal(message: impl Into<String>) -> Self {
         Self::new("internal", message)
     }
 
-    pub(crate) fn file(path: &Path, error: impl core::fmt::Display) -> Self {
+    /// A file or folder that could not be read or written.
+    pub fn file(path: &Path, error: impl core::fmt::Display) -> Self {
         Self::new("file", format!("{}: {error}", path.display()))
     }
 
-    pub(crate) fn at(mut self, field: impl Into<String>) -> Self {
+    /// The same fault, at a field.
+    #[must_use]
+    pub fn at(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// The same fault, with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// 2 where the cloud could not be reached (worth a retry with the same numbers), else 1.
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         if self.code == "unreachable" { 2 } else { 1 }
     }
 }

@@ -14,19 +14,23 @@ use crate::fault::Fault;
 const MAX_SIDE: u32 = 8_192;
 
 /// A screen in memory.
-pub(crate) struct FrameBuffer {
+pub struct FrameBuffer {
     width: u32,
     height: u32,
     pixels: Vec<u8>,
 }
 
 impl FrameBuffer {
-    pub(crate) fn new(width: u32, height: u32) -> Self {
+    /// A white screen.
+    pub fn new(width: u32, height: u32) -> Self {
         Self { width, height, pixels: vec![0xFF; width as usize * height as usize * 3] }
     }
 
     /// Writes a PNG.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// A fault with the path.
+    pub fn write(&self, path: &Path) -> Result<(), Fault> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| Fault::file(folder, error))?;
         }
@@ -66,14 +70,20 @@ impl DrawTarget for FrameBuffer {
 }
 
 /// A picture in shades of grey, as a scanner's camera sees it.
-pub(crate) struct GreyPicture {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) luma: Vec<u8>,
+pub struct GreyPicture {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// One byte a pixel, row by row: 0 is black.
+    pub luma: Vec<u8>,
 }
 
 /// Reads a PNG of any colour type.
-pub(crate) fn read_grey(path: &Path) -> Result<GreyPicture, Fault> {
+///
+/// # Errors
+/// A fault with the path, for what is no PNG or has more than 8,192 pixels a side.
+pub fn read_grey(path: &Path) -> Result<GreyPicture, Fault> {
     let file = File::open(path).map_err(|error| Fault::file(path, error))?;
     let mut decoder = png::Decoder::new(BufReader::new(file));
     decoder.set_transformations(png::Transformations::normalize_to_color8());

@@ -87,12 +87,12 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// Of several codes in one picture (they are the same spend), the first.
-pub(crate) fn best(mut scanned: Vec<Scanned>) -> Scanned {
+pub fn best(mut scanned: Vec<Scanned>) -> Scanned {
     scanned.swap_remove(0)
 }
 
 /// Charges; asks again with the same order number when no answer came.
-pub(crate) fn charge(api: &Api, merchant: &Party, order: &str, code: &str, minor: u64) -> Result<Value, Fault> {
+pub fn charge(api: &Api, merchant: &Party, order: &str, code: &str, minor: u64) -> Result<Value, Fault> {
     let body = json!({"order": order, "code": code, "amount": minor, "currency": merchant.currency});
     let mut answer = api.post("/v1/payments", &body);
     for _ in 1..MAX_TRIES {
@@ -111,7 +111,7 @@ pub(crate) fn charge(api: &Api, merchant: &Party, order: &str, code: &str, minor
 }
 
 /// The slip a till prints.
-pub(crate) fn receipt(merchant: &Party, payment: &Value) -> Result<String, Fault> {
+pub fn receipt(merchant: &Party, payment: &Value) -> Result<String, Fault> {
     let amount = payment.get("amount").and_then(Value::as_i64);
     let state = text(payment, "state")?;
     let verified = payment.get("verified").and_then(Value::as_bool).unwrap_or(false);

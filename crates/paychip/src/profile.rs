@@ -15,30 +15,41 @@ const URL_FILE: &str = "server.url";
 
 /// The data folder and the cloud's URL, as the command line gave them.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) data: PathBuf,
-    pub(crate) server: Option<String>,
+pub struct Place {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The URL given, if one was.
+    pub server: Option<String>,
 }
 
 /// Someone whose key is kept here.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Party {
-    pub(crate) name: String,
-    pub(crate) id: String,
-    pub(crate) currency: String,
-    pub(crate) key: String,
+pub struct Party {
+    /// The name.
+    pub name: String,
+    /// The cloud's id.
+    pub id: String,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// The wallet key or API key.
+    pub key: String,
 }
 
 /// The accounts and shops made here, oldest first.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Profile {
-    pub(crate) accounts: Vec<Party>,
-    pub(crate) merchants: Vec<Party>,
+pub struct Profile {
+    /// Wearers.
+    pub accounts: Vec<Party>,
+    /// Shops.
+    pub merchants: Vec<Party>,
 }
 
 impl Place {
     /// The cloud's URL.
-    pub(crate) fn url(&self) -> Result<String, Fault> {
+    ///
+    /// # Errors
+    /// `no_server` where none was given and none was started here.
+    pub fn url(&self) -> Result<String, Fault> {
         if let Some(url) = &self.server {
             return Ok(url.trim_end_matches('/').to_owned());
         }
@@ -55,13 +66,19 @@ impl Place {
     }
 
     /// Remembers where the cloud listens.
-    pub(crate) fn write_url(&self, url: &str) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// A fault with the path.
+    pub fn write_url(&self, url: &str) -> Result<(), Fault> {
         let path = self.data.join(URL_FILE);
         fs::write(&path, format!("{url}\n")).map_err(|error| Fault::file(&path, error))
     }
 
     /// The cloud, as its operator.
-    pub(crate) fn operator(&self) -> Result<Api, Fault> {
+    ///
+    /// # Errors
+    /// A fault with the path of the operator's key.
+    pub fn operator(&self) -> Result<Api, Fault> {
         let path = self.data.join(server::OPERATOR_KEY_FILE);
         let key = std::env::var("PAYCHIP_OPERATOR_KEY").or_else(|_| fs::read_to_string(&path));
         let key = key.map_err(|error| {
@@ -71,11 +88,18 @@ impl Place {
     }
 
     /// The cloud, as this party.
-    pub(crate) fn as_party(&self, party: &Party) -> Result<Api, Fault> {
+    ///
+    /// # Errors
+    /// Those of [`Place::url`].
+    pub fn as_party(&self, party: &Party) -> Result<Api, Fault> {
         Ok(Api::new(self.url()?, party.key.clone()))
     }
 
-    pub(crate) fn profile(&self) -> Result<Profile, Fault> {
+    /// What is remembered; nothing in a new folder.
+    ///
+    /// # Errors
+    /// A fault with the path.
+    pub fn profile(&self) -> Result<Profile, Fault> {
         let path = self.data.join(PROFILE_FILE);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Fault::file(&path, error)),
@@ -85,7 +109,10 @@ impl Place {
     }
 
     /// Changes the profile, atomically: the old or the new one is on disk.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Profile)) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// A fault with the path.
+    pub fn update(&self, change: impl FnOnce(&mut Profile)) -> Result<(), Fault> {
         let mut profile = self.profile()?;
         change(&mut profile);
         let text = serde_json::to_vec_pretty(&profile).map_err(|error| Fault::internal(error.to_string()))?;
@@ -93,14 +120,20 @@ impl Place {
     }
 
     /// The account with this name or id; the newest when none is named.
-    pub(crate) fn account(&self, name: Option<&str>) -> Result<Party, Fault> {
+    ///
+    /// # Errors
+    /// `no_account`.
+    pub fn account(&self, name: Option<&str>) -> Result<Party, Fault> {
         let hint = "open one with `paychip account new NAME`";
         find(self.profile()?.accounts, name)
             .ok_or_else(|| Fault::new("no_account", "no such account was opened here").hint(hint))
     }
 
     /// The shop with this name or id; the newest when none is named.
-    pub(crate) fn merchant(&self, name: Option<&str>) -> Result<Party, Fault> {
+    ///
+    /// # Errors
+    /// `no_merchant`.
+    pub fn merchant(&self, name: Option<&str>) -> Result<Party, Fault> {
         let hint = "take one on with `paychip merchant new NAME`";
         find(self.profile()?.merchants, name)
             .ok_or_else(|| Fault::new("no_merchant", "no such shop was taken on here").hint(hint))
@@ -112,7 +145,10 @@ fn find(parties: Vec<Party>, name: Option<&str>) -> Option<Party> {
 }
 
 /// Replaces a file that only its owner may read; the old or the new one is there, never half of one.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+///
+/// # Errors
+/// A fault with the path.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| Fault::file(folder, error))?;
     // A temporary file is made readable by its owner alone.

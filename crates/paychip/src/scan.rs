@@ -9,22 +9,25 @@ use crate::picture::GreyPicture;
 
 /// One code found in a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Scanned {
+pub struct Scanned {
     /// What kind of symbol it is.
-    pub(crate) symbol: Symbol,
+    pub symbol: Symbol,
     /// What it says.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 /// The kinds of symbol a till reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Symbol {
+pub enum Symbol {
+    /// Code 128, the bar code.
     Code128,
+    /// QR code.
     QrCode,
 }
 
 impl Symbol {
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Code128 => "bar code (Code 128)",
             Self::QrCode => "QR code",
@@ -33,7 +36,10 @@ impl Symbol {
 }
 
 /// Finds the bar codes and QR codes of a picture.
-pub(crate) fn scan(picture: &GreyPicture) -> Result<Vec<Scanned>, Fault> {
+///
+/// # Errors
+/// `nothing_to_scan`.
+pub fn scan(picture: &GreyPicture) -> Result<Vec<Scanned>, Fault> {
     let mut found: Vec<Scanned> = Vec::new();
     for (format, symbol) in [(BarcodeFormat::CODE_128, Symbol::Code128), (BarcodeFormat::QR_CODE, Symbol::QrCode)] {
         for result in decode(picture, format) {
@@ -50,7 +56,9 @@ pub(crate) fn scan(picture: &GreyPicture) -> Result<Vec<Scanned>, Fault> {
 }
 
 fn decode(picture: &GreyPicture, format: BarcodeFormat) -> Vec<RXingResult> {
-    let source = Luma8LuminanceSource::new(picture.luma.clone(), picture.width, picture.height);
+    let Ok(source) = Luma8LuminanceSource::new(picture.luma.clone(), picture.width, picture.height) else {
+        return Vec::new();
+    };
     let mut bitmap = BinaryBitmap::new(HybridBinarizer::new(source));
     let hints = DecodeHints { TryHarder: Some(true), PossibleFormats: Some([format].into()), ..DecodeHints::default() };
     let mut reader = GenericMultipleBarcodeReader::new(MultiFormatReader::default());

@@ -108,7 +108,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { single_minor: 2_000_00, day_minor: 5_000_00, day_unverified_minor: 1_000_00 }
+        Self { single_minor: 200_000, day_minor: 500_000, day_unverified_minor: 100_000 }
     }
 }
 

@@ -1,5 +1,13 @@
 //! What a payment engine must never get wrong, on a real database file.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails"
+)]
+
 mod support;
 
 use ledger::Currency;

@@ -4,6 +4,7 @@
 use protocol::link::{Fragments, Reassembler, Received};
 use protocol::script::MAX_MESSAGE_BYTES;
 use serde_json::{Value, json};
+use wearable::Progress;
 
 use super::{Watch, sdk_fault};
 use crate::api::{Api, number, text};
@@ -17,7 +18,10 @@ const MAX_MESSAGES: u8 = 24;
 const MAX_POLLS: u32 = 200;
 
 /// Binds a watch to the account of this wallet. Reports progress in percent.
-pub(crate) fn bind(watch: &mut Watch, wallet: &Api, mut progress: impl FnMut(u8)) -> Result<Value, Fault> {
+///
+/// # Errors
+/// Those of the cloud; `binding_failed`, `watch_silent`, and those of the SDK.
+pub fn bind(watch: &mut Watch, wallet: &Api, mut progress: impl FnMut(u8)) -> Result<Value, Fault> {
     progress(0);
     let offer = watch.binding_offer().map_err(sdk_fault)?;
     let mut view = wallet.post("/v1/bindings", &json!({ "offer": offer.as_str() }))?;
@@ -59,13 +63,14 @@ impl Link {
             watch.on_link_data(frame);
         }
         for _ in 0..MAX_POLLS {
-            let event = watch.poll().map_err(sdk_fault)?;
+            let progress = watch.poll().map_err(sdk_fault)?;
             for frame in watch.host_mut().take_sent() {
                 if let Received::Message { bytes, .. } = self.reassembler.accept(&frame).map_err(broken)? {
                     return Ok(Some(bytes.to_vec()));
                 }
             }
-            if event.is_idle() {
+            // The cloud's last word is not answered.
+            if matches!(progress, Progress::Done | Progress::Failed) {
                 break;
             }
         }

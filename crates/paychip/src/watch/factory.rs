@@ -20,7 +20,8 @@ const BIRTH_KEY: [u8; 16] =
 const COMMAND_BYTES: usize = 300;
 
 /// Something that answers APDUs.
-pub(crate) trait Card {
+pub trait Card {
+    /// Sends a command and returns the length of the answer.
     fn exchange(&mut self, command: &[u8], answer: &mut [u8]) -> usize;
 }
 
@@ -31,7 +32,10 @@ impl Card for chip::virtual_chip::VirtualChip {
 }
 
 /// Registers a fresh chip id with the cloud and personalises the chip with the keys it hands out. Returns the id.
-pub(crate) fn personalise(card: &mut dyn Card, operator: &Api) -> Result<String, Fault> {
+///
+/// # Errors
+/// Those of the cloud; `chip_refused` and `chip_protocol` of the chip.
+pub fn personalise(card: &mut dyn Card, operator: &Api) -> Result<String, Fault> {
     let mut chip_id = [0; applet::CHIP_ID_BYTES];
     getrandom::fill(&mut chip_id).map_err(|error| Fault::internal(error.to_string()))?;
     let answer = operator.post("/v1/chips", &json!({ "chip_id": hex::encode(chip_id) }))?;

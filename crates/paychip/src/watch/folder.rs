@@ -9,13 +9,16 @@ use crate::profile::Place;
 
 /// Where one watch lives.
 #[derive(Debug, Clone)]
-pub(crate) struct WatchFolder {
+pub struct WatchFolder {
     path: PathBuf,
 }
 
 impl WatchFolder {
     /// The folder of the watch with this name.
-    pub(crate) fn named(place: &Place, name: &str) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// `watch_name`.
+    pub fn named(place: &Place, name: &str) -> Result<Self, Fault> {
         let is_plain =
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if !is_plain {
@@ -24,7 +27,8 @@ impl WatchFolder {
         Ok(Self { path: place.data.join("watches").join(name) })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The folder.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -33,12 +37,15 @@ impl WatchFolder {
     }
 
     /// A value of the SDK's own storage.
-    pub(crate) fn value(&self, name: &str) -> PathBuf {
+    pub fn value(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// A new watch with a blank chip.
-    pub(crate) fn create(&self) -> Result<VirtualChip, Fault> {
+    ///
+    /// # Errors
+    /// `watch_exists`, or a fault of the file.
+    pub fn create(&self) -> Result<VirtualChip, Fault> {
         if self.flash().exists() {
             let message = format!("there is a watch in {} already", self.path.display());
             return Err(Fault::new("watch_exists", message).hint("choose another name with --watch NAME"));
@@ -48,7 +55,10 @@ impl WatchFolder {
     }
 
     /// The watch's chip, powered up.
-    pub(crate) fn open(&self) -> Result<VirtualChip, Fault> {
+    ///
+    /// # Errors
+    /// `no_watch`, or a fault of the chip.
+    pub fn open(&self) -> Result<VirtualChip, Fault> {
         if !self.flash().exists() {
             let message = format!("there is no watch in {}", self.path.display());
             return Err(Fault::new("no_watch", message).hint("make one with `paychip watch new`"));
@@ -57,7 +67,10 @@ impl WatchFolder {
     }
 
     /// A copy of everything, as a thief who could read the chip's flash would make it.
-    pub(crate) fn copy_to(&self, other: &Self) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// A fault with the path.
+    pub fn copy_to(&self, other: &Self) -> Result<(), Fault> {
         std::fs::create_dir_all(&other.path).map_err(|error| Fault::file(&other.path, error))?;
         for entry in std::fs::read_dir(&self.path).map_err(|error| Fault::file(&self.path, error))? {
             let entry = entry.map_err(|error| Fault::file(&self.path, error))?;

@@ -9,12 +9,12 @@ use wearable::{Device, Host, HostFault, Key};
 use super::folder::WatchFolder;
 
 /// The longest answer of a chip, bytes.
-pub(crate) const ANSWER_BYTES: usize = 300;
+pub const ANSWER_BYTES: usize = 300;
 /// Frames the link holds before it is full, as a BLE stack's queue would be.
 const LINK_FRAMES: usize = 64;
 
 /// A watch on this machine: its chip, its folder, its link to the phone.
-pub(crate) struct VirtualHost {
+pub struct VirtualHost {
     chip: VirtualChip,
     folder: WatchFolder,
     sent: Vec<Vec<u8>>,
@@ -22,22 +22,23 @@ pub(crate) struct VirtualHost {
 }
 
 impl VirtualHost {
-    pub(crate) fn new(chip: VirtualChip, folder: WatchFolder) -> Self {
+    /// A watch around this chip.
+    pub fn new(chip: VirtualChip, folder: WatchFolder) -> Self {
         Self { chip, folder, sent: Vec::new(), clock_ahead_s: 0 }
     }
 
     /// Sets the watch's clock ahead of this machine's.
-    pub(crate) fn set_clock_ahead(&mut self, seconds: u64) {
+    pub fn set_clock_ahead(&mut self, seconds: u64) {
         self.clock_ahead_s = seconds;
     }
 
     /// The frames the watch has sent since the last call, as the phone receives them.
-    pub(crate) fn take_sent(&mut self) -> Vec<Vec<u8>> {
+    pub fn take_sent(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.sent)
     }
 
     /// The chip, for what happens outside the SDK.
-    pub(crate) fn chip_mut(&mut self) -> &mut VirtualChip {
+    pub fn chip_mut(&mut self) -> &mut VirtualChip {
         &mut self.chip
     }
 }

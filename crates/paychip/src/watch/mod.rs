@@ -3,10 +3,10 @@
 //! Each command powers the watch's processor up and down again; the chip's passcode session lives on between
 //! commands (see [`session`]), as it does in a watch that stays on the wrist.
 
-pub(crate) mod bind;
-pub(crate) mod factory;
-pub(crate) mod folder;
-pub(crate) mod host;
+pub mod bind;
+pub mod factory;
+pub mod folder;
+pub mod host;
 mod session;
 
 use std::path::Path;
@@ -29,10 +29,10 @@ use host::VirtualHost;
 const SCREEN_SIDE: u32 = 466;
 
 /// The virtual watch, with the SDK in it.
-pub(crate) type Watch = Wearable<VirtualHost>;
+pub type Watch = Wearable<VirtualHost>;
 
 /// Powers a watch up.
-pub(crate) fn open(folder: &WatchFolder) -> Result<Watch, Fault> {
+pub fn open(folder: &WatchFolder) -> Result<Watch, Fault> {
     let mut chip = folder.open()?;
     session::resume(folder, &mut chip)?;
     let mut watch = Wearable::new(VirtualHost::new(chip, folder.clone()));
@@ -191,13 +191,13 @@ fn draw(page: &Page<'_>, png: &Path) -> Result<(), Fault> {
 }
 
 /// Digits in groups of four, as they are read aloud.
-pub(crate) fn grouped(digits: &str) -> String {
+pub fn grouped(digits: &str) -> String {
     let groups: Vec<&str> = digits.as_bytes().chunks(4).filter_map(|group| core::str::from_utf8(group).ok()).collect();
     groups.join(" ")
 }
 
 /// The SDK's error as a fault: its sentence, its number, its advice.
-pub(crate) fn sdk_fault(error: wearable::Error) -> Fault {
+pub fn sdk_fault(error: wearable::Error) -> Fault {
     Fault::new(format!("wearable_{}", error.code()), error.to_string()).hint(error.advice())
 }
 

@@ -1,5 +1,8 @@
 //! A store on a fresh SQLite file, with a wearer, a token and a shop in it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::sync::Arc;
 
 use ledger::{Amount, Currency};

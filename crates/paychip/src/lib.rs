@@ -1,0 +1,67 @@
+//! The parts of the `paychip` program, as a library, so that tests and other programs can play the same roles.
+//!
+//! | module | what |
+//! |---|---|
+//! | `cli` | every command and option |
+//! | `serve` | the cloud |
+//! | [`watch`] | the virtual watch: its folder, factory, binding, codes |
+//! | [`pos`], [`scan`], [`picture`] | the till: reading pictures, charging |
+//! | [`books`] | accounts, merchants, tokens, audit |
+//! | `demo` | the whole story in one run |
+//! | [`api`], [`profile`], `output`, [`fault`] | the HTTP client, what is remembered, how answers and failures are told |
+
+pub mod api;
+pub mod books;
+mod cli;
+mod demo;
+pub mod fault;
+mod output;
+pub mod picture;
+pub mod pos;
+pub mod profile;
+pub mod scan;
+mod serve;
+pub mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::fault::Fault;
+use crate::output::Output;
+
+/// Runs the program with the arguments it was started with.
+pub fn run_program() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.json);
+    match run(cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            output.fault(&fault);
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli, output: Output) -> Result<(), Fault> {
+    let place = profile::Place { data: cli.data, server: cli.server };
+    match cli.command {
+        Command::Serve(serve) => serve::run(&place, &serve, output),
+        Command::Demo(demo) => demo::run(&demo, output),
+        Command::Account(command) => books::account(&place, command, output),
+        Command::Merchant(command) => books::merchant(&place, command, output),
+        Command::Token(command) => books::token(&place, command, output),
+        Command::Audit => books::audit(&place, output),
+        Command::Watch { watch, command } => watch::run(&place, &watch, command, output),
+        Command::Pos { merchant, command } => pos::run(&place, merchant.as_deref(), command, output),
+        Command::Openapi => {
+            output.raw(&server::openapi_json().map_err(|error| Fault::internal(error.to_string()))?);
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            cli::completions(shell);
+            Ok(())
+        }
+    }
+}
