@@ -345,3 +345,7 @@ fn failed_answer(binding: Binding) -> RelayAnswer {
 fn done_answer(binding: Binding, account: &Account) -> RelayAnswer {
     RelayAnswer { message: messages::done(&binding, &account.masked_name()), binding }
 }
+
+#[cfg(test)]
+#[path = "cases.rs"]
+mod tests;

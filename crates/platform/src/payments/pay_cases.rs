@@ -77,7 +77,7 @@ fn moves_money(changes: &[Change]) -> bool {
 #[test]
 fn money_moves_only_when_everything_is_right() {
     use TokenState::{Active, Frozen, FrozenByRisk, Pending, Revoked};
-    let rich = 9_999_999_00;
+    let rich = 999_999_900;
     // token state, passcode, amount, wallet → outcome
     for (state, verified, minor, wallet, outcome) in [
         (Active, true, 1250, 1250, Ok(())),
@@ -87,10 +87,10 @@ fn money_moves_only_when_everything_is_right() {
         (Frozen, true, 1250, rich, Err(Decline::TokenFrozen)),
         (FrozenByRisk, true, 1250, rich, Err(Decline::TokenFrozen)),
         (Revoked, true, 1250, rich, Err(Decline::TokenRevoked)),
-        (Active, true, 2_000_00, rich, Ok(())),
-        (Active, true, 2_000_01, rich, Err(Decline::LimitSingle)),
-        (Active, false, 1_000_00, rich, Ok(())),
-        (Active, false, 1_000_01, rich, Err(Decline::LimitUnverified)),
+        (Active, true, 200_000, rich, Ok(())),
+        (Active, true, 200_001, rich, Err(Decline::LimitSingle)),
+        (Active, false, 100_000, rich, Ok(())),
+        (Active, false, 100_001, rich, Err(Decline::LimitUnverified)),
     ] {
         let (payment, changes) =
             decide(&request(minor), &merchant(), genuine(state, verified), Some(&purse(wallet)), &Settings::default());
@@ -106,14 +106,14 @@ fn money_moves_only_when_everything_is_right() {
 #[test]
 fn the_day_s_limits_add_up_over_payments() {
     let settings = Settings::default();
-    let mut purse = purse(99_999_99);
+    let mut purse = purse(9_999_999);
     for (minor, verified, outcome) in [
-        (900_00, false, Ok(())),
-        (100_01, false, Err(Decline::LimitUnverified)),
-        (100_00, false, Ok(())),
+        (90_000, false, Ok(())),
+        (10_001, false, Err(Decline::LimitUnverified)),
+        (10_000, false, Ok(())),
         (1, false, Err(Decline::LimitUnverified)),
-        (2_000_00, true, Ok(())),
-        (2_000_00, true, Ok(())),
+        (200_000, true, Ok(())),
+        (200_000, true, Ok(())),
         (1, true, Err(Decline::LimitDay)),
     ] {
         let (payment, changes) =

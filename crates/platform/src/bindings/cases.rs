@@ -1,0 +1,315 @@
+//! The steps of a binding against the card's end of SCP03, as a chip would answer; and every way they go wrong.
+
+use ledger::Currency;
+use paycode::Suite;
+use protocol::apdu::{Command, StatusWord};
+use protocol::applet::{Order, ins};
+use protocol::scp03::card::{Challenge, Handshake};
+use protocol::scp03::{KeySet, card};
+use protocol::script::{Message, Outcome, ResultsWriter, SessionId};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::bindings::{BindingState, MAX_ATTEMPTS};
+use crate::{ChipId, KeyHash};
+
+const NOW_MS: u64 = 1_763_890_000_000;
+const ACCOUNT: AccountId = AccountId([1; 16]);
+const CHIP: ChipId = ChipId([4; 16]);
+
+fn owner() -> Caller {
+    Caller::Wearer(ACCOUNT)
+}
+
+fn keys(first: u8) -> KeySet {
+    KeySet::from_bytes(1, &[first; 16], &[first + 1; 16], &[first + 2; 16]).unwrap()
+}
+
+fn request(account: AccountId) -> StartRequest {
+    StartRequest {
+        id: BindingId([7; 16]),
+        token: TokenId([8; 16]),
+        account,
+        offer: Offer { chip: CHIP, nonce: [9; 8] },
+        host_challenge: [10; 8],
+        now_ms: NOW_MS,
+    }
+}
+
+fn start_facts() -> StartFacts {
+    StartFacts {
+        chip: Some(Chip { id: CHIP, key_version: 1, registered_ms: 0 }),
+        living: None,
+        before: None,
+        next_index: 42,
+        versions: KeyVersions { chip: 1, pay: 1, mask: 1 },
+    }
+}
+
+fn account() -> Account {
+    Account {
+        id: ACCOUNT,
+        name: "Li Wei".to_owned(),
+        currency: Currency::CNY,
+        wallet_key: KeyHash([0; 32]),
+        created_ms: 0,
+    }
+}
+
+/// A binding just started, with everything its next step needs.
+fn started() -> (RelayFacts, Vec<u8>) {
+    let (answer, changes) = start(&request(ACCOUNT), start_facts(), &Settings::default()).unwrap();
+    let token = changes.into_iter().find_map(|change| match change {
+        Change::PutToken(token) => Some(token),
+        _ => None,
+    });
+    (facts(answer.binding, token.unwrap()), answer.message)
+}
+
+fn facts(binding: Binding, token: Token) -> RelayFacts {
+    let keys = BindingKeys { chip: keys(1), pay: Zeroizing::new([5; 32]), mask: Zeroizing::new([6; 16]) };
+    RelayFacts { binding, token, account: account(), keys }
+}
+
+fn after(facts: RelayFacts, binding: Binding, changes: &[Change]) -> RelayFacts {
+    let token = changes.iter().find_map(|change| match change {
+        Change::PutToken(token) => Some(token.clone()),
+        _ => None,
+    });
+    self::facts(binding, token.unwrap_or(facts.token))
+}
+
+/// The card's end: what a chip with these keys answers to a script.
+struct Card {
+    keys: KeySet,
+    handshake: Option<Handshake>,
+    session: Option<card::Session>,
+    installed: Option<Vec<u8>>,
+}
+
+impl Card {
+    fn with(keys: KeySet) -> Self {
+        Self { keys, handshake: None, session: None, installed: None }
+    }
+
+    fn run(&mut self, script: &[u8]) -> Vec<u8> {
+        let Ok(Message::Script(script)) = Message::decode(script) else { panic!("not a script") };
+        let answers: Vec<Vec<u8>> = script.commands().map(|command| self.answer(command.apdu)).collect();
+        results(script.session, script.number, &answers)
+    }
+
+    fn answer(&mut self, apdu: &[u8]) -> Vec<u8> {
+        let command = Command::parse(apdu).unwrap();
+        let ok = StatusWord::OK.to_bytes();
+        match command.instruction {
+            ins::SELECT => ok.to_vec(),
+            ins::INITIALIZE_UPDATE => {
+                let mut out = [0; 64];
+                let challenge = Challenge::Random(&[11; 16]);
+                let started = Handshake::start(&self.keys, &[4; 10], command.data, challenge, &mut out);
+                let (handshake, length) = started.unwrap();
+                self.handshake = Some(handshake);
+                [&out[..length], &ok].concat()
+            }
+            ins::EXTERNAL_AUTHENTICATE => match self.handshake.take().map(|handshake| handshake.authenticate(apdu)) {
+                Some(Ok(session)) => {
+                    self.session = Some(session);
+                    ok.to_vec()
+                }
+                _ => StatusWord::SECURITY_STATUS.to_bytes().to_vec(),
+            },
+            _ => {
+                let Some(session) = self.session.as_mut() else {
+                    return StatusWord::SECURITY_STATUS.to_bytes().to_vec();
+                };
+                let mut apdu = apdu.to_vec();
+                let order = session.unwrap(&mut apdu).unwrap().data.to_vec();
+                self.installed = Some(order);
+                let mut out = [0; 64];
+                let length = session.wrap_answer(&mut out, 0, StatusWord::OK).unwrap();
+                out[..length].to_vec()
+            }
+        }
+    }
+}
+
+fn results(session: SessionId, number: u16, answers: &[Vec<u8>]) -> Vec<u8> {
+    let mut buffer = [0; 2048];
+    let mut writer = ResultsWriter::new(&mut buffer, session, number).unwrap();
+    for answer in answers {
+        writer.push((!answer.is_empty()).then_some(answer.as_slice())).unwrap();
+    }
+    writer.finish().to_vec()
+}
+
+fn step(facts: RelayFacts, message: &[u8]) -> (RelayAnswer, Vec<Change>) {
+    relay(owner(), facts, message, [12; 8], &Settings::default(), NOW_MS).unwrap()
+}
+
+fn token_state(changes: &[Change]) -> Option<TokenState> {
+    changes.iter().rev().find_map(|change| match change {
+        Change::PutToken(token) => Some(token.state),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_chip_is_bound_in_two_scripts_and_its_token_pays_only_then() {
+    let mut card = Card::with(keys(1));
+    let (facts, script) = started();
+    assert_eq!(facts.token.state, TokenState::Pending);
+
+    let opening = card.run(&script);
+    let (answer, changes) = step(facts_again(&facts), &opening);
+    assert_eq!((answer.binding.state, token_state(&changes)), (BindingState::Installing, None));
+    let again = step(after(facts_again(&facts), answer.binding.clone(), &changes), &opening);
+    assert_eq!(again.0.message, answer.message, "a repeated message gets the same script");
+    assert!(again.1.is_empty());
+
+    let facts = after(facts, answer.binding.clone(), &changes);
+    let (answer, changes) = step(facts_again(&facts), &card.run(&answer.message));
+    assert_eq!((answer.binding.state, token_state(&changes)), (BindingState::Done, Some(TokenState::Active)));
+    assert!(matches!(
+        Message::decode(&answer.message),
+        Ok(Message::Outcome(Outcome::Done { account_label: "L***", .. }))
+    ));
+
+    let installed = card.installed.unwrap();
+    let Ok(Order::InstallToken(order)) = Order::decode(&installed) else { panic!("not an installation") };
+    assert_eq!((order.token_index, order.pay_key, order.suite), (42, &[5; 32], Suite::International.id()));
+    assert_eq!(order.grant.time_anchor_unix_seconds, NOW_MS / 1_000);
+}
+
+fn facts_again(facts: &RelayFacts) -> RelayFacts {
+    self::facts(facts.binding.clone(), facts.token.clone())
+}
+
+#[test]
+fn a_chip_without_the_registered_keys_is_not_bound() {
+    let (facts, script) = started();
+    let forged = Card::with(keys(99)).run(&script);
+    let (answer, changes) = step(facts, &forged);
+    assert_eq!((answer.binding.state, token_state(&changes)), (BindingState::Failed, Some(TokenState::Revoked)));
+    let events =
+        changes.iter().any(|change| matches!(change, Change::AddEvent(event) if event.name == "chip_not_genuine"));
+    assert!(events, "the attempt is in the audit trail");
+}
+
+#[test]
+fn an_altered_confirmation_makes_no_token_pay() {
+    let mut card = Card::with(keys(1));
+    let (facts, script) = started();
+    let (answer, changes) = step(facts_again(&facts), &card.run(&script));
+    let facts = after(facts, answer.binding.clone(), &changes);
+    let honest = card.run(&answer.message);
+    for position in 0..honest.len() {
+        let mut altered = honest.clone();
+        altered[position] ^= 1;
+        // Altered beyond reading is a refusal; altered readably is a channel to open anew. Neither binds.
+        if let Ok((answer, changes)) =
+            relay(owner(), facts_again(&facts), &altered, [12; 8], &Settings::default(), NOW_MS)
+        {
+            assert_ne!(answer.binding.state, BindingState::Done, "byte {position}");
+            assert_eq!(token_state(&changes), None, "byte {position}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_channel_is_opened_anew_with_another_challenge_and_not_for_ever() {
+    let (mut facts, script) = started();
+    let mut card = Card::with(keys(1));
+    let mut script = script;
+    for attempt in 1..=MAX_ATTEMPTS {
+        let (answer, changes) = step(facts_again(&facts), &card.run(&script));
+        facts = after(facts, answer.binding.clone(), &changes);
+        // The chip loses power before the installation arrives.
+        card = Card::with(keys(1));
+        let (answer, changes) = step(facts_again(&facts), &card.run(&answer.message));
+        let expected = if attempt < MAX_ATTEMPTS { BindingState::Opening } else { BindingState::Failed };
+        assert_eq!(answer.binding.state, expected, "attempt {attempt}");
+        if attempt == 1 {
+            assert_ne!(answer.binding.host_challenge, facts.binding.host_challenge);
+        }
+        facts = after(facts, answer.binding.clone(), &changes);
+        script = answer.message;
+    }
+    assert_eq!(facts.token.state, TokenState::Revoked);
+}
+
+#[test]
+fn who_may_start_a_binding_and_when() {
+    let stranger = AccountId([99; 16]);
+    let token = |state, account| Token { account, ..crate::tokens::tests::token(state) };
+    let (running, _) = started();
+    let done = Binding { state: BindingState::Done, ..running.binding.clone() };
+    let before = |binding: &Binding| Some(facts(binding.clone(), running.token.clone()));
+    for (what, request, facts, expected) in [
+        ("unknown chip", request(ACCOUNT), StartFacts { chip: None, ..start_facts() }, Err(Reason::ChipNotFound)),
+        (
+            "bound to another",
+            request(ACCOUNT),
+            StartFacts { living: Some(token(TokenState::Active, stranger)), ..start_facts() },
+            Err(Reason::ChipBound),
+        ),
+        (
+            "frozen is bound",
+            request(ACCOUNT),
+            StartFacts { living: Some(token(TokenState::Frozen, ACCOUNT)), ..start_facts() },
+            Err(Reason::ChipBound),
+        ),
+        (
+            "left half way by another",
+            request(ACCOUNT),
+            StartFacts { living: Some(token(TokenState::Pending, stranger)), ..start_facts() },
+            Ok(2),
+        ),
+        (
+            "left half way by the same",
+            request(ACCOUNT),
+            StartFacts { living: Some(token(TokenState::Pending, ACCOUNT)), ..start_facts() },
+            Ok(0),
+        ),
+        ("the offer again", request(ACCOUNT), StartFacts { before: before(&running.binding), ..start_facts() }, Ok(0)),
+        (
+            "another's offer",
+            request(stranger),
+            StartFacts { before: before(&running.binding), ..start_facts() },
+            Err(Reason::OfferUsed),
+        ),
+        (
+            "a used offer",
+            request(ACCOUNT),
+            StartFacts { before: before(&done), ..start_facts() },
+            Err(Reason::OfferUsed),
+        ),
+        (
+            "no number left",
+            request(ACCOUNT),
+            StartFacts { next_index: 10_000_000_000, ..start_facts() },
+            Err(Reason::TokensExhausted),
+        ),
+    ] {
+        let outcome = start(&request, facts, &Settings::default());
+        let tokens = outcome.map(|(_, changes)| changes.iter().filter(|c| matches!(c, Change::PutToken(_))).count());
+        assert_eq!(tokens.map_err(|refusal| refusal.reason), expected, "{what}");
+    }
+}
+
+#[test]
+fn strangers_and_garbage_change_nothing() {
+    let (facts, script) = started();
+    let opening = Card::with(keys(1)).run(&script);
+    let stranger = Caller::Wearer(AccountId([99; 16]));
+    let settings = Settings::default();
+    let refused = relay(stranger, facts_again(&facts), &opening, [0; 8], &settings, NOW_MS);
+    assert_eq!(refused.unwrap_err().reason, Reason::BindingNotFound);
+    let other_session = results(SessionId([1; 16]), 1, &[vec![0x90, 0x00]]);
+    for garbage in [&b""[..], b"\x01\x02", &script, &other_session] {
+        let refused = relay(owner(), facts_again(&facts), garbage, [0; 8], &settings, NOW_MS);
+        assert_eq!(refused.unwrap_err().reason, Reason::MessageMalformed);
+    }
+    let late_ms = NOW_MS + settings.binding_lifetime_ms + 1;
+    let (late, _) = relay(owner(), facts, &opening, [0; 8], &settings, late_ms).unwrap();
+    assert_eq!(late.binding.state, BindingState::Failed);
+}
