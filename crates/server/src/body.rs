@@ -29,17 +29,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 fn explain(rejection: &JsonRejection) -> ApiError {
     match rejection {
         JsonRejection::JsonDataError(error) => {
-            let text = error.body_text();
-            let error = ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "field_malformed",
-                "A field is missing, unknown or of the wrong type.",
-            );
-            // serde names the field between back quotes; where it does not, the sentence must do.
-            match text.split('`').nth(1) {
-                Some(field) if field.len() < 40 => error.at(field),
-                _ => error,
-            }
+            let message = "A field is missing, unknown or of the wrong type.";
+            named(ApiError::new(StatusCode::BAD_REQUEST, "field_malformed", message), &error.body_text())
         }
         JsonRejection::MissingJsonContentType(_) => {
             ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", "Send `Content-Type: application/json`.")
@@ -67,11 +58,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
                 "query_malformed",
                 "A parameter is missing, unknown or of the wrong type.",
             );
-            let text = rejection.body_text();
-            match text.split('`').nth(1) {
-                Some(field) if field.len() < 40 => error.at(field),
-                _ => error,
-            }
+            named(error, &rejection.body_text())
         })
+    }
+}
+
+/// The error at the field that the extractor's text names: either as a path before a colon (`amount: invalid
+/// value …`) or between back quotes (`missing field `order``). Where it names none, the sentence must do.
+fn named(error: ApiError, text: &str) -> ApiError {
+    let is_name = |name: &&str| !name.is_empty() && name.len() < 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let detail = text.split_once(": ").map_or(text, |(_, detail)| detail);
+    let path = detail.split_once(':').map(|(path, _)| path).filter(is_name);
+    match path.or_else(|| detail.split('`').nth(1).filter(is_name)) {
+        Some(field) => error.at(field),
+        None => error,
     }
 }
