@@ -66,7 +66,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 /// The error at the field that the extractor's text names: either as a path before a colon (`amount: invalid
 /// value …`) or between back quotes (`missing field `order``). Where it names none, the sentence must do.
 fn named(error: ApiError, text: &str) -> ApiError {
-    let is_name = |name: &&str| !name.is_empty() && name.len() < 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let is_name =
+        |name: &&str| !name.is_empty() && name.len() < 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     let detail = text.split_once(": ").map_or(text, |(_, detail)| detail);
     let path = detail.split_once(':').map(|(path, _)| path).filter(is_name);
     match path.or_else(|| detail.split('`').nth(1).filter(is_name)) {
