@@ -33,10 +33,12 @@ pub enum Change {
     PutDayUse(DayUse),
     /// Money that waits in clearing for the next posting to its merchant.
     AddClearingItem(ClearingItem),
-    /// Every clearing item up to this number (inclusive) of a merchant has been posted.
+    /// Every clearing item up to this number (inclusive) of a merchant in a currency has been posted.
     ClearItems {
         /// The merchant.
         merchant: MerchantId,
+        /// The currency: what waits in another one is not covered.
+        currency: ledger::Currency,
         /// The highest item number that the posting covers.
         up_to: u64,
     },

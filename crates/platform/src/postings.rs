@@ -29,7 +29,8 @@ pub fn post(
     now_ms: UnixMs,
     balances: &Balances,
 ) -> Result<Vec<Change>, Refusal> {
-    let cleared = Change::ClearItems { merchant: unposted.merchant, up_to: unposted.up_to };
+    let Unposted { merchant, currency, up_to, .. } = *unposted;
+    let cleared = Change::ClearItems { merchant, currency, up_to };
     if unposted.net_minor == 0 {
         return Ok(vec![cleared]);
     }
@@ -65,7 +66,11 @@ mod tests {
                 _ => None,
             });
             assert_eq!(after, payable_after);
-            assert!(changes.contains(&Change::ClearItems { merchant: MerchantId([5; 16]), up_to: 9 }));
+            assert!(changes.contains(&Change::ClearItems {
+                merchant: MerchantId([5; 16]),
+                currency: Currency::CNY,
+                up_to: 9
+            }));
         }
     }
 

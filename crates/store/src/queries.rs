@@ -216,13 +216,15 @@ impl Queries {
         Tables::balance(&*self.connection()?, account)
     }
 
-    /// What waits in clearing for a merchant, minor units; negative when refunds outweigh payments.
+    /// What waits in clearing for a merchant in a currency, minor units; negative when refunds outweigh payments.
     ///
     /// # Errors
     /// Those of the engine.
-    pub fn unposted_of(&self, merchant: MerchantId) -> Result<i64, StoreError> {
-        let sql = "SELECT coalesce(sum(minor), 0) FROM clearing_items WHERE posted = 0 AND merchant = ?1";
-        Ok(first(&*self.connection()?, sql, [merchant.0], |row| Columns::of(row).take())?.unwrap_or(0))
+    pub fn unposted_of(&self, merchant: MerchantId, currency: ledger::Currency) -> Result<i64, StoreError> {
+        let sql =
+            "SELECT coalesce(sum(minor), 0) FROM clearing_items WHERE posted = 0 AND merchant = ?1 AND currency = ?2";
+        Ok(first(&*self.connection()?, sql, (merchant.0, currency.as_str()), |row| Columns::of(row).take())?
+            .unwrap_or(0))
     }
 
     /// The book of one account, newest first.

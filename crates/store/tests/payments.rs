@@ -16,10 +16,10 @@ use platform::payments::cancel::CancelRequest;
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, PaymentState};
 use platform::tokens::TokenAction;
-use platform::{Caller, PaymentId, Reason, RefundId};
+use platform::{Caller, Change, ClearingItem, PaymentId, Reason, RefundId};
 use store::Failure;
 use store::commands::{ActOnToken, CancelOrder, Paid, PostClearing, RefundPayment};
-use support::{NOW_MS, SHOP, TOKEN, World, code, pay};
+use support::{NOW_MS, Put, SHOP, TOKEN, World, code, pay};
 use tokio::task::JoinSet;
 
 fn payment(paid: Paid) -> platform::payments::Payment {
@@ -181,14 +181,28 @@ async fn postings_move_the_net_to_the_shop_once() {
     let owed = || world.queries.balance(&payable(SHOP.0, Currency::CNY)).unwrap();
     let post = |random: u8| PostClearing { now_ms: NOW_MS, random: [random; 10] };
     let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
-    assert_eq!((owed(), world.queries.unposted_of(SHOP).unwrap()), (0, 1_000));
+    assert_eq!((owed(), world.queries.unposted_of(SHOP, Currency::CNY).unwrap()), (0, 1_000));
     assert_eq!(world.store.execute(post(1)).await.unwrap(), 1);
     assert_eq!(world.store.execute(post(2)).await.unwrap(), 0);
-    assert_eq!((owed(), world.queries.unposted_of(SHOP).unwrap()), (1_000, 0));
+    assert_eq!((owed(), world.queries.unposted_of(SHOP, Currency::CNY).unwrap()), (1_000, 0));
     world.store.execute(refund(1, paid.id, "r-1", 400)).await.unwrap();
     world.store.execute(post(3)).await.unwrap();
     assert_eq!(owed(), 600);
     world.assert_sound();
+}
+
+#[tokio::test]
+async fn what_waits_in_one_currency_is_not_cleared_by_a_posting_in_another() {
+    let world = World::with_money(10_000).await;
+    let usd = Currency::parse("USD").unwrap();
+    let item = |currency, minor| Change::AddClearingItem(ClearingItem { merchant: SHOP, currency, minor });
+    // The dollars could only be posted back from a shop that has none: they must go on waiting.
+    world.store.execute(Put(vec![item(usd, -5), item(Currency::CNY, 7)])).await.unwrap();
+    let posted = world.store.execute(PostClearing { now_ms: NOW_MS, random: [1; 10] }).await.unwrap();
+    assert_eq!(posted, 1);
+    assert_eq!(world.queries.balance(&payable(SHOP.0, Currency::CNY)).unwrap(), 7);
+    assert_eq!(world.queries.unposted_of(SHOP, usd).unwrap(), -5);
+    assert_eq!(world.queries.unposted_of(SHOP, Currency::CNY).unwrap(), 0);
 }
 
 #[tokio::test]

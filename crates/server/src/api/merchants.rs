@@ -50,7 +50,7 @@ fn view(app: &App, merchant: Merchant, api_key: Option<String>) -> Result<Mercha
         id: merchant.id.to_string(),
         currency: merchant.currency.to_string(),
         balance: app.queries.balance(&payable(merchant.id.0, merchant.currency))?,
-        pending: app.queries.unposted_of(merchant.id)?,
+        pending: app.queries.unposted_of(merchant.id, merchant.currency)?,
         name: merchant.name,
         created_ms: merchant.created_ms,
         api_key,

@@ -102,10 +102,10 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Stor
             "INSERT INTO clearing_items (merchant, currency, minor) VALUES (?1, ?2, ?3)",
             (row.merchant.0, row.currency.as_str(), row.minor),
         ),
-        Change::ClearItems { merchant, up_to } => write(
+        Change::ClearItems { merchant, currency, up_to } => write(
             connection,
-            "UPDATE clearing_items SET posted = 1 WHERE posted = 0 AND merchant = ?1 AND number <= ?2",
-            (merchant.0, *up_to),
+            "UPDATE clearing_items SET posted = 1 WHERE posted = 0 AND merchant = ?1 AND currency = ?2 AND number <= ?3",
+            (merchant.0, currency.as_str(), *up_to),
         ),
         Change::Book(booking) => book(connection, booking),
         Change::AddEvent(row) => write(

@@ -136,7 +136,8 @@ impl Tables for Connection {
         // At most a few thousand merchants a call, so the cast is exact.
         let limit = limit as i64;
         let sql = "SELECT merchant, currency, sum(minor), max(number) FROM
-            (SELECT merchant, currency, minor, number FROM clearing_items WHERE posted = 0 LIMIT ?2)
+            (SELECT merchant, currency, minor, number FROM clearing_items WHERE posted = 0
+                ORDER BY merchant, currency, number LIMIT ?2)
             GROUP BY merchant, currency LIMIT ?1";
         all(self, sql, [limit, MAX_POSTED_ITEMS], |row| {
             let mut columns = Columns::of(row);
