@@ -1,6 +1,6 @@
 //! The data folder: the database, and the keys that only this server may read.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -77,17 +77,14 @@ fn read_or_create(
     Ok(text)
 }
 
-/// Writes a new file that only its owner may read, and makes it durable: a master key lost is every key lost.
+/// Writes a new file that only its owner may read, whole or not at all, and makes it durable: a master key lost is
+/// every key lost. A file that has appeared meanwhile is kept.
 fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // A temporary file can be read by its owner alone.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    if let Some(folder) = path.parent() {
-        fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(())
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    fs::File::open(folder)?.sync_all()
 }
