@@ -5,6 +5,7 @@
 //! | `cli` | every command and option |
 //! | `serve` | the cloud |
 //! | [`watch`] | the virtual watch: its folder, factory, binding, codes |
+//! | [`chip`] | a chip by itself, in a file or in a reader |
 //! | [`pos`], [`scan`], [`picture`] | the till: reading pictures, charging |
 //! | [`books`] | accounts, merchants, tokens, audit |
 //! | `demo` | the whole story in one run |
@@ -12,6 +13,7 @@
 
 pub mod api;
 pub mod books;
+pub mod chip;
 mod cli;
 mod demo;
 pub mod fault;

@@ -8,8 +8,8 @@ use protocol::scp03::{KeySet, Level, host};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::host::ANSWER_BYTES;
 use crate::api::{Api, text};
+use crate::chip::{ANSWER_BYTES, Card};
 use crate::fault::Fault;
 
 /// The key version of the keys a blank chip is born with.
@@ -19,22 +19,10 @@ const BIRTH_KEY: [u8; 16] =
 /// Room for the longest command of the line.
 const COMMAND_BYTES: usize = 300;
 
-/// Something that answers APDUs.
-pub trait Card {
-    /// Sends a command and returns the length of the answer.
-    fn exchange(&mut self, command: &[u8], answer: &mut [u8]) -> usize;
-}
-
-impl Card for chip::virtual_chip::VirtualChip {
-    fn exchange(&mut self, command: &[u8], answer: &mut [u8]) -> usize {
-        self.process(command, answer)
-    }
-}
-
 /// Registers a fresh chip id with the cloud and personalises the chip with the keys it hands out. Returns the id.
 ///
 /// # Errors
-/// Those of the cloud; `chip_refused` and `chip_protocol` of the chip.
+/// Those of the cloud; `chip_refused` and `chip_protocol` of the chip; those of the way to it.
 pub fn personalise(card: &mut dyn Card, operator: &Api) -> Result<String, Fault> {
     let mut chip_id = [0; applet::CHIP_ID_BYTES];
     getrandom::fill(&mut chip_id).map_err(|error| Fault::internal(error.to_string()))?;
@@ -80,7 +68,7 @@ fn run(card: &mut dyn Card, command: &Command<'_>) -> Result<Vec<u8>, Fault> {
 /// Sends a command that must be answered with 9000, and returns the data of the answer.
 fn answered(card: &mut dyn Card, command: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut answer = [0; ANSWER_BYTES];
-    let length = card.exchange(command, &mut answer);
+    let length = card.exchange(command, &mut answer)?;
     let answer = answer.get(..length).unwrap_or_default();
     let answer = Response::parse(answer).map_err(broken)?;
     if answer.status.is_ok() {
@@ -94,7 +82,7 @@ fn secured(card: &mut dyn Card, session: &mut host::Session, command: &Command<'
     let mut buffer = [0; COMMAND_BYTES];
     let (wrapped, ticket) = session.wrap(command, &mut buffer).map_err(broken)?;
     let mut answer = [0; ANSWER_BYTES];
-    let length = card.exchange(wrapped, &mut answer);
+    let length = card.exchange(wrapped, &mut answer)?;
     let answer = session.unwrap(ticket, answer.get_mut(..length).unwrap_or_default()).map_err(broken)?;
     if answer.authentic && answer.status.is_ok() {
         return Ok(());

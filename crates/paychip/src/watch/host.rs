@@ -8,8 +8,6 @@ use wearable::{Device, Host, HostFault, Key};
 
 use super::folder::WatchFolder;
 
-/// The longest answer of a chip, bytes.
-pub const ANSWER_BYTES: usize = 300;
 /// Frames the link holds before it is full, as a BLE stack's queue would be.
 const LINK_FRAMES: usize = 64;
 
