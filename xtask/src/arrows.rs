@@ -9,17 +9,18 @@ use serde_json::Value;
 use crate::process::{cargo, printed};
 
 /// A crate, and every crate of ours that it may use. Lowest first.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("tlv", &[]),
     ("paycode", &["tlv"]),
     ("protocol", &["tlv"]),
+    ("uart", &[]),
     ("chip", &["paycode", "protocol", "tlv"]),
     ("wearable", &["protocol", "tlv"]),
     ("ledger", &[]),
     ("platform", &["ledger", "paycode", "protocol"]),
     ("store", &["ledger", "paycode", "platform", "protocol"]),
     ("server", &["ledger", "paycode", "platform", "protocol", "store"]),
-    ("paychip", &["chip", "ledger", "paycode", "platform", "protocol", "server", "store", "tlv", "wearable"]),
+    ("paychip", &["chip", "ledger", "paycode", "platform", "protocol", "server", "store", "tlv", "uart", "wearable"]),
     ("xtask", &[]),
 ];
 
@@ -32,7 +33,7 @@ pub(crate) fn check() -> Result<(), String> {
     if !faults.is_empty() {
         return Err(format!("{}; see docs/architecture.md and xtask/src/arrows.rs", faults.join("; ")));
     }
-    println!("{} crates, every arrow allowed", ALLOWED.len());
+    println!("every arrow between our crates is allowed");
     Ok(())
 }
 
