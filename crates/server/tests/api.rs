@@ -188,7 +188,7 @@ fn the_document_names_every_path_and_needs_no_key() {
     }
     for (path, methods) in paths {
         for method in methods.as_object().unwrap().keys() {
-            let concrete = path.replace(|c| c == '{' || c == '}', "");
+            let concrete = path.replace(['{', '}'], "");
             let answer = cloud.send(&method.to_uppercase(), &concrete, "", None);
             let open = ["/health", "/ready"].contains(&path.as_str());
             assert_eq!(answer.0, if open { 200 } else { 401 }, "{method} {path}");
