@@ -14,8 +14,8 @@ use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, TokenId};
 use rusqlite::Connection;
 
 use crate::sqlite::SqliteEngine;
-use crate::sqlite::read::{all, first, select};
 use crate::sqlite::rows::{self, Columns};
+use crate::sqlite::select::{all, first, select};
 use crate::tables::stored_amount;
 use crate::{StoreError, Tables};
 

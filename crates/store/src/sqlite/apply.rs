@@ -7,8 +7,8 @@ use platform::tokens::Token;
 use platform::{Booking, Change};
 use rusqlite::{Connection, Params};
 
-use super::read::first;
 use super::rows::{Columns, payment_state_number};
+use super::select::first;
 use crate::StoreError;
 
 fn write(connection: &Connection, sql: &str, params: impl Params) -> Result<(), StoreError> {

@@ -3,8 +3,9 @@
 //! A transaction that [`SqliteEngine::transaction`] reports as committed survives a power cut.
 
 mod apply;
-pub(crate) mod read;
+mod read;
 pub(crate) mod rows;
+pub(crate) mod select;
 
 use std::path::Path;
 use std::time::Duration;

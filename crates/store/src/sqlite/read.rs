@@ -10,49 +10,14 @@ use platform::payments::{DayUse, MerchantNumber, Payment, Refund};
 use platform::postings::Unposted;
 use platform::tokens::{Token, TokenState};
 use platform::{AccountId, BindingId, Change, ChipId, MerchantId, PaymentId, TokenId};
-use rusqlite::{Connection, Params, Row};
+use rusqlite::Connection;
 
 use super::rows::{self, Columns};
+use super::select::{all, first, select};
 use crate::{StoreError, Tables};
 
 /// Clearing items summed for one merchant in one posting, at most.
 const MAX_POSTED_ITEMS: i64 = 100_000;
-
-/// The first row of a query, read by `read`.
-pub(crate) fn first<T>(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
-) -> Result<Option<T>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut found = statement.query(params)?;
-    found.next()?.map(read).transpose()
-}
-
-/// Every row of a query, read by `read`. The SQL bounds how many.
-pub(crate) fn all<T>(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
-) -> Result<Vec<T>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut found = statement.query(params)?;
-    let mut list = Vec::new();
-    while let Some(row) = found.next()? {
-        list.push(read(row)?);
-    }
-    Ok(list)
-}
-
-/// `SELECT columns FROM table WHERE condition`.
-macro_rules! select {
-    ($columns:expr, $rest:literal) => {
-        &format!(concat!("SELECT {} FROM ", $rest), $columns)
-    };
-}
-pub(crate) use select;
 
 impl Tables for Connection {
     fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
