@@ -257,8 +257,9 @@ pub(crate) enum TokenCommand {
     },
 }
 
-/// Prints the completions for a shell.
-pub(crate) fn completions(shell: clap_complete::Shell) {
-    let mut command = Cli::command();
-    clap_complete::generate(shell, &mut command, "paychip", &mut std::io::stdout());
+/// The completions for a shell.
+pub(crate) fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "paychip", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }

@@ -62,7 +62,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
             Ok(())
         }
         Command::Completions { shell } => {
-            cli::completions(shell);
+            output.raw(&cli::completions(shell));
             Ok(())
         }
     }
