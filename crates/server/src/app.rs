@@ -6,6 +6,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -64,17 +65,33 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(payments::refund, payments::refunds))
 }
 
+/// Says of every operation what any wrong request gets: the error body, whatever the status.
+fn with_errors(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let error = || {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorAnswer"))).build();
+        let description = "Refused or failed; `error.code` says why.";
+        RefOr::T(ResponseBuilder::new().description(description).content("application/json", content).build())
+    };
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            operation.responses.responses.entry("default".to_owned()).or_insert_with(error);
+        }
+    }
+    document
+}
+
 /// The OpenAPI 3.1 document, as it is served at `/openapi.json`.
 ///
 /// # Errors
 /// Never in practice: the document is built from types that serialise.
 pub fn openapi_json() -> Result<String, serde_json::Error> {
-    routes().to_openapi().to_pretty_json()
+    with_errors(routes().to_openapi()).to_pretty_json()
 }
 
 /// The whole application.
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
+    let document = with_errors(document);
     router
         .route("/openapi.json", get(move || async move { Json(document) }))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "path_not_found", "There is nothing at this path.") })
