@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::chip::{ChipCommand, WhichChip};
+
 /// The open payment chip: the cloud, a virtual watch, a till, and a demonstration of all three.
 #[derive(Debug, Parser)]
 #[command(
@@ -52,6 +54,13 @@ pub(crate) enum Command {
         watch: String,
         #[command(subcommand)]
         command: WatchCommand,
+    },
+    /// A chip by itself: in a watch, in a file, or in a PC/SC reader.
+    Chip {
+        #[command(flatten)]
+        which: WhichChip,
+        #[command(subcommand)]
+        command: ChipCommand,
     },
     /// A till.
     Pos {

@@ -56,6 +56,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Token(command) => books::token(&place, command, output),
         Command::Audit => books::audit(&place, output),
         Command::Watch { watch, command } => watch::run(&place, &watch, command, output),
+        Command::Chip { which, command } => chip::run(&place, &which, command, output),
         Command::Pos { merchant, command } => pos::run(&place, merchant.as_deref(), command, output),
         Command::Openapi => {
             output.raw(&server::openapi_json().map_err(|error| Fault::internal(error.to_string()))?);

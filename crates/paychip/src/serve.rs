@@ -50,7 +50,7 @@ pub(crate) fn start_fault(error: &server::StartError) -> Fault {
 }
 
 /// Completes when the process is asked to stop.
-async fn stop_asked() {
+pub(crate) async fn stop_asked() {
     let interrupt = tokio::signal::ctrl_c();
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {

@@ -19,6 +19,11 @@ const BIRTH_KEY: [u8; 16] =
 /// Room for the longest command of the line.
 const COMMAND_BYTES: usize = 300;
 
+/// The keys a blank chip is born with, which everybody knows.
+pub(crate) fn birth_keys() -> Result<KeySet, Fault> {
+    KeySet::from_bytes(BIRTH_KEY_VERSION, &BIRTH_KEY, &BIRTH_KEY, &BIRTH_KEY).map_err(broken)
+}
+
 /// Registers a fresh chip id with the cloud and personalises the chip with the keys it hands out. Returns the id.
 ///
 /// # Errors
@@ -28,7 +33,7 @@ pub fn personalise(card: &mut dyn Card, operator: &Api) -> Result<String, Fault>
     getrandom::fill(&mut chip_id).map_err(|error| Fault::internal(error.to_string()))?;
     let answer = operator.post("/v1/chips", &json!({ "chip_id": hex::encode(chip_id) }))?;
     let own = chip_keys(&answer)?;
-    let birth = KeySet::from_bytes(BIRTH_KEY_VERSION, &BIRTH_KEY, &BIRTH_KEY, &BIRTH_KEY).map_err(broken)?;
+    let birth = birth_keys()?;
 
     let mut host_challenge = [0; 8];
     getrandom::fill(&mut host_challenge).map_err(|error| Fault::internal(error.to_string()))?;

@@ -7,7 +7,7 @@ pub mod bind;
 pub mod factory;
 pub mod folder;
 pub mod host;
-mod session;
+pub(crate) mod session;
 
 use std::path::Path;
 

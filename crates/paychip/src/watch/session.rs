@@ -30,6 +30,15 @@ pub(super) fn resume(folder: &WatchFolder, chip: &mut VirtualChip) -> Result<(),
     }
 }
 
+/// The chip loses its power: what it had in RAM is gone.
+pub(crate) fn forget(folder: &WatchFolder) -> Result<(), Fault> {
+    let path = folder.value(RAM_FILE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Fault::file(&path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Keeps the RAM of a watch's chip for the next command.
 pub(super) fn keep(folder: &WatchFolder, mut watch: Watch) -> Result<(), Fault> {
     write_private(&folder.value(RAM_FILE), &watch.host_mut().chip_mut().ram().to_bytes())
