@@ -1,13 +1,15 @@
 //! The demonstration, as a newcomer runs it, and the picture it leaves: read by `zbarimg`, which shares nothing
 //! with the decoder in the program, both of its codes must say the digits that the demonstration told.
 
-use crate::process::{cargo, printed, program};
+use crate::process::{cargo, printed, program, run};
 
 /// The digits a payment code may have (`spec/payment-code.md`).
 const CODE_DIGITS: std::ops::RangeInclusive<usize> = 18..=24;
 
 /// Runs the release build of `paychip demo` and reads its picture.
 pub(crate) fn check() -> Result<(), String> {
+    // Built first, so that the developer sees how far it is.
+    run(cargo(&["build", "--locked", "--release"]))?;
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder could be made: {error}"))?;
     let out = folder.path().to_string_lossy();
     let told = printed(cargo(&["run", "--locked", "--release", "--", "demo", "--out", &*out]))?;

@@ -33,6 +33,7 @@ Usage: cargo xtask COMMAND
     --long        tests that take a budget take a large one (they see PAYCHIP_LONG=1)
   no-std          only the no-std builds
   arrows          only the dependency arrows
+  demo            only the demonstration and its picture
   vectors         write spec/vectors anew, after a change to the specification
   help            this text
 ";
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         ["test", "--long"] => everything::run(Extent::Long),
         ["no-std"] => no_std::check(),
         ["arrows"] => arrows::check(),
+        ["demo"] => demo::check(),
         ["vectors"] => vectors::regenerate(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
