@@ -7,6 +7,7 @@ use chip as _;
 use paycode as _;
 use protocol as _;
 use tlv as _;
+use uart as _;
 use wearable as _;
 
 /// The only panic handler there may be. std would be a second one.
