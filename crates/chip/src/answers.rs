@@ -1,6 +1,7 @@
 //! GET DATA: what the chip tells of itself. Nothing here is secret; the tokens' counters are told to the cloud
 //! only, since they show how much somebody pays.
 
+use crate::attestation;
 use crate::hal::Flash;
 use crate::hardened::Verdict;
 use crate::orders::{read_counters, read_grant};
@@ -41,6 +42,8 @@ pub(crate) fn get_data<F: Flash>(
         DataObject::Versions => written(VERSIONS.encode(out)),
         DataObject::Status => status(store, session, out),
         DataObject::TokenStatus => token_statuses(store, out),
+        DataObject::DeviceKey => attestation::device_key(store, out),
+        DataObject::Certificate(part) => attestation::certificate_part(store, part, out),
     }
 }
 

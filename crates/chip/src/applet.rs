@@ -6,23 +6,26 @@
 //! the flash is forgotten, so the next command goes by what is really there.
 
 use crate::answers;
+use crate::attestation;
 use crate::channel::{Channel, plain};
 use crate::command::{Command, Received, Rights};
 use crate::hal::Platform;
 use crate::hardened::Verdict;
+use crate::health::Checked;
 use crate::keys::{self, TRANSPORT_KEY_SET};
 use crate::orders;
 use crate::passcode;
 use crate::payment;
 use crate::records::{self, CHANNEL_SEQUENCE, LIFECYCLE, TRANSPORT_KEYS, lifecycle_value};
 use crate::scratch::Scratch;
+use crate::signature;
 use crate::store::{Store, StoreError, Update};
 use crate::token::LoadedToken;
 use core::fmt;
 use protocol::apdu::{self, StatusWord};
 #[cfg(feature = "virtual")]
 use protocol::applet::PasscodeState;
-use protocol::applet::{Lifecycle, Order, Passcode, PasscodeChange, StateChange, ins};
+use protocol::applet::{Lifecycle, Order, Passcode, PasscodeChange, Scheme, StateChange, ins};
 
 /// The longest command taken, in bytes: a short APDU is at most 261.
 pub const MAX_COMMAND_BYTES: usize = 300;
@@ -68,11 +71,13 @@ impl From<StoreError> for OpenError {
 /// A payment chip on one platform.
 pub struct Chip<P: Platform> {
     store: Store<P::Flash>,
-    rng: P::Rng,
+    rng: Checked<P::Rng>,
     channel: Channel,
     /// The passcode session: open from the right passcode to LOCK, reset or a change of owner.
     session: Verdict,
     loaded: Option<LoadedToken>,
+    /// The signature scheme whose known answers came out since power-up.
+    proven: Option<Scheme>,
 }
 
 impl<P: Platform> Chip<P> {
@@ -112,12 +117,19 @@ impl<P: Platform> Chip<P> {
     }
 
     fn over(store: Store<P::Flash>, rng: P::Rng) -> Self {
-        Self { store, rng, channel: Channel::default(), session: Verdict::NO, loaded: None }
+        Self {
+            store,
+            rng: Checked::new(rng),
+            channel: Channel::default(),
+            session: Verdict::NO,
+            loaded: None,
+            proven: None,
+        }
     }
 
     /// Powers down: gives flash and random source back.
     pub fn into_parts(self) -> (P::Flash, P::Rng) {
-        (self.store.into_flash(), self.rng)
+        (self.store.into_flash(), self.rng.into_source())
     }
 
     /// The passcode session, for the image of a virtual chip's RAM.
@@ -214,6 +226,8 @@ impl<P: Platform> Chip<P> {
             Command::GetPaymentCode(request) => {
                 payment::make(&mut self.store, &mut self.loaded, self.session, request, out)
             }
+            Command::Attest { challenge } => self.attest(challenge, out),
+            Command::GenerateKey(scheme) => self.generate_key(*scheme, out),
         }
     }
 
@@ -249,6 +263,28 @@ impl<P: Platform> Chip<P> {
         Ok(0)
     }
 
+    fn attest(&mut self, challenge: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
+        let scheme = attestation::scheme(&mut self.store)?.ok_or(StatusWord::CONDITIONS_OF_USE)?;
+        self.prove(scheme)?;
+        attestation::attest(&mut self.store, &mut self.rng, challenge, out)
+    }
+
+    fn generate_key(&mut self, scheme: Scheme, out: &mut [u8]) -> Result<usize, StatusWord> {
+        self.prove(scheme)?;
+        attestation::generate(&mut self.store, &mut self.rng, scheme, out)
+    }
+
+    /// Known answers of a signature scheme, before its first use since power-up.
+    fn prove(&mut self, scheme: Scheme) -> Result<(), StatusWord> {
+        if self.proven != Some(scheme) {
+            if !signature::known_answers_come_out(scheme) {
+                return Err(StatusWord::INTERNAL);
+            }
+            self.proven = Some(scheme);
+        }
+        Ok(())
+    }
+
     fn lock(&mut self) -> Result<usize, StatusWord> {
         self.session = Verdict::NO;
         Ok(0)
@@ -281,8 +317,10 @@ fn allows(lifecycle: Lifecycle, command: &Command<'_>) -> bool {
     match command {
         Command::Select | Command::GetData(_) | Command::Lock | Command::AskPasscode => true,
         Command::InitializeUpdate { .. } | Command::PutKey { .. } => lifecycle != Terminated,
+        Command::GenerateKey(_) => lifecycle == Blank,
+        Command::Attest { .. } => matches!(lifecycle, Ready | Bound | Suspended),
         Command::StoreData(order) => match order {
-            Order::FactoryData(_) => lifecycle == Blank,
+            Order::FactoryData(_) | Order::StoreCertificate(_) => lifecycle == Blank,
             Order::InstallToken(_) => matches!(lifecycle, Ready | Bound),
             Order::Sync(_) => lifecycle == Bound,
             Order::RemoveToken(_) => matches!(lifecycle, Bound | Suspended),

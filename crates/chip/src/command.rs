@@ -4,7 +4,8 @@
 use crate::hardened::Verdict;
 use protocol::apdu::{self, StatusWord};
 use protocol::applet::{
-    AID, CodeRequest, DataObject, Error, Order, PASSCODE_REFERENCE, Passcode, PasscodeChange, ins, tag,
+    AID, CHALLENGE_BYTES, CodeRequest, DataObject, Error, Order, PASSCODE_REFERENCE, Passcode, PasscodeChange, Scheme,
+    ins, tag,
 };
 
 /// What a command's own MAC and encryption prove. A command in the clear has no rights, whatever channel is
@@ -50,6 +51,10 @@ pub(crate) enum Command<'a> {
     Lock,
     /// GET PAYMENT CODE.
     GetPaymentCode(CodeRequest),
+    /// ATTEST with a challenge of 16 to 32 bytes.
+    Attest { challenge: &'a [u8] },
+    /// GENERATE KEY.
+    GenerateKey(Scheme),
 }
 
 /// GlobalPlatform 11.8.2.2: P2 of PUT KEY for a key set that begins with key 1.
@@ -72,6 +77,8 @@ impl<'a> TryFrom<Received<'a>> for Command<'a> {
             (0x00, ins::CHANGE_REFERENCE_DATA) => change_passcode(&apdu),
             (0x80, ins::LOCK) => lock(&apdu),
             (0x80, ins::GET_PAYMENT_CODE) => get_payment_code(&apdu),
+            (0x80, ins::ATTEST) => attest(&apdu),
+            (0x80, ins::GENERATE_KEY) => generate_key(&apdu, rights),
             (_, instruction) => Err(unknown(instruction)),
         }
     }
@@ -89,7 +96,9 @@ fn unknown(instruction: u8) -> StatusWord {
         | ins::VERIFY
         | ins::CHANGE_REFERENCE_DATA
         | ins::LOCK
-        | ins::GET_PAYMENT_CODE => StatusWord::UNKNOWN_CLASS,
+        | ins::GET_PAYMENT_CODE
+        | ins::ATTEST
+        | ins::GENERATE_KEY => StatusWord::UNKNOWN_CLASS,
         _ => StatusWord::UNKNOWN_INSTRUCTION,
     }
 }
@@ -158,6 +167,24 @@ fn get_payment_code<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusW
         Error::BadCommand => StatusWord::WRONG_LENGTH,
         _ => StatusWord::WRONG_DATA,
     })
+}
+
+fn attest<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    expect_p1_p2(apdu, 0)?;
+    if !CHALLENGE_BYTES.contains(&apdu.data.len()) {
+        return Err(StatusWord::WRONG_LENGTH);
+    }
+    Ok(Command::Attest { challenge: apdu.data })
+}
+
+fn generate_key<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, StatusWord> {
+    expect(rights.encrypted)?;
+    if apdu.p1 != 0 {
+        return Err(StatusWord::WRONG_P1_P2);
+    }
+    let scheme = Scheme::from_byte(apdu.p2).ok_or(StatusWord::WRONG_P1_P2)?;
+    expect_length(apdu, 0)?;
+    Ok(Command::GenerateKey(scheme))
 }
 
 fn expect(verdict: Verdict) -> Result<(), StatusWord> {

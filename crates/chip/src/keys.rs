@@ -49,6 +49,11 @@ pub(crate) fn find<F: Flash>(store: &mut Store<F>, version: u8) -> Result<KeySet
     Err(StatusWord::REFERENCE_NOT_FOUND)
 }
 
+/// The version of the cloud's key set, or FF where only the transport keys are there.
+pub(crate) fn root_version<F: Flash>(store: &mut Store<F>) -> Result<u8, StatusWord> {
+    Ok(find(store, ANY_VERSION)?.version())
+}
+
 /// PUT KEY: the cloud's key set takes the place of what `replaced_version` names. `dek` is the one of the key
 /// set the channel was opened with. Writes the answer to `out`.
 ///

@@ -19,11 +19,13 @@ extern crate std;
 
 mod answers;
 mod applet;
+mod attestation;
 mod channel;
 mod command;
 mod counters;
 pub mod hal;
 mod hardened;
+mod health;
 mod keys;
 mod orders;
 mod passcode;
@@ -31,6 +33,7 @@ mod payment;
 mod records;
 mod scratch;
 mod self_test;
+mod signature;
 pub mod store;
 mod token;
 #[cfg(feature = "virtual")]

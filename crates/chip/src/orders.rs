@@ -1,13 +1,14 @@
 //! The cloud's orders (STORE DATA), already proven to come from the cloud and to fit the lifecycle. Each is one
 //! transaction: all of it, or none.
 
+use crate::attestation;
 use crate::counters::{Counters, TimeGrant};
 use crate::hal::Flash;
 use crate::records::{self, CHIP_ID, CLOUD_KEYS, LIFECYCLE, PASSCODE, TRANSPORT_KEYS, TRIES, lifecycle_value};
-use crate::store::{Store, Update};
+use crate::store::{KEYS, Key, Store, Update};
 use crate::token::{MAX_RECORD_BYTES, TokenRecord};
 use protocol::apdu::StatusWord;
-use protocol::applet::{FactoryData, InstallToken, Lifecycle, Order, SLOTS, Slot, StateChange, SyncGrant};
+use protocol::applet::{FactoryData, InstallToken, Lifecycle, Order, Slot, StateChange, SyncGrant};
 use zeroize::Zeroizing;
 
 /// Obeys one order.
@@ -24,6 +25,7 @@ pub(crate) fn obey<F: Flash>(store: &mut Store<F>, order: &Order<'_>) -> Result<
         Order::SetState(StateChange::Terminate) => terminate(store),
         Order::SetState(StateChange::Suspend) => set(store, Lifecycle::Suspended),
         Order::SetState(StateChange::Resume) => set(store, Lifecycle::Bound),
+        Order::StoreCertificate(order) => attestation::store_certificate(store, order),
     }
 }
 
@@ -115,28 +117,18 @@ fn remove<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result<(), StatusWord> 
     Ok(())
 }
 
-/// The end: every key is wiped; chip id and lifecycle stay to tell the tale.
+/// The end: everything is wiped but chip id and lifecycle, which stay to tell the tale.
 fn terminate<F: Flash>(store: &mut Store<F>) -> Result<(), StatusWord> {
-    const PER_SLOT: usize = 3;
-    const OTHERS: usize = 5;
-    let mut updates = [Update::Remove(PASSCODE); SLOTS as usize * PER_SLOT + OTHERS];
     let lifecycle = lifecycle_value(Lifecycle::Terminated);
-    let (slots, others) = updates.split_at_mut(SLOTS as usize * PER_SLOT);
-    for (slot, updates) in Slot::all().zip(slots.chunks_mut(PER_SLOT)) {
-        updates.copy_from_slice(&[
-            Update::Remove(records::token(slot)),
-            Update::Remove(records::counters(slot)),
-            Update::Remove(records::grant(slot)),
-        ]);
+    let mut updates = [Update::Put(LIFECYCLE, &lifecycle); KEYS];
+    let mut count = 1;
+    for key in Key::all() {
+        if key != LIFECYCLE && key != CHIP_ID && store.contains(key)? {
+            updates[count] = Update::Remove(key);
+            count += 1;
+        }
     }
-    others.copy_from_slice(&[
-        Update::Remove(PASSCODE),
-        Update::Remove(TRIES),
-        Update::Remove(TRANSPORT_KEYS),
-        Update::Remove(CLOUD_KEYS),
-        Update::Put(LIFECYCLE, &lifecycle),
-    ]);
-    store.transact(&updates)?;
+    store.transact(updates.get(..count).unwrap_or(&[]))?;
     Ok(())
 }
 

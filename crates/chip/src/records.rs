@@ -5,7 +5,7 @@ use crate::hal::Flash;
 use crate::hardened::{spread, unspread};
 use crate::store::{Key, Store, StoreError};
 use protocol::apdu::StatusWord;
-use protocol::applet::{CHIP_ID_BYTES, Lifecycle, Slot};
+use protocol::applet::{CHIP_ID_BYTES, CertificatePart, Lifecycle, Slot};
 
 /// The chip's lifecycle, spread over four bytes.
 pub(crate) const LIFECYCLE: Key = Key::new(1);
@@ -21,6 +21,14 @@ pub(crate) const CHANNEL_SEQUENCE: Key = Key::new(5);
 pub(crate) const PASSCODE: Key = Key::new(6);
 /// Passcode tries left, spread over four bytes; there exactly where [`PASSCODE`] is.
 pub(crate) const TRIES: Key = Key::new(7);
+
+/// The device key: scheme, secret and public half; absent where the factory made none.
+pub(crate) const DEVICE_KEY: Key = Key::new(8);
+
+/// A part of the certificate chain of the device key.
+pub(crate) const fn certificate(part: CertificatePart) -> Key {
+    Key::new(32 + part.number())
+}
 
 /// The token in `slot`: what does not change with each code.
 pub(crate) const fn token(slot: Slot) -> Key {
@@ -38,8 +46,11 @@ pub(crate) const fn grant(slot: Slot) -> Key {
 }
 
 impl From<StoreError> for StatusWord {
-    fn from(_: StoreError) -> Self {
-        Self::INTERNAL
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::NO_ROOM,
+            _ => Self::INTERNAL,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use protocol::apdu::Command;
+use protocol::applet::{Attestation, AttestedState, MAX_STATE_BYTES, MAX_STATEMENT_BYTES};
 use protocol::applet::{ChipStatus, CodeStamp, Grant, Order, PaymentCode, Slot, TokenStatus, TokenStatuses};
 use protocol::applet::{FactoryData, InstallToken, MaskKeyUpdate, RemoveToken, SyncGrant, encode_token_statuses};
 use protocol::link::{Fragments, MAX_FRAME_BYTES, Reassembler, Received, resend_request};
@@ -102,6 +103,10 @@ fn orders_are_read_and_written_as_the_vectors_say() {
             }
             Order::RemoveToken(order) => {
                 assert_eq!(order, RemoveToken { slot: slot(&vector["remove_token"]["slot"]) });
+            }
+            Order::StoreCertificate(order) => {
+                let v = &vector["store_certificate"];
+                assert_eq!((u64::from(order.part.number()), order.bytes), (number(&v["part"]), &x(&v["bytes"])[..]));
             }
             Order::SetState(order) => assert_eq!(u64::from(order.to_byte()), vector["set_state"]),
         }
@@ -240,5 +245,35 @@ fn the_worked_example_of_the_specification_is_the_vector() {
     }
     for command in items(&vectors["messages"][0]["script"]["commands"]) {
         assert!(text.contains(command["apdu"].as_str().unwrap()), "{command}");
+    }
+}
+
+#[test]
+fn an_attestation_states_what_the_vector_says() {
+    let vector: Value = serde_json::from_str(include_str!("../../../spec/vectors/chip-attestation.json")).unwrap();
+    let v = &vector["state"];
+    let ids: Vec<Option<[u8; 16]>> =
+        items(&v["slots"]).iter().map(|slot| slot["token_id"].is_string().then(|| array(&slot["token_id"]))).collect();
+    let mut state = AttestedState {
+        root_key_version: number(&v["root_key_version"]),
+        passcode_set: v["passcode_set"].as_bool().unwrap(),
+        ..AttestedState::default()
+    };
+    for (place, (slot, id)) in state.slots.iter_mut().zip(items(&v["slots"]).iter().zip(&ids)) {
+        *place = (number(&slot["key_version"]), id.as_ref());
+    }
+    let mut bytes = [0; MAX_STATE_BYTES];
+    let used = state.to_bytes(&mut bytes);
+    assert_eq!(bytes[..used], x(&v["bytes"]));
+
+    let answer = x(&vector["answer"]);
+    let attestation = Attestation::decode(&answer).unwrap();
+    assert_eq!(attestation.state_hash[..], x(&v["sha_256"]));
+    assert_eq!(attestation.signature[..], x(&vector["signature"]));
+    assert_eq!(attestation.encode(&mut [0; 256]), Ok(&answer[..]));
+    let mut buffer = [0; MAX_STATEMENT_BYTES];
+    assert_eq!(attestation.statement(&x(&vector["challenge"]), &mut buffer), Ok(&x(&vector["statement"])[..]));
+    for bytes in [15, 33] {
+        assert_eq!(attestation.statement(&[0; 40][..bytes], &mut buffer), Err(protocol::applet::Error::BadCommand));
     }
 }

@@ -10,7 +10,7 @@
 //!   read, or whose check is wrong, is an error and never "absent" (or a worn cell would win tries back).
 //! - **Wiped**: when `transact` returns `Ok`, values it superseded or removed are zeros in flash, so a key
 //!   removed is a key gone. A wipe cut short is finished by [`Store::open`] before anything else.
-//! - **Small**: no allocator; under 100 bytes of RAM; a lookup is one array index.
+//! - **Small**: no allocator; under 200 bytes of RAM; a lookup is one array index.
 //!
 //! How. The flash is two areas (its lower and its upper half); one is active. An area is a header and a log
 //! of records (`record`). A transaction appends its records; the check of the last one commits. Then the
@@ -40,7 +40,7 @@ pub use record::MAX_VALUE_BYTES;
 use record::{Crc, FREE, Head, Kind, WIPED, payload_word, record_words};
 
 /// Keys are the numbers from 0 to `KEYS - 1`.
-pub const KEYS: usize = 32;
+pub const KEYS: usize = 72;
 
 /// Words of an area's header: generation, its complement, check.
 const HEADER_WORDS: usize = 3;
@@ -54,6 +54,11 @@ impl Key {
     #[must_use]
     pub const fn new(number: u8) -> Self {
         Self(number % KEYS as u8)
+    }
+
+    /// Every key.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..KEYS as u8).map(Self)
     }
 
     const fn index(self) -> usize {

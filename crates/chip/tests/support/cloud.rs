@@ -1,6 +1,8 @@
 //! The cloud's end: opens channels and gives orders, over `protocol`'s host side.
 
-use super::{ANCHOR, TestChip, send};
+use super::{ANCHOR, send};
+use chip::Chip;
+use chip::hal::Platform;
 use protocol::apdu::Command;
 use protocol::applet::{
     FactoryData, Grant, InstallToken, MaskKeyUpdate, Order, Slot, SyncGrant, initialize_update, store_data,
@@ -22,12 +24,12 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    pub fn open(chip: &mut TestChip, version: u8, level: u8, key: &[u8]) -> Result<Self, u16> {
+    pub fn open<P: Platform>(chip: &mut Chip<P>, version: u8, level: u8, key: &[u8]) -> Result<Self, u16> {
         Self::open_with(chip, version, level, key, &HOST_CHALLENGE)
     }
 
-    pub fn open_with(
-        chip: &mut TestChip,
+    pub fn open_with<P: Platform>(
+        chip: &mut Chip<P>,
         version: u8,
         level: u8,
         key: &[u8],
@@ -49,7 +51,7 @@ impl Cloud {
     }
 
     /// Wraps a plain command, sends it, unwraps the answer.
-    pub fn send(&mut self, chip: &mut TestChip, command: &[u8]) -> (Vec<u8>, u16) {
+    pub fn send<P: Platform>(&mut self, chip: &mut Chip<P>, command: &[u8]) -> (Vec<u8>, u16) {
         let mut buffer = [0; 400];
         let (wrapped, ticket) = self.session.wrap(&Command::parse(command).unwrap(), &mut buffer).unwrap();
         let (mut answer, status) = send(chip, wrapped);
@@ -60,18 +62,25 @@ impl Cloud {
         }
     }
 
-    pub fn send_command(&mut self, chip: &mut TestChip, command: &Command<'_>) -> (Vec<u8>, u16) {
+    pub fn send_command<P: Platform>(&mut self, chip: &mut Chip<P>, command: &Command<'_>) -> (Vec<u8>, u16) {
         let mut buffer = [0; 300];
         self.send(chip, command.encode(&mut buffer).unwrap())
     }
 
-    pub fn order(&mut self, chip: &mut TestChip, order: &Order<'_>) -> u16 {
+    pub fn order<P: Platform>(&mut self, chip: &mut Chip<P>, order: &Order<'_>) -> u16 {
         let mut buffer = [0; 255];
         self.send_command(chip, &store_data(order.encode(&mut buffer).unwrap())).1
     }
 
     /// PUT KEY of one key for all three.
-    pub fn put_key(&mut self, chip: &mut TestChip, dek: &[u8], replaces: u8, version: u8, key: &[u8]) -> u16 {
+    pub fn put_key<P: Platform>(
+        &mut self,
+        chip: &mut Chip<P>,
+        dek: &[u8],
+        replaces: u8,
+        version: u8,
+        key: &[u8],
+    ) -> u16 {
         let dek = KeySet::from_bytes(1, dek, dek, dek).unwrap();
         let keys = KeySet::from_bytes(version, key, key, key).unwrap();
         let mut data = [0; put_key::MAX_DATA_BYTES];
@@ -85,7 +94,7 @@ impl Cloud {
 }
 
 /// Opens the cloud's channel and gives one order; the status of whatever failed first.
-pub fn send_order(chip: &mut TestChip, order: &Order<'_>) -> u16 {
+pub fn send_order<P: Platform>(chip: &mut Chip<P>, order: &Order<'_>) -> u16 {
     match Cloud::open(chip, CLOUD_KEY_VERSION, 0x33, &CLOUD_KEY) {
         Ok(mut cloud) => cloud.order(chip, order),
         Err(status) => status,
@@ -93,7 +102,7 @@ pub fn send_order(chip: &mut TestChip, order: &Order<'_>) -> u16 {
 }
 
 /// Puts the cloud's keys: from the transport keys on a blank chip, else over themselves.
-pub fn put_cloud_keys(chip: &mut TestChip) -> u16 {
+pub fn put_cloud_keys<P: Platform>(chip: &mut Chip<P>) -> u16 {
     let (version, key, replaces) = match Cloud::open(chip, 0xFF, 0x33, &TRANSPORT_KEY) {
         Err(0x6A88) => (CLOUD_KEY_VERSION, CLOUD_KEY, CLOUD_KEY_VERSION),
         _ => (0xFF, TRANSPORT_KEY, 0x00),
@@ -104,7 +113,7 @@ pub fn put_cloud_keys(chip: &mut TestChip) -> u16 {
     }
 }
 
-pub fn factory_data(chip: &mut TestChip) -> u16 {
+pub fn factory_data<P: Platform>(chip: &mut Chip<P>) -> u16 {
     send_order(chip, &Order::FactoryData(FactoryData { chip_id: &CHIP_ID }))
 }
 
@@ -125,11 +134,11 @@ pub fn grant() -> Grant {
     Grant { time_anchor_unix_seconds: ANCHOR, offline_allowance_seconds: 14 * 24 * 3600, code_budget: 500 }
 }
 
-pub fn install(chip: &mut TestChip, slot: u8) -> u16 {
+pub fn install<P: Platform>(chip: &mut Chip<P>, slot: u8) -> u16 {
     install_as(chip, slot, 1, "71", 20)
 }
 
-pub fn install_as(chip: &mut TestChip, slot: u8, suite: u8, prefix: &str, total_digits: u8) -> u16 {
+pub fn install_as<P: Platform>(chip: &mut Chip<P>, slot: u8, suite: u8, prefix: &str, total_digits: u8) -> u16 {
     let [pay_key, mask_key] = token_keys(slot);
     let order = Order::InstallToken(InstallToken {
         slot: Slot::new(slot).unwrap(),
@@ -148,7 +157,7 @@ pub fn install_as(chip: &mut TestChip, slot: u8, suite: u8, prefix: &str, total_
     send_order(chip, &order)
 }
 
-pub fn sync(chip: &mut TestChip, slot: u8, mask_key: Option<[u8; 16]>) -> u16 {
+pub fn sync<P: Platform>(chip: &mut Chip<P>, slot: u8, mask_key: Option<[u8; 16]>) -> u16 {
     let mask_key = mask_key.as_ref().map(|key| MaskKeyUpdate { key, version: 2 });
     let slot = Slot::new(slot).unwrap();
     send_order(chip, &Order::Sync(SyncGrant { slot, grant: grant(), mask_key }))

@@ -72,33 +72,33 @@ pub fn try_open(flash: Flash) -> Result<TestChip, (OpenError, Flash)> {
 }
 
 /// Sends one command; gives data and status word.
-pub fn send(chip: &mut TestChip, command: &[u8]) -> (Vec<u8>, u16) {
+pub fn send<P: Platform>(chip: &mut Chip<P>, command: &[u8]) -> (Vec<u8>, u16) {
     let mut response = [0; MAX_RESPONSE_BYTES];
     let len = chip.process(command, &mut response);
     let (data, status) = response[..len].split_last_chunk::<2>().expect("every command has a status word");
     (data.to_vec(), u16::from_be_bytes(*status))
 }
 
-pub fn send_command(chip: &mut TestChip, command: &Command<'_>) -> (Vec<u8>, u16) {
+pub fn send_command<P: Platform>(chip: &mut Chip<P>, command: &Command<'_>) -> (Vec<u8>, u16) {
     let mut buffer = [0; 300];
     let bytes = command.encode(&mut buffer).unwrap().to_vec();
     send(chip, &bytes)
 }
 
-pub fn verify(chip: &mut TestChip, passcode: &[u8]) -> u16 {
+pub fn verify<P: Platform>(chip: &mut Chip<P>, passcode: &[u8]) -> u16 {
     send_command(chip, &verify_command(Some(Passcode::new(passcode).unwrap()))).1
 }
 
-pub fn lock(chip: &mut TestChip) {
+pub fn lock<P: Platform>(chip: &mut Chip<P>) {
     assert_eq!(send_command(chip, &lock_command()).1, 0x9000);
 }
 
-pub fn set_passcode(chip: &mut TestChip, new: &[u8]) -> u16 {
+pub fn set_passcode<P: Platform>(chip: &mut Chip<P>, new: &[u8]) -> u16 {
     let change = PasscodeChange::First { new: Passcode::new(new).unwrap() };
     send(chip, change.encode(&mut [0; 32]).unwrap()).1
 }
 
-pub fn change_passcode(chip: &mut TestChip, old: &[u8], new: &[u8]) -> u16 {
+pub fn change_passcode<P: Platform>(chip: &mut Chip<P>, old: &[u8], new: &[u8]) -> u16 {
     let change = PasscodeChange::Replace { old: Passcode::new(old).unwrap(), new: Passcode::new(new).unwrap() };
     send(chip, change.encode(&mut [0; 32]).unwrap()).1
 }
@@ -117,7 +117,7 @@ pub struct Code {
 }
 
 /// The next code of the default slot; `form` as in P1.
-pub fn get_code(chip: &mut TestChip, form: u8, unix_seconds: u64) -> Result<Code, u16> {
+pub fn get_code<P: Platform>(chip: &mut Chip<P>, form: u8, unix_seconds: u64) -> Result<Code, u16> {
     let request = CodeRequest { form: CodeForm::from_byte(form).unwrap(), slot: None, unix_seconds };
     let (data, status) = send(chip, request.encode(&mut [0; 32]).unwrap());
     if status != 0x9000 {
@@ -153,7 +153,7 @@ pub struct Status {
     pub codes_left: Option<u16>,
 }
 
-pub fn status(chip: &mut TestChip) -> Status {
+pub fn status<P: Platform>(chip: &mut Chip<P>) -> Status {
     let (data, status) = send_command(chip, &DataObject::Status.command());
     assert_eq!(status, 0x9000);
     let found = ChipStatus::decode(&data).unwrap();
@@ -167,7 +167,7 @@ pub fn status(chip: &mut TestChip) -> Status {
     }
 }
 
-pub fn tries_left(chip: &mut TestChip) -> u8 {
+pub fn tries_left<P: Platform>(chip: &mut Chip<P>) -> u8 {
     status(chip).tries_left
 }
 
@@ -184,7 +184,7 @@ pub struct View {
 }
 
 /// Looks at a chip and leaves it as it was but for the sequence counter of the channel.
-pub fn view(chip: &mut TestChip) -> View {
+pub fn view<P: Platform>(chip: &mut Chip<P>) -> View {
     chip.reset();
     let (data, answered) = send_command(chip, &DataObject::Lifecycle.command());
     assert_eq!(answered, 0x9000);
@@ -203,4 +203,17 @@ pub fn view(chip: &mut TestChip) -> View {
     }
     chip.reset();
     View { lifecycle, chip_id, status: status(chip), key_versions, tokens }
+}
+
+/// A chip with flash as large as a chip maker gives: 4 pages of 4 KiB.
+pub enum RoomyPlatform {}
+
+impl Platform for RoomyPlatform {
+    type Flash = CutFlash<4, 1024>;
+    type Rng = SeededRng;
+}
+
+/// A blank chip with room for everything a chip can hold.
+pub fn roomy_blank() -> Chip<RoomyPlatform> {
+    Chip::create(CutFlash::new(), SeededRng(1)).map_err(|(error, _)| error).unwrap()
 }

@@ -27,6 +27,8 @@ impl StatusWord {
     pub const WRONG_DATA: Self = Self(0x6A80);
     /// `6A82`: application or file not found.
     pub const NOT_FOUND: Self = Self(0x6A82);
+    /// `6A84`: no room is left.
+    pub const NO_ROOM: Self = Self(0x6A84);
     /// `6A86`: P1 or P2 is wrong.
     pub const WRONG_P1_P2: Self = Self(0x6A86);
     /// `6A88`: the slot, key or object named is not there.
@@ -101,6 +103,7 @@ impl fmt::Display for StatusWord {
             Self::CONDITIONS_OF_USE => "the chip is not in a state that allows this",
             Self::WRONG_DATA => "the data field is wrong",
             Self::NOT_FOUND => "the application was not found",
+            Self::NO_ROOM => "no room is left in the chip",
             Self::WRONG_P1_P2 => "P1 or P2 is wrong",
             Self::REFERENCE_NOT_FOUND => "the slot, key or object named is not there",
             Self::UNKNOWN_INSTRUCTION => "this instruction does not exist",

@@ -3,7 +3,7 @@
 
 use super::fields::unix_seconds;
 use super::values::Slot;
-use super::{AID, Error, tag};
+use super::{AID, CertificatePart, Error, Scheme, tag};
 use crate::apdu::{Command, MAX_SHORT_LE};
 use core::fmt;
 use tlv::Tag;
@@ -30,6 +30,10 @@ pub mod ins {
     pub const LOCK: u8 = 0x30;
     /// GET PAYMENT CODE (`80 40 form slot`).
     pub const GET_PAYMENT_CODE: u8 = 0x40;
+    /// ATTEST (`80 42 00 00`).
+    pub const ATTEST: u8 = 0x42;
+    /// GENERATE KEY (`84 46 00 scheme`).
+    pub const GENERATE_KEY: u8 = 0x46;
 }
 
 /// The longest command this module encodes, in bytes.
@@ -58,6 +62,18 @@ pub const fn initialize_update(key_version: u8, host_challenge: &[u8]) -> Comman
 #[must_use]
 pub const fn store_data(order: &[u8]) -> Command<'_> {
     Command::new(0x80, ins::STORE_DATA, 0x80, 0x00).with_data(order)
+}
+
+/// ATTEST; the challenge is 16 to 32 bytes.
+#[must_use]
+pub const fn attest(challenge: &[u8]) -> Command<'_> {
+    Command::new(0x80, ins::ATTEST, 0x00, 0x00).with_data(challenge).with_le(MAX_SHORT_LE)
+}
+
+/// GENERATE KEY, still to be wrapped by the secure channel: a device key of this scheme.
+#[must_use]
+pub const fn generate_key(scheme: Scheme) -> Command<'static> {
+    Command::new(0x80, ins::GENERATE_KEY, 0x00, scheme.to_byte()).with_le(MAX_SHORT_LE)
 }
 
 /// LOCK: the wearable left the wrist.
@@ -89,6 +105,10 @@ pub enum DataObject {
     Status,
     /// `DF23`, in the channel only.
     TokenStatus,
+    /// `DF24`, public: the device key's scheme and public half.
+    DeviceKey,
+    /// `DF30` to `DF39`, public: one part of the certificate chain.
+    Certificate(CertificatePart),
 }
 
 impl DataObject {
@@ -101,6 +121,8 @@ impl DataObject {
             Self::Versions => tag::VERSIONS,
             Self::Status => tag::STATUS,
             Self::TokenStatus => tag::TOKEN_STATUS,
+            Self::DeviceKey => tag::DEVICE_KEY,
+            Self::Certificate(part) => part.tag(),
         }
     }
 
@@ -119,6 +141,11 @@ impl DataObject {
             0xDF21 => Self::Versions,
             0xDF22 => Self::Status,
             0xDF23 => Self::TokenStatus,
+            0xDF24 => Self::DeviceKey,
+            0xDF30..=0xDF39 => match CertificatePart::new((p1_p2 & 0x0F) as u8) {
+                Some(part) => Self::Certificate(part),
+                None => return None,
+            },
             _ => return None,
         })
     }

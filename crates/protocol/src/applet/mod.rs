@@ -7,6 +7,7 @@
 //! Numbers are big-endian. Lengths in bytes are given with each field.
 
 mod answers;
+mod attestation;
 mod commands;
 mod fields;
 mod orders;
@@ -17,9 +18,14 @@ pub use answers::{
     ChipStatus, PaymentCode, SelectAnswer, Versions, decode_chip_id, decode_lifecycle, encode_chip_id,
     encode_lifecycle, key_diversification_data,
 };
+pub use attestation::{
+    Attestation, AttestedState, CERTIFICATE_PARTS, CHALLENGE_BYTES, CertificatePart, DeviceKey,
+    MAX_CERTIFICATE_PART_BYTES, MAX_STATE_BYTES, MAX_STATEMENT_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES,
+    STATE_HASH_BYTES, Scheme, StoreCertificate, encode_certificate_part,
+};
 pub use commands::{
     CodeForm, CodeRequest, DataObject, MAX_COMMAND_BYTES, PASSCODE_BYTES, PASSCODE_REFERENCE, Passcode, PasscodeChange,
-    initialize_update, ins, lock, select, store_data, verify,
+    attest, generate_key, initialize_update, ins, lock, select, store_data, verify,
 };
 pub use orders::{FactoryData, Grant, InstallToken, MaskKeyUpdate, Order, RemoveToken, StateChange, SyncGrant};
 pub use tokens::{TokenStatus, TokenStatuses, encode_token_statuses};
@@ -87,6 +93,10 @@ pub mod tag {
     pub const TOKEN: Tag = Tag::new(0xE5);
     /// Answer to GET PAYMENT CODE.
     pub const PAYMENT_CODE: Tag = Tag::new(0xE6);
+    /// Order: one part of the certificate chain.
+    pub const STORE_CERTIFICATE: Tag = Tag::new(0xE7);
+    /// Answer to ATTEST.
+    pub const ATTESTATION: Tag = Tag::new(0xE8);
 
     /// Chip id, 16 bytes, in orders.
     pub const FACTORY_CHIP_ID: Tag = Tag::new(0xC0);
@@ -112,6 +122,15 @@ pub mod tag {
     pub const MASK_KEY_VERSION: Tag = Tag::new(0xCA);
     /// Account label, 1 to 48 bytes of UTF-8.
     pub const LABEL: Tag = Tag::new(0xCB);
+
+    /// Number of a part of the certificate chain, 1 byte.
+    pub const PART_NUMBER: Tag = Tag::new(0xCC);
+    /// Bytes of that part.
+    pub const PART: Tag = Tag::new(0xCD);
+    /// Signature scheme, 1 byte: 1 ECDSA on P-256, 2 SM2.
+    pub const SCHEME: Tag = Tag::new(0xCE);
+    /// Signature, 64 bytes: r and s.
+    pub const SIGNATURE: Tag = Tag::new(0xCF);
 
     /// Time anchor, 8 bytes, Unix seconds.
     pub const TIME_ANCHOR: Tag = Tag::new(0xD0);
@@ -142,6 +161,9 @@ pub mod tag {
     /// End of a code's life, 8 bytes, Unix seconds.
     pub const VALID_UNTIL: Tag = Tag::new(0xDD);
 
+    /// Hash of what the chip holds, 32 bytes, in [`ATTESTATION`].
+    pub const STATE_HASH: Tag = Tag::new(0xDE);
+
     /// GET DATA: lifecycle, 1 byte.
     pub const LIFECYCLE: Tag = Tag::new(0x9F70);
     /// GET DATA: chip id, 16 bytes.
@@ -152,6 +174,10 @@ pub mod tag {
     pub const STATUS: Tag = Tag::new(0xDF22);
     /// GET DATA: status of the tokens, in the channel only.
     pub const TOKEN_STATUS: Tag = Tag::new(0xDF23);
+    /// GET DATA: scheme (1 byte) and public device key (65 bytes).
+    pub const DEVICE_KEY: Tag = Tag::new(0xDF24);
+    /// GET DATA: the first part of the certificate chain; the others follow up to `DF39`.
+    pub const CERTIFICATE: Tag = Tag::new(0xDF30);
 }
 
 /// Why a template or command of the applet could not be read or written; each names the tag at fault.

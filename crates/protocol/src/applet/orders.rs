@@ -1,6 +1,7 @@
 //! The orders the cloud gives the chip with STORE DATA, always inside the secure channel. Each is one
 //! template and one atomic change: the chip obeys all of it or none of it.
 
+use super::attestation::StoreCertificate;
 use super::fields::{Fields, digits, ensure, exact, label, unix_seconds};
 use super::values::Slot;
 use super::{
@@ -23,6 +24,8 @@ pub enum Order<'a> {
     RemoveToken(RemoveToken),
     /// `E4`
     SetState(StateChange),
+    /// `E7`
+    StoreCertificate(StoreCertificate<'a>),
 }
 
 impl<'a> Order<'a> {
@@ -38,6 +41,7 @@ impl<'a> Order<'a> {
             tag::SYNC => Self::Sync(SyncGrant::decode_objects(template.value)?),
             tag::REMOVE_TOKEN => Self::RemoveToken(RemoveToken::decode_objects(template.value)?),
             tag::SET_STATE => Self::SetState(StateChange::decode_objects(template.value)?),
+            tag::STORE_CERTIFICATE => Self::StoreCertificate(StoreCertificate::decode_objects(template.value)?),
             other => return Err(Error::Unexpected(other)),
         })
     }
@@ -60,6 +64,7 @@ impl<'a> Order<'a> {
             Self::SetState(order) => {
                 writer.nest(tag::SET_STATE, |w| w.put(tag::NEW_STATE, &[order.to_byte()]))?;
             }
+            Self::StoreCertificate(order) => order.write(&mut writer)?,
         }
         Ok(writer.finish())
     }
