@@ -6,8 +6,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use protocol::apdu::HEADER_BYTES;
 
 use super::Card;
 use crate::fault::Fault;
@@ -72,24 +74,30 @@ impl Service {
     /// # Errors
     /// `no_pcscd`, `pcscd_version`, `pcscd`.
     pub fn connect() -> Result<Self, Fault> {
-        let (mut service, theirs) = Self::greet(*PROTOCOL_MINORS.start())?;
+        let path = std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(SOCKET), PathBuf::from);
+        Self::connect_to(&path)
+    }
+
+    /// Connects to the pcscd with this socket.
+    ///
+    /// # Errors
+    /// `no_pcscd`, `pcscd_version`, `pcscd`.
+    pub fn connect_to(socket: &Path) -> Result<Self, Fault> {
+        let (mut service, theirs) = Self::greet(socket, *PROTOCOL_MINORS.start())?;
         if service.is_none() && PROTOCOL_MINORS.contains(&theirs) {
             // This pcscd wants exactly its own minor version.
-            service = Self::greet(theirs)?.0;
+            service = Self::greet(socket, theirs)?.0;
         }
         service.ok_or_else(|| {
-            Fault::new(
-                "pcscd_version",
-                format!("pcscd speaks version {PROTOCOL_MAJOR}.{theirs}, which is not known here"),
-            )
+            let message = format!("this pcscd speaks version {theirs} of its protocol, which is not known here");
+            Fault::new("pcscd_version", message)
         })
     }
 
     /// Offers a version: gives the connection if pcscd takes it, and pcscd's own minor version.
-    fn greet(minor: u32) -> Result<(Option<Self>, u32), Fault> {
-        let path = std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(SOCKET), PathBuf::from);
-        let stream = UnixStream::connect(&path).map_err(|error| {
-            Fault::new("no_pcscd", format!("no PC/SC service answers at {}: {error}", path.display()))
+    fn greet(socket: &Path, minor: u32) -> Result<(Option<Self>, u32), Fault> {
+        let stream = UnixStream::connect(socket).map_err(|error| {
+            Fault::new("no_pcscd", format!("no PC/SC service answers at {}: {error}", socket.display()))
                 .hint("install and start pcscd (Debian: `apt-get install pcscd`); only pcsc-lite's is spoken to")
         })?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(|error| broken(&error))?;
@@ -164,6 +172,10 @@ pub struct ReaderCard {
 
 impl Card for ReaderCard {
     fn exchange(&mut self, command: &[u8], answer: &mut [u8]) -> Result<usize, Fault> {
+        if command.len() < HEADER_BYTES {
+            // Readers carry whole APDUs; what they do with less differs, and some never answer.
+            return Err(Fault::new("apdu_too_short", "a reader carries commands of four bytes and more"));
+        }
         let size = |bytes: usize| u32::try_from(bytes).map_err(|error| Fault::internal(error.to_string()));
         let (command_bytes, room) = (size(command.len())?, size(answer.len())?);
         let protocol = [PROTOCOL_T1, PROTOCOL_HEADER_BYTES];

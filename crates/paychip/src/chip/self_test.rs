@@ -113,7 +113,7 @@ impl SelfTest<'_> {
 
     fn refusals(&mut self) -> Result<(), Fault> {
         let cases: [(&'static str, &[u8], u16); 6] = [
-            ("a command cut short is refused", &[0x00, 0xCA, 0x9F], 0x6700),
+            ("a command cut short is refused", &[0x80, 0x40, 0x01, 0x00, 0x08, 0x6B], 0x6700),
             ("an unknown instruction is refused", &[0x80, 0xFE, 0x00, 0x00], 0x6D00),
             ("another logical channel is refused", &[0x01, 0xCA, 0x9F, 0x70, 0x00], 0x6881),
             ("an unknown object is refused", &[0x00, 0xCA, 0xDF, 0x7E, 0x00], 0x6A88),
