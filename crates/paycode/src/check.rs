@@ -57,7 +57,7 @@ error_enum! {
 /// Checks the password of an unmasked code at time `now` against the window `now+1 … now−2`.
 ///
 /// `last` is the newest stamp ever spent on this token. Where the password fits several candidates (one
-/// chance in about ten million), the newest stamp wins, so that the same digits cannot pay again under a
+/// chance in 320,000 for passwords of seven digits, `spec/payment-code.md` 8.3), the newest stamp wins, so that the same digits cannot pay again under a
 /// second one; at the same stamp `verified` is taken as false, so the tighter limits apply.
 ///
 /// # Errors

@@ -307,6 +307,10 @@ fn sizes_are_bounded_in_text_and_in_bytes() {
     assert_eq!(Payload::parse(&encoded(MAX_PAYLOAD_BYTES + 1), &mut buffer).map(|_| ()), Err(Error::TooLong));
     let long = "A".repeat(MAX_PAYLOAD_TEXT + 1);
     assert_eq!(Payload::parse(&long, &mut buffer).map(|_| ()), Err(Error::TooLong));
+    // One byte too many fits the text's bound exactly; what is no base64 at all is told apart from no room.
+    let mut small = [0; MAX_PAYLOAD_BYTES];
+    assert_eq!(Payload::parse(&encoded(MAX_PAYLOAD_BYTES + 1), &mut small).map(|_| ()), Err(Error::TooLong));
+    assert_eq!(Payload::parse(&"A".repeat(101), &mut small).map(|_| ()), Err(Error::Base64));
     assert_eq!(Payload::parse(&encoded(100), &mut buffer[..99]).map(|_| ()), Err(Error::Room));
     assert!(Payload::parse(&encoded(100), &mut buffer[..100]).is_ok());
 }

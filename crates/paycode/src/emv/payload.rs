@@ -47,7 +47,10 @@ impl<'b> Payload<'b> {
         if text.len() > MAX_PAYLOAD_TEXT {
             return Err(Error::TooLong);
         }
+        let too_long_decoded = decoded_bytes(text) > MAX_PAYLOAD_BYTES;
         let bytes = Base64::decode(text, buffer).map_err(|error| match error {
+            base64ct::Error::InvalidLength if !text.len().is_multiple_of(4) => Error::Base64,
+            base64ct::Error::InvalidLength if too_long_decoded => Error::TooLong,
             base64ct::Error::InvalidLength => Error::Room,
             base64ct::Error::InvalidEncoding => Error::Base64,
         })?;
@@ -87,7 +90,8 @@ impl<'b> Payload<'b> {
         if applications == 0 || commons > 1 {
             return Err(Error::Templates);
         }
-        Ok(Self { objects: Objects { bytes } })
+        // A payload itself has no transparent template; only its `bytes` and `iter` are used.
+        Ok(Self { objects: Objects { bytes, transparent: tag::COMMON_TRANSPARENT_TEMPLATE } })
     }
 
     /// The application templates (tag 61), at least one, most preferred first.
@@ -95,13 +99,14 @@ impl<'b> Payload<'b> {
         self.objects
             .iter()
             .filter(|object| object.tag == tag::APPLICATION_TEMPLATE)
-            .map(|object| Objects { bytes: object.value })
+            .map(|object| Objects { bytes: object.value, transparent: tag::APPLICATION_TRANSPARENT_TEMPLATE })
     }
 
     /// The common data template (tag 62).
     #[must_use]
     pub fn common(&self) -> Option<Objects<'b>> {
-        self.objects.template(tag::COMMON_DATA_TEMPLATE)
+        let bytes = self.objects.get(tag::COMMON_DATA_TEMPLATE)?;
+        Some(Objects { bytes, transparent: tag::COMMON_TRANSPARENT_TEMPLATE })
     }
 
     /// The whole payload.
@@ -121,6 +126,8 @@ impl core::fmt::Debug for Payload<'_> {
 #[derive(Clone, Copy)]
 pub struct Objects<'b> {
     bytes: &'b [u8],
+    /// Which tag is the transparent template here: the one whose content was checked.
+    transparent: Tag,
 }
 
 impl<'b> Objects<'b> {
@@ -139,11 +146,7 @@ impl<'b> Objects<'b> {
     /// The transparent template within (tag 63 in an application template, 64 in the common one).
     #[must_use]
     pub fn transparent(&self) -> Option<Objects<'b>> {
-        self.template(tag::APPLICATION_TRANSPARENT_TEMPLATE).or_else(|| self.template(tag::COMMON_TRANSPARENT_TEMPLATE))
-    }
-
-    fn template(&self, tag: Tag) -> Option<Objects<'b>> {
-        self.get(tag).map(|bytes| Objects { bytes })
+        self.get(self.transparent).map(|bytes| Objects { bytes, transparent: self.transparent })
     }
 }
 
@@ -151,6 +154,12 @@ impl core::fmt::Debug for Objects<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Objects({} bytes)", self.bytes.len())
     }
+}
+
+/// How many bytes a base64 text stands for: three for every four characters, less its padding.
+fn decoded_bytes(text: &str) -> usize {
+    let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
+    (text.len() / 4 * 3).saturating_sub(padding)
 }
 
 /// Every object of a template is whole, and so is every object of its transparent template.
