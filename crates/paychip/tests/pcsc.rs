@@ -347,6 +347,22 @@ fn without_pcscd_the_missing_service_is_named_and_virtual_chips_work() {
     let answer = paychip(&["chip", "--flash", flash, "apdu", GET_PAYMENT_CODE]).unwrap();
     assert_eq!((&answer["data"], &answer["status"]), (&"".into(), &"6985".into()));
     assert_eq!(paychip(&["chip", "--flash", flash, "new"]).unwrap_err()["error"]["code"], "chip");
+    assert_eq!(paychip(&["chip", "--flash", "nobody's", "status"]).unwrap_err()["error"]["code"], "no_chip");
+}
+
+#[test]
+fn a_watchs_passcode_session_ends_when_its_chip_is_taken_in_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(folder.path());
+    for arguments in [&["account", "new", "Li Wei"][..], &["watch", "new"], &["watch", "bind"]] {
+        cloud.run(arguments).unwrap();
+    }
+    cloud.run(&["watch", "passcode", "1357"]).unwrap();
+    cloud.run(&["watch", "unlock", "1357"]).unwrap();
+    assert_eq!(cloud.run(&["watch", "status"]).unwrap()["passcode"], "entered");
+    assert_eq!(cloud.run(&["chip", "selftest"]).unwrap()["failed"], 0);
+    assert_eq!(cloud.run(&["watch", "status"]).unwrap()["passcode"], "set, not entered");
+    assert_eq!(cloud.run(&["chip", "list"]).unwrap()["watches"][0], "watch");
 }
 
 /// The reader's end of vpcd's protocol.

@@ -16,9 +16,11 @@ pub(super) fn open(place: &Place, which: &WhichChip) -> Result<Box<dyn Card + Se
         return Ok(Box::new(Service::connect()?.open(reader)?));
     }
     if let Some(file) = &which.flash {
-        let chip = VirtualChip::open(file).map_err(|error| {
-            Fault::new("chip", error.to_string()).hint("a blank one is made with `paychip chip new --flash FILE`")
-        })?;
+        if !file.exists() {
+            let message = format!("there is no chip in {}", file.display());
+            return Err(Fault::new("no_chip", message).hint("make a blank one with `paychip chip new --flash FILE`"));
+        }
+        let chip = VirtualChip::open(file).map_err(|error| Fault::new("chip", error.to_string()))?;
         return Ok(Box::new(chip));
     }
     let folder = WatchFolder::named(place, &which.watch)?;
