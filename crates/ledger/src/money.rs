@@ -10,7 +10,7 @@ pub const MAX_AMOUNT_MINOR: u64 = 10_000_000_000_000;
 pub struct Currency([u8; 3]);
 
 /// The ISO 4217 currencies whose minor unit is not 1/100, with their number of decimals.
-const OTHER_EXPONENTS: [(&[u8; 3], u32); 22] = [
+const OTHER_EXPONENTS: [(&[u8; 3], u32); 26] = [
     (b"BIF", 0),
     (b"CLP", 0),
     (b"DJF", 0),
@@ -22,10 +22,12 @@ const OTHER_EXPONENTS: [(&[u8; 3], u32); 22] = [
     (b"PYG", 0),
     (b"RWF", 0),
     (b"UGX", 0),
+    (b"UYI", 0),
     (b"VND", 0),
     (b"VUV", 0),
     (b"XAF", 0),
     (b"XOF", 0),
+    (b"XPF", 0),
     (b"BHD", 3),
     (b"IQD", 3),
     (b"JOD", 3),
@@ -33,6 +35,8 @@ const OTHER_EXPONENTS: [(&[u8; 3], u32); 22] = [
     (b"LYD", 3),
     (b"OMR", 3),
     (b"TND", 3),
+    (b"CLF", 4),
+    (b"UYW", 4),
 ];
 
 impl Currency {

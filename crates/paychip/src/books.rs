@@ -69,7 +69,11 @@ pub(crate) fn account(place: &Place, command: AccountCommand, output: Output) ->
             let account = place.account(account.as_deref())?;
             let minor = minor_units(&amount, &account.currency)?;
             let reference = reference.map_or_else(|| fresh_number("topup"), Ok)?;
-            let answer = top_up(&place.operator()?, &account, minor, &reference)?;
+            let answer = top_up(&place.operator()?, &account, minor, &reference).map_err(|fault| {
+                let hint =
+                    format!("the outcome is unknown: repeat with --reference {reference}, or it may be booked twice");
+                if fault.outcome_is_unknown() { fault.hint(hint) } else { fault }
+            })?;
             let balance = money(number(&answer, "balance")?, &account.currency);
             output.answer(&format!("Topped up {} (reference {reference}). Balance: {balance}", account.name), &answer);
         }

@@ -45,9 +45,14 @@ impl Fault {
         self
     }
 
-    /// 2 where the cloud could not be reached (worth a retry with the same numbers), else 1.
+    /// Whether the cloud may have done what was asked, although it did not say so.
+    pub fn outcome_is_unknown(&self) -> bool {
+        ["unreachable", "answer_malformed", "internal", "stopped"].contains(&self.code.as_str())
+    }
+
+    /// 3 where the cloud could not be reached (worth a retry with the same numbers), else 1. Wrong usage is 2.
     pub fn exit_code(&self) -> u8 {
-        if self.code == "unreachable" { 2 } else { 1 }
+        if self.code == "unreachable" { 3 } else { 1 }
     }
 }
 

@@ -51,7 +51,11 @@ pub(crate) fn run(place: &Place, merchant: Option<&str>, command: PosCommand, ou
             };
             let number = refund.map_or_else(|| fresh_number("refund"), Ok)?;
             let path = format!("/v1/payments/{}/refunds", text(&payment, "id")?);
-            let answer = api.post(&path, &json!({"refund": number, "amount": minor}))?;
+            let answer = api.post(&path, &json!({"refund": number, "amount": minor})).map_err(|fault| {
+                let hint =
+                    format!("the outcome is unknown: repeat with --refund {number}, or it may be given back twice");
+                if fault.outcome_is_unknown() { fault.hint(hint) } else { fault }
+            })?;
             output.answer(
                 &format!(
                     "Gave back {} of order {order} (refund {number})",
@@ -102,11 +106,8 @@ pub fn charge(api: &Api, merchant: &Party, order: &str, code: &str, minor: u64) 
         }
     }
     answer.map_err(|fault| {
-        if fault.code == "unreachable" {
-            fault.hint(format!("the outcome is unknown: repeat with --order {order}, or `paychip pos cancel {order}`"))
-        } else {
-            fault
-        }
+        let hint = format!("the outcome is unknown: repeat with --order {order}, or `paychip pos cancel {order}`");
+        if fault.outcome_is_unknown() { fault.hint(hint) } else { fault }
     })
 }
 

@@ -51,6 +51,8 @@ reasons! {
     FieldTooLong, Invalid, "field_too_long", "This field is longer than allowed.";
     AmountInvalid, Invalid, "amount_invalid", "The amount must be a whole number of minor units, at least 1 and at most 10,000,000,000,000.";
     CurrencyInvalid, Invalid, "currency_invalid", "The currency must be three upper-case letters of ISO 4217, such as CNY.";
+    CurrencyNotOffered, Invalid, "currency_not_offered", "This operator keeps no accounts in that currency.";
+    CurrencyNotTheMerchants, Invalid, "currency_not_the_merchants", "A merchant is paid in its own currency only.";
     CodeMalformed, Invalid, "code_malformed", "This is not a payment code: expected 16 to 24 digits, or the text of an EMV QR code.";
     OfferMalformed, Invalid, "offer_malformed", "This is not a binding offer shown by a wearable; scan its binding code again.";
     MessageMalformed, Invalid, "message_malformed", "The message from the wearable could not be read; send it again.";
@@ -67,7 +69,7 @@ reasons! {
     BindingOver, Conflict, "binding_over", "This binding has ended; start a new one from the wearable.";
     BindingFailed, Conflict, "binding_failed", "The chip refused a step of the binding; start again from the wearable.";
     OrderParametersDiffer, Conflict, "order_parameters_differ", "This order number was used for a payment with other parameters; it stays that payment for ever.";
-    OrderCancelled, Conflict, "order_cancelled", "This order number was cancelled before the payment arrived; use a new order number.";
+    OrderCancelled, Conflict, "order_cancelled", "This order was cancelled: no money of it has moved, or all of it was given back. Use a new order number.";
     RefundParametersDiffer, Conflict, "refund_parameters_differ", "This refund number was used with other parameters; it stays that refund for ever.";
     RefundExceedsPayment, Conflict, "refund_exceeds_payment", "The refunds would add up to more than the payment.";
     PaymentNotRefundable, Conflict, "payment_not_refundable", "Only a payment that succeeded can be refunded.";

@@ -1,26 +1,40 @@
 //! What an operator chooses: how its codes look, how long chips work offline, how much may be paid.
 
+use std::collections::BTreeMap;
+
 use ledger::Currency;
 use paycode::{CodeFormat, Suite};
 
-use crate::UnixMs;
+use crate::{Reason, Refusal, UnixMs};
 
 /// Everything the rules need to know of the operator's choices.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The codes this operator issues.
     pub codes: CodeSettings,
-    /// How much may be paid.
-    pub limits: Limits,
+    /// How much may be paid in each currency. There is no sound default for a currency the operator has not
+    /// thought about: accounts and merchants are taken on in these currencies only.
+    pub limits: BTreeMap<Currency, Limits>,
     /// Minutes to add to UTC for the operator's day, by which limits are counted (480 is China).
     pub day_offset_minutes: i32,
     /// The partition this server's wearers live in.
     pub partition: u32,
-    /// A binding not finished within this time is over, milliseconds.
+    /// A binding whose chip has not proved itself within this time is over, milliseconds.
     pub binding_lifetime_ms: u64,
+    /// A binding whose chip has not confirmed its keys within this time is over, milliseconds.
+    pub confirmation_lifetime_ms: u64,
 }
 
 impl Settings {
+    /// Whether accounts are kept in this currency.
+    ///
+    /// # Errors
+    /// [`Reason::CurrencyNotOffered`], at `currency`.
+    pub fn offers(&self, currency: Currency) -> Result<(), Refusal> {
+        let offered = self.limits.contains_key(&currency);
+        if offered { Ok(()) } else { Err(Refusal::at(Reason::CurrencyNotOffered, "currency")) }
+    }
+
     /// The operator's day that holds this moment, counted from 1970-01-01.
     pub fn day_of(&self, now_ms: UnixMs) -> i64 {
         const MS_PER_MINUTE: i64 = 60_000;
@@ -36,10 +50,11 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             codes: CodeSettings::default(),
-            limits: Limits::default(),
+            limits: BTreeMap::from([(Currency::CNY, Limits::CHINA)]),
             day_offset_minutes: 480,
             partition: 0,
             binding_lifetime_ms: 3 * 60_000,
+            confirmation_lifetime_ms: 24 * 3_600_000,
         }
     }
 }
@@ -77,8 +92,7 @@ impl Default for CodeSettings {
     }
 }
 
-/// How much may be paid, in units of 1/100, for each wearer and day. The defaults
-/// are those in force in China for bar-code payment: 5,000 yuan with two factors, 1,000 with fewer.
+/// How much may be paid by code in one currency, in its minor units, for each wearer and day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest single payment.
@@ -90,26 +104,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits for accounts in this currency.
-    pub fn for_currency(self, currency: Currency) -> Self {
-        // The figures are in units of 1/100; a currency with other decimals gets the same number of whole units.
-        let scale = |minor: u64| match currency.decimals() {
-            0 => minor / 100,
-            3 => minor.saturating_mul(10),
-            _ => minor,
-        };
-        Self {
-            single_minor: scale(self.single_minor),
-            day_minor: scale(self.day_minor),
-            day_unverified_minor: scale(self.day_unverified_minor),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { single_minor: 200_000, day_minor: 500_000, day_unverified_minor: 100_000 }
-    }
+    /// Those in force in China for bar-code payment: 5,000 yuan a day with two factors, 1,000 with fewer.
+    pub const CHINA: Self = Self { single_minor: 200_000, day_minor: 500_000, day_unverified_minor: 100_000 };
 }
 
 #[cfg(test)]
@@ -122,12 +118,5 @@ mod tests {
         // 1970-01-01 16:00 UTC is midnight in China.
         assert_eq!(settings.day_of(16 * 3_600_000 - 1), 0);
         assert_eq!(settings.day_of(16 * 3_600_000), 1);
-    }
-
-    #[test]
-    fn limits_follow_the_decimals_of_the_currency() {
-        let limits = Limits::default();
-        assert_eq!(limits.for_currency(Currency::parse("JPY").unwrap()).day_minor, 5_000);
-        assert_eq!(limits.for_currency(Currency::parse("KWD").unwrap()).day_minor, 5_000_000);
     }
 }

@@ -13,27 +13,47 @@ use crate::auth::OPERATOR_KEY;
 pub const DATABASE_FILE: &str = "paychip.db";
 /// The master key of the software vault: 64 hex digits.
 pub const MASTER_KEY_FILE: &str = "master.key";
+/// Locked while a server works in the folder.
+const LOCK_FILE: &str = "server.lock";
 /// The operator's API key.
 pub const OPERATOR_KEY_FILE: &str = "operator.key";
 
 /// An open data folder.
 pub(crate) struct DataDir {
     path: PathBuf,
+    // Locked for as long as it is open; the lock goes with the process, however it ends.
+    _lock: fs::File,
 }
 
 impl DataDir {
     pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
-        fs::create_dir_all(path).map_err(|error| failed(path, &error))?;
-        Ok(Self { path: path.to_owned() })
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        // Names and balances are nobody else's business.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path).map_err(|error| failed(path, &error))?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = fs::File::create(&lock_path).map_err(|error| failed(&lock_path, &error))?;
+        lock.try_lock().map_err(|_| StartError::Data {
+            path: path.to_owned(),
+            reason: "another server works in this folder".to_owned(),
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join(DATABASE_FILE)
     }
 
-    /// The master key, made at the first start.
+    /// The master key, made at the first start. Beside a database it must be there: with another one every code
+    /// ever issued would be wrong, and honest wearers would be frozen for it.
     pub(crate) fn master_key(&self) -> Result<Zeroizing<[u8; 32]>, StartError> {
         let path = self.path.join(MASTER_KEY_FILE);
+        if self.database().exists() && !path.exists() {
+            let reason = format!("is missing, and {DATABASE_FILE} was made with it; restore it from your backup");
+            return Err(StartError::Data { path, reason });
+        }
         let text = read_or_create(&path, || fresh_hex(""))?;
         let mut key = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.trim(), &mut *key)

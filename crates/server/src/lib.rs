@@ -13,7 +13,7 @@ mod entropy;
 mod error;
 mod vault;
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,6 +107,8 @@ pub struct Server {
     address: SocketAddr,
     operator_key: String,
     writer: JoinHandle<()>,
+    // Held for as long as the server lives: no second one works on the same folder.
+    _data: data_dir::DataDir,
 }
 
 impl Server {
@@ -130,7 +132,7 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let app = App { store, queries, vault, operator_key: KeyHash::of(&operator_key) };
-        Ok(Self { app, listener, address, operator_key, writer })
+        Ok(Self { app, listener, address, operator_key, writer, _data: data })
     }
 
     /// Where it listens.
@@ -146,16 +148,23 @@ impl Server {
     /// Serves until `stop` completes; then answers what was accepted and closes the store.
     ///
     /// # Errors
-    /// The error of the listening socket.
+    /// The error of the listening socket, or that the store has stopped: after a failed write it acknowledges
+    /// nothing any more, and a restart finds out what the disk holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
         let poster = tokio::spawn(post_clearing(self.app.store.clone()));
         let router = app::router(self.app);
-        let served = axum::serve(self.listener, router).with_graceful_shutdown(stop).await;
-        poster.abort();
-        // Aborting drops the poster's handle; joining must not block the runtime's threads.
-        let _ = poster.await;
+        // Joining must not block the runtime's threads. The writer ends when the last handle to it is gone, or when
+        // it can acknowledge nothing any more; the server must not outlive it.
         let writer = self.writer;
-        let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        let mut writer_end = tokio::task::spawn_blocking(move || writer.join().is_ok());
+        let served = tokio::select! {
+            served = axum::serve(self.listener, router).with_graceful_shutdown(stop).into_future() => served,
+            _ = &mut writer_end => return Err(std::io::Error::other("the store has stopped; see the log")),
+        };
+        poster.abort();
+        // Aborting drops the poster's handle to the store.
+        let _ = poster.await;
+        let _ = writer_end.await;
         served
     }
 }

@@ -215,7 +215,16 @@ fn keys_are_files_of_their_owner_and_plain_http_stays_at_home() {
         let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
+    let busy = runtime.block_on(Server::bind(config("127.0.0.1:0", false))).err().unwrap();
+    assert!(busy.to_string().contains("another server"), "{busy}");
     drop(first);
+    let master = folder.path().join(server::MASTER_KEY_FILE);
+    let kept = std::fs::read(&master).unwrap();
+    std::fs::remove_file(&master).unwrap();
+    let keyless = runtime.block_on(Server::bind(config("127.0.0.1:0", false))).err().unwrap();
+    assert!(keyless.to_string().contains("restore it"), "{keyless}");
+    assert!(!master.exists(), "a database never gets a second master key");
+    std::fs::write(&master, kept).unwrap();
     let second = runtime.block_on(Server::bind(config("127.0.0.1:0", false))).unwrap();
     assert_eq!(second.operator_key(), key);
 }

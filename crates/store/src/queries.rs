@@ -1,7 +1,7 @@
 //! Reads that decide nothing: for answers, statements and pages. They see what is durable and never wait for the
 //! writer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ledger::{Entry, EntryKind, LedgerAccount, Leg, Side, TrialBalance};
@@ -80,11 +80,14 @@ pub struct Totals {
     pub broken_record: Option<u64>,
     /// Whether every balance is the sum of its legs.
     pub balances_match: bool,
+    /// Whether what is in clearing is what waits to be posted, in every currency.
+    pub clearing_matches: bool,
 }
 
 /// The reading side of a store.
 pub struct Queries {
     connections: Vec<Mutex<Connection>>,
+    path: PathBuf,
 }
 
 impl Queries {
@@ -95,7 +98,7 @@ impl Queries {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let connections =
             (0..READERS).map(|_| SqliteEngine::open_reader(path).map(Mutex::new)).collect::<Result<_, _>>()?;
-        Ok(Self { connections })
+        Ok(Self { connections, path: path.to_owned() })
     }
 
     fn connection(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
@@ -266,12 +269,13 @@ impl Queries {
         })
     }
 
-    /// Follows the whole journal: its chain, its balances, its sums. Reads everything, in one snapshot.
+    /// Follows the whole journal: its chain, its balances, its sums, and that what is in clearing is what waits to
+    /// be posted. Reads everything, in one snapshot and over a connection of its own: nobody waits for it.
     ///
     /// # Errors
     /// Those of the engine.
     pub fn audit(&self) -> Result<Totals, StoreError> {
-        let mut connection = self.connection()?;
+        let mut connection = SqliteEngine::open_reader(&self.path)?;
         let snapshot = connection.transaction()?;
         let mut head = ledger::journal::Head::EMPTY;
         let mut summed = ledger::Balances::new();
@@ -288,7 +292,8 @@ impl Queries {
                 (Ok((entry, hash)), Some(next)) if next.sequence == sequence && next.hash == hash => {
                     head = next;
                     for leg in entry.legs() {
-                        *summed.entry(leg.account).or_insert(0) += leg.change_minor();
+                        let sum = summed.entry(leg.account).or_insert(0);
+                        *sum = sum.checked_add(leg.change_minor()).ok_or(StoreError::Corrupt("balance"))?;
                     }
                 }
                 _ => {
@@ -307,9 +312,26 @@ impl Queries {
             trial: TrialBalance::of(stored.clone()),
             records: head.sequence,
             balances_match: broken_record.is_none() && stored == summed,
+            clearing_matches: clearing_matches(&snapshot, &stored)?,
             broken_record,
         })
     }
+}
+
+/// Money in clearing that no posting will ever pick up is lost to its merchant, though the books balance.
+fn clearing_matches(connection: &Connection, balances: &ledger::Balances) -> Result<bool, StoreError> {
+    let sql = "SELECT currency, sum(minor) FROM clearing_items WHERE posted = 0 GROUP BY currency";
+    let waiting = all(connection, sql, [], |row| {
+        let mut columns = Columns::of(row);
+        let currency = ledger::Currency::parse(&columns.take::<String>()?);
+        Ok((currency.map_err(|_| StoreError::Corrupt("currency"))?, columns.take::<i64>()?))
+    })?;
+    let mut clearing: std::collections::BTreeMap<ledger::Currency, i64> = waiting.into_iter().collect();
+    for (account, balance) in balances.iter().filter(|(account, _)| account.kind == ledger::AccountKind::Clearing) {
+        let rest = clearing.entry(account.currency).or_insert(0);
+        *rest = rest.checked_sub(*balance).ok_or(StoreError::Corrupt("balance"))?;
+    }
+    Ok(clearing.values().all(|rest| *rest == 0))
 }
 
 fn side(text: &str) -> Result<Side, StoreError> {

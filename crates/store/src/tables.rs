@@ -42,6 +42,12 @@ pub trait Tables {
     fn balance(&self, account: &LedgerAccount) -> Result<i64, StoreError>;
     /// Sums of clearing items not posted yet, of at most `limit` merchants.
     fn unposted(&self, limit: usize) -> Result<Vec<Unposted>, StoreError>;
+    /// Begins a command: from here it can be undone alone.
+    fn begin_command(&mut self) -> Result<(), StoreError>;
+    /// Keeps what the command wrote, for the transaction to make durable.
+    fn keep_command(&mut self) -> Result<(), StoreError>;
+    /// Undoes what the command wrote; the rest of the transaction stands.
+    fn undo_command(&mut self) -> Result<(), StoreError>;
     /// Writes one change.
     fn apply(&mut self, change: &Change) -> Result<(), StoreError>;
 }

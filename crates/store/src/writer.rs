@@ -18,7 +18,8 @@ pub const QUEUE_LEN: usize = 4_096;
 
 /// A command on its way through the writer, its type hidden.
 trait Job: Send {
-    /// Runs the command and keeps its answer. An error gives the whole transaction up.
+    /// Runs the command and keeps its answer. A command that fails is undone alone: nobody else's payment goes
+    /// down with it. An error here gives the whole transaction up.
     fn run(&mut self, tables: &mut dyn Tables, env: &Env) -> Result<(), StoreError>;
     /// Sends the answer, once the transaction has ended as `committed` says.
     fn deliver(self: Box<Self>, committed: Result<(), StoreError>);
@@ -33,13 +34,16 @@ struct Pending<C: Command> {
 impl<C: Command> Job for Pending<C> {
     fn run(&mut self, tables: &mut dyn Tables, env: &Env) -> Result<(), StoreError> {
         let Some(command) = self.command.take() else { return Ok(()) };
-        match command.run(tables, env) {
-            Err(Failure::Store(error)) => Err(error),
-            answer => {
-                self.answer = Some(answer);
-                Ok(())
-            }
+        tables.begin_command()?;
+        let answer = command.run(tables, env);
+        if let Err(Failure::Store(error)) = &answer {
+            tracing::error!(%error, "a command failed and was undone");
+            tables.undo_command()?;
+        } else {
+            tables.keep_command()?;
         }
+        self.answer = Some(answer);
+        Ok(())
     }
 
     fn deliver(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -96,7 +100,17 @@ impl Store {
     }
 }
 
+/// Says that the writer has stopped, however it ends.
+struct StopMark<'a>(&'a AtomicBool);
+
+impl Drop for StopMark<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 fn write_loop(mut engine: SqliteEngine, env: &Env, jobs: &Receiver<Box<dyn Job>>, stopped: &AtomicBool) {
+    let _mark = StopMark(stopped);
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(MAX_BATCH - 1));
@@ -109,7 +123,6 @@ fn write_loop(mut engine: SqliteEngine, env: &Env, jobs: &Receiver<Box<dyn Job>>
             }
             Outcome::Unknown(error) => {
                 tracing::error!(%error, commands = batch.len(), "a commit failed: the store stops");
-                stopped.store(true, Ordering::Release);
                 Err(StoreError::Stopped)
             }
         };
@@ -121,5 +134,4 @@ fn write_loop(mut engine: SqliteEngine, env: &Env, jobs: &Receiver<Box<dyn Job>>
             return;
         }
     }
-    stopped.store(true, Ordering::Release);
 }

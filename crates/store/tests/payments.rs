@@ -15,10 +15,10 @@ use ledger::posting::payable;
 use platform::payments::cancel::CancelRequest;
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, PaymentState};
-use platform::tokens::TokenAction;
+use platform::tokens::{Token, TokenAction, TokenState};
 use platform::{Caller, Change, ClearingItem, PaymentId, Reason, RefundId};
-use store::Failure;
 use store::commands::{ActOnToken, CancelOrder, Paid, PostClearing, RefundPayment};
+use store::{Command, Env, Failure, Tables};
 use support::{NOW_MS, Put, SHOP, TOKEN, World, code, pay};
 use tokio::task::JoinSet;
 
@@ -189,6 +189,50 @@ async fn postings_move_the_net_to_the_shop_once() {
     world.store.execute(post(3)).await.unwrap();
     assert_eq!(owed(), 600);
     world.assert_sound();
+}
+
+/// Fails in the engine after it has written.
+struct Broken;
+
+impl Command for Broken {
+    type Answer = ();
+
+    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<(), Failure> {
+        let token = tables.token(TOKEN)?.unwrap();
+        tables.apply(&Change::PutToken(Token { state: TokenState::Revoked, ..token.clone() }))?;
+        // Another living token for the chip would be a second owner: the database refuses it.
+        let second = |id: u8, number| Token {
+            id: platform::TokenId([id; 16]),
+            index: paycode::TokenIndex::new(number).unwrap(),
+            state: TokenState::Active,
+            ..token.clone()
+        };
+        tables.apply(&Change::PutToken(second(8, 43)))?;
+        Ok(tables.apply(&Change::PutToken(second(9, 44)))?)
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_fails_takes_nobody_else_with_it() {
+    let world = World::with_money(10_000).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..40_u8 {
+        let store = world.store.clone();
+        if number % 2 == 0 {
+            tasks.spawn(async move { store.execute(Broken).await.is_err() });
+        } else {
+            tasks.spawn(async move {
+                let paid = store.execute(pay(&format!("o-{number}"), "71000000000000000000", 1)).await;
+                payment(paid.unwrap()).state == PaymentState::Failed(Decline::CodeUnknown)
+            });
+        }
+    }
+    while let Some(as_expected) = tasks.join_next().await {
+        assert!(as_expected.unwrap());
+    }
+    let paid = payment(world.pay("after", &code(0, 0), 100).await.unwrap());
+    assert_eq!(paid.state, PaymentState::Succeeded, "what the broken commands wrote was undone");
+    assert!(world.store.is_running());
 }
 
 #[tokio::test]

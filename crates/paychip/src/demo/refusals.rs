@@ -95,7 +95,7 @@ fn two_codes(stage: &Stage) -> Result<(String, String), Fault> {
     Ok((older, newer))
 }
 
-/// The EMV QR code of the watch. Four codes fit one half minute, so its clock goes one step ahead.
+/// The EMV QR code of the watch: the fourth and last code of this half minute.
 fn emv_code(stage: &Stage) -> Result<String, Fault> {
     let mut watch = stage.watch()?;
     let made = watch.next_payment_code(CodeForm::Emv).map_err(sdk_fault)?;

@@ -268,7 +268,7 @@ fn who_may_start_a_binding_and_when() {
             "left half way by the same",
             request(ACCOUNT),
             StartFacts { living: Some(token(TokenState::Pending, ACCOUNT)), ..start_facts() },
-            Ok(0),
+            Ok(2),
         ),
         ("the offer again", request(ACCOUNT), StartFacts { before: before(&running.binding), ..start_facts() }, Ok(0)),
         (
@@ -294,6 +294,24 @@ fn who_may_start_a_binding_and_when() {
         let tokens = outcome.map(|(_, changes)| changes.iter().filter(|c| matches!(c, Change::PutToken(_))).count());
         assert_eq!(tokens.map_err(|refusal| refusal.reason), expected, "{what}");
     }
+}
+
+#[test]
+fn a_confirmation_brings_no_token_back_that_was_ended_meanwhile() {
+    let mut card = Card::with(keys(1));
+    let (facts, script) = started();
+    let (answer, changes) = step(facts_again(&facts), &card.run(&script));
+    let facts = after(facts, answer.binding.clone(), &changes);
+    let confirmation = card.run(&answer.message);
+    for state in [TokenState::Revoked, TokenState::Active, TokenState::Frozen, TokenState::FrozenByRisk] {
+        let ended = self::facts(facts.binding.clone(), Token { state, ..facts.token.clone() });
+        let (answer, changes) = step(ended, &confirmation);
+        assert_eq!((answer.binding.state, token_state(&changes)), (BindingState::Failed, None), "{state:?}");
+    }
+    let settings = Settings::default();
+    let late_ms = NOW_MS + settings.confirmation_lifetime_ms + 1;
+    let (late, changes) = relay(owner(), facts, &confirmation, [0; 8], &settings, late_ms).unwrap();
+    assert_eq!((late.binding.state, token_state(&changes)), (BindingState::Failed, Some(TokenState::Revoked)));
 }
 
 #[test]

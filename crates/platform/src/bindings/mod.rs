@@ -86,6 +86,10 @@ pub struct Binding {
     pub card_answer: Option<Vec<u8>>,
     /// The time anchor the chip is given, Unix seconds. Kept so that a repeated script is the same script.
     pub anchor_s: u64,
+    /// Seconds the chip may make codes after the anchor. Kept for the same reason.
+    pub offline_allowance_s: u32,
+    /// Codes the chip may make. Kept for the same reason.
+    pub code_budget: u16,
     /// Where it is.
     pub state: BindingState,
     /// When it began.

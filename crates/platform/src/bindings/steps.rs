@@ -71,14 +71,14 @@ pub fn start(
         if before.binding.account != request.account || !open {
             return Err(Refusal::at(Reason::OfferUsed, "offer"));
         }
-        let message = due_script(&before, settings)?;
+        let message = due_script(&before)?;
         return Ok((RelayAnswer { binding: before.binding, message }, Vec::new()));
     }
     let mut changes = Vec::new();
     let token = match facts.living {
         Some(living) if living.state != TokenState::Pending => return Err(Refusal::at(Reason::ChipBound, "offer")),
-        // An earlier binding was left half way: the same owner goes on with its token.
-        Some(pending) if pending.account == request.account => pending,
+        // An earlier binding was left half way. It ends here: every binding has a token of its own, so a late
+        // message of one can never touch the token of another.
         living => {
             changes.extend(living.map(|pending| Change::PutToken(Token { state: TokenState::Revoked, ..pending })));
             let token = new_token(request, &chip, facts.next_index, facts.versions, settings)?;
@@ -96,6 +96,8 @@ pub fn start(
         attempt: 1,
         card_answer: None,
         anchor_s: 0,
+        offline_allowance_s: settings.codes.offline_allowance_s,
+        code_budget: settings.codes.budget,
         state: BindingState::Opening,
         created_ms: request.now_ms,
     };
@@ -179,29 +181,31 @@ pub fn relay(
         BindingState::Failed => return Ok((failed_answer(facts.binding), Vec::new())),
         BindingState::Opening | BindingState::Installing => {}
     }
-    let lifetime_is_over = now_ms > facts.binding.created_ms.saturating_add(settings.binding_lifetime_ms);
-    // A chip that confirms late has confirmed all the same; only a binding still opening can be too late.
-    if lifetime_is_over && facts.binding.state == BindingState::Opening {
+    // Revoked meanwhile, or given up for a newer binding of the same chip: nothing can come of this one.
+    if facts.token.state != TokenState::Pending {
+        return Ok(fail(facts, now_ms, "binding_superseded"));
+    }
+    // A chip that has the keys may confirm late, when its phone is back; one that has not may not begin late.
+    let lifetime_ms = match facts.binding.state {
+        BindingState::Opening => settings.binding_lifetime_ms,
+        _ => settings.confirmation_lifetime_ms,
+    };
+    if now_ms > facts.binding.created_ms.saturating_add(lifetime_ms) {
         return Ok(fail(facts, now_ms, "binding_expired"));
     }
     if results.number != script_number(&facts.binding) {
         // A repeat of something answered before: say again what is due now.
-        let message = due_script(&facts, settings)?;
+        let message = due_script(&facts)?;
         return Ok((RelayAnswer { binding: facts.binding, message }, Vec::new()));
     }
     match facts.binding.state {
-        BindingState::Opening => opened(facts, &results, settings, now_ms),
-        _ => installed(facts, &results, host_challenge, settings, now_ms),
+        BindingState::Opening => opened(facts, &results, now_ms),
+        _ => installed(facts, &results, host_challenge, now_ms),
     }
 }
 
 /// The chip has answered INITIALIZE UPDATE: check that it is the chip, and send it the token.
-fn opened(
-    facts: RelayFacts,
-    results: &Results,
-    settings: &Settings,
-    now_ms: UnixMs,
-) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
+fn opened(facts: RelayFacts, results: &Results, now_ms: UnixMs) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
     let Some(answer) =
         results.answers.get(1).and_then(|answer| Response::parse(answer).ok()).filter(|a| a.status.is_ok())
     else {
@@ -215,7 +219,7 @@ fn opened(
     let binding =
         Binding { card_answer, anchor_s: now_ms / 1_000, state: BindingState::Installing, ..facts.binding.clone() };
     let facts = RelayFacts { binding, ..facts };
-    let message = due_script(&facts, settings)?;
+    let message = due_script(&facts)?;
     let changes = vec![Change::PutBinding(facts.binding.clone())];
     Ok((RelayAnswer { binding: facts.binding, message }, changes))
 }
@@ -225,10 +229,9 @@ fn installed(
     facts: RelayFacts,
     results: &Results,
     host_challenge: [u8; 8],
-    settings: &Settings,
     now_ms: UnixMs,
 ) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
-    if confirmed(&facts, results, settings)? {
+    if confirmed(&facts, results)? {
         let binding = Binding { state: BindingState::Done, ..facts.binding };
         let token = Token { state: TokenState::Active, ..facts.token };
         let changes = vec![
@@ -245,20 +248,17 @@ fn installed(
 }
 
 /// Whether the last answer is the chip's own, under the channel's MAC, that the token is installed.
-fn confirmed(facts: &RelayFacts, results: &Results, settings: &Settings) -> Result<bool, Refusal> {
+fn confirmed(facts: &RelayFacts, results: &Results) -> Result<bool, Refusal> {
     let [authenticated, installed] = results.answers.as_slice() else { return Ok(false) };
     let accepted = Response::parse(authenticated).is_ok_and(|answer| answer.status.is_ok());
-    let (_, mut session, ticket) = installation(facts, settings)?;
+    let (_, mut session, ticket) = installation(facts)?;
     let mut installed = installed.clone();
     let answer = session.unwrap(ticket, &mut installed);
     Ok(accepted && answer.is_ok_and(|answer| answer.authentic && answer.status.is_ok()))
 }
 
 /// The two commands of the installation, and the session they were wrapped in. The same facts give the same bytes.
-fn installation(
-    facts: &RelayFacts,
-    settings: &Settings,
-) -> Result<(Vec<Vec<u8>>, host::Session, host::Ticket), Refusal> {
+fn installation(facts: &RelayFacts) -> Result<(Vec<Vec<u8>>, host::Session, host::Ticket), Refusal> {
     let broken = |_| Refusal::from(Reason::BindingFailed);
     let card_answer = facts.binding.card_answer.as_deref().unwrap_or_default();
     let mut session = host::Session::open(&facts.keys.chip, Level::Full, &facts.binding.host_challenge, card_answer)
@@ -281,8 +281,8 @@ fn installation(
         account_label: &label,
         grant: Grant {
             time_anchor_unix_seconds: facts.binding.anchor_s,
-            offline_allowance_seconds: settings.codes.offline_allowance_s,
-            code_budget: settings.codes.budget,
+            offline_allowance_seconds: facts.binding.offline_allowance_s,
+            code_budget: facts.binding.code_budget,
         },
     })
     .encode(&mut *order)
@@ -298,11 +298,11 @@ fn script_number(binding: &Binding) -> u16 {
     u16::from(binding.attempt) * 2 - 1 + installing
 }
 
-fn due_script(facts: &RelayFacts, settings: &Settings) -> Result<Vec<u8>, Refusal> {
+fn due_script(facts: &RelayFacts) -> Result<Vec<u8>, Refusal> {
     if facts.binding.state == BindingState::Opening {
         return Ok(opening_script(&facts.binding, facts.keys.chip.version()));
     }
-    let (commands, ..) = installation(facts, settings)?;
+    let (commands, ..) = installation(facts)?;
     Ok(messages::script(&facts.binding, script_number(&facts.binding), &commands))
 }
 
@@ -326,15 +326,14 @@ fn reopen(binding: Binding, host_challenge: [u8; 8], key_version: u8) -> (RelayA
     (RelayAnswer { binding, message }, changes)
 }
 
-/// Ends the binding: its token never pays, and the chip can be bound anew.
+/// Ends the binding: its own token, where it still waits, never pays, and the chip can be bound anew.
 fn fail(facts: RelayFacts, now_ms: UnixMs, why: &'static str) -> (RelayAnswer, Vec<Change>) {
     let binding = Binding { state: BindingState::Failed, ..facts.binding };
     let event = Event::about_token(facts.token.id, now_ms, why, Caller::Wearer(binding.account));
-    let changes = vec![
-        Change::PutBinding(binding.clone()),
-        Change::PutToken(Token { state: TokenState::Revoked, ..facts.token }),
-        Change::AddEvent(event),
-    ];
+    let mut changes = vec![Change::PutBinding(binding.clone()), Change::AddEvent(event)];
+    if facts.token.state == TokenState::Pending {
+        changes.push(Change::PutToken(Token { state: TokenState::Revoked, ..facts.token }));
+    }
     (failed_answer(binding), changes)
 }
 

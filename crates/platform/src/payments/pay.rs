@@ -42,6 +42,17 @@ pub fn repeat(request: &PayRequest, existing: Payment) -> Result<Payment, Refusa
     }
 }
 
+/// Refuses what this merchant cannot be paid at all, before anything is recorded.
+///
+/// # Errors
+/// [`Reason::CurrencyNotTheMerchants`]: money in another currency would reach no book the merchant sees.
+pub fn accept(request: &PayRequest, merchant: &Merchant) -> Result<(), Refusal> {
+    if request.amount.currency() == merchant.currency {
+        return Ok(());
+    }
+    Err(Refusal::at(Reason::CurrencyNotTheMerchants, "currency"))
+}
+
 /// The account behind a genuine code, as known at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purse {
@@ -131,7 +142,8 @@ fn charge(
 
 /// The day's use after this payment, or the limit it would pass.
 fn within_limits(amount: Amount, verified: bool, day_use: DayUse, settings: &Settings) -> Result<DayUse, Decline> {
-    let limits = settings.limits.for_currency(amount.currency());
+    // A currency without limits is not offered: nothing is paid in it.
+    let limits = settings.limits.get(&amount.currency()).ok_or(Decline::LimitSingle)?;
     if amount.minor() > limits.single_minor {
         return Err(Decline::LimitSingle);
     }

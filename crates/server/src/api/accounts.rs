@@ -32,7 +32,8 @@ pub(super) fn default_currency() -> String {
 }
 
 /// A wearer's account.
-#[derive(Debug, Serialize, ToSchema)]
+// No Debug: it may hold a key.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct AccountView {
     /// Its id.
     id: String,

@@ -50,6 +50,8 @@ pub(crate) struct AuditView {
     broken_record: Option<u64>,
     /// Whether every balance is the sum of its journal lines.
     balances_match: bool,
+    /// Whether what is in clearing is what waits to be posted.
+    clearing_matches: bool,
     /// One line a currency.
     trial_balance: Vec<TrialView>,
 }
@@ -68,10 +70,11 @@ pub(crate) async fn audit(State(app): State<App>, _: Operator) -> Result<Json<Au
         credit: sums.credit_minor.to_string(),
     });
     Ok(Json(AuditView {
-        sound: balanced && totals.broken_record.is_none() && totals.balances_match,
+        sound: balanced && totals.broken_record.is_none() && totals.balances_match && totals.clearing_matches,
         records: totals.records,
         broken_record: totals.broken_record,
         balances_match: totals.balances_match,
+        clearing_matches: totals.clearing_matches,
         trial_balance: trial_balance.collect(),
     }))
 }

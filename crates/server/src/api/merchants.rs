@@ -29,7 +29,8 @@ pub(crate) struct NewMerchant {
 }
 
 /// A merchant.
-#[derive(Debug, Serialize, ToSchema)]
+// No Debug: it may hold a key.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct MerchantView {
     id: String,
     name: String,

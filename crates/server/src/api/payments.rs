@@ -122,6 +122,11 @@ pub(crate) async fn pay(
                 Paid::Wait { .. } => error,
             })
         }
+        Paid::Payment(payment) if payment.state == PaymentState::Cancelled => {
+            let cancelled = Reason::OrderCancelled;
+            let error = ApiError::new(StatusCode::CONFLICT, cancelled.code(), cancelled.message());
+            Err(error.at("order").with_payment(payment.into()))
+        }
         Paid::Payment(payment) => Ok(Json(payment.into())),
     }
 }

@@ -14,7 +14,8 @@ pub struct OpenAccount(pub accounts::OpenAccount);
 impl Command for OpenAccount {
     type Answer = Account;
 
-    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<Account, Failure> {
+    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<Account, Failure> {
+        env.settings.offers(self.0.currency)?;
         let (account, changes) = accounts::open(self.0)?;
         tables.apply_all(&changes)?;
         Ok(account)
@@ -46,7 +47,8 @@ pub struct TakeOnMerchant(pub merchants::TakeOn);
 impl Command for TakeOnMerchant {
     type Answer = Merchant;
 
-    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<Merchant, Failure> {
+    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<Merchant, Failure> {
+        env.settings.offers(self.0.currency)?;
         let (merchant, changes) = merchants::take_on(self.0)?;
         tables.apply_all(&changes)?;
         Ok(merchant)

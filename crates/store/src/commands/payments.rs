@@ -58,6 +58,7 @@ impl Command for Pay {
             return Ok(Paid::Payment(pay::repeat(&request, existing)?));
         }
         let merchant = tables.merchant(request.merchant)?.ok_or(Reason::MerchantNotFound)?;
+        pay::accept(&request, &merchant)?;
         if let Some(wait_ms) = merchant.wrong_codes.wait_ms(request.now_ms, &settings.codes) {
             return Ok(Paid::Wait { wait_ms });
         }

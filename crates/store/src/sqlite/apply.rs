@@ -59,9 +59,10 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Stor
         Change::PutBinding(row) => write(
             connection,
             "INSERT INTO bindings (id, account, chip, nonce, token, host_challenge, attempt, card_answer, anchor_s,
-                state, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                offline_allowance_s, code_budget, state, created_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (id) DO UPDATE SET host_challenge = ?6, attempt = ?7, card_answer = ?8, anchor_s = ?9,
-                state = ?10",
+                state = ?12",
             (
                 row.id.0,
                 row.account.0,
@@ -72,6 +73,8 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Stor
                 row.attempt,
                 row.card_answer.as_deref(),
                 row.anchor_s,
+                row.offline_allowance_s,
+                row.code_budget,
                 row.state as u8,
                 row.created_ms,
             ),

@@ -43,8 +43,8 @@ impl SqliteEngine {
     /// Opens the database, creating or migrating it.
     ///
     /// # Errors
-    /// [`StoreError::Engine`], also when another process writes to the same file, the file belongs to another
-    /// program, or it was written by a newer version of this one.
+    /// [`StoreError::Engine`], also when the file belongs to another program, or was written by a newer version of
+    /// this one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let mut connection = Connection::open(path)?;
         configure(&connection)?;

@@ -115,6 +115,19 @@ impl Tables for Connection {
         })
     }
 
+    fn begin_command(&mut self) -> Result<(), StoreError> {
+        Ok(self.prepare_cached("SAVEPOINT command")?.execute([]).map(drop)?)
+    }
+
+    fn keep_command(&mut self) -> Result<(), StoreError> {
+        Ok(self.prepare_cached("RELEASE command")?.execute([]).map(drop)?)
+    }
+
+    fn undo_command(&mut self) -> Result<(), StoreError> {
+        self.prepare_cached("ROLLBACK TO command")?.execute([])?;
+        self.keep_command()
+    }
+
     fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         super::apply::apply(self, change)
     }

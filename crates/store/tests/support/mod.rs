@@ -131,7 +131,7 @@ impl World {
     pub fn assert_sound(&self) {
         let totals = self.queries.audit().unwrap();
         assert_eq!(totals.broken_record, None);
-        assert!(totals.balances_match);
+        assert!(totals.balances_match && totals.clearing_matches);
         assert!(totals.trial.values().all(ledger::TrialBalance::is_balanced));
     }
 

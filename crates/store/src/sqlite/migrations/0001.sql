@@ -34,6 +34,7 @@ CREATE UNIQUE INDEX tokens_by_chip ON tokens (chip) WHERE state <> 5;
 CREATE TABLE bindings (
     id BLOB PRIMARY KEY, account BLOB NOT NULL, chip BLOB NOT NULL, nonce BLOB NOT NULL, token BLOB NOT NULL,
     host_challenge BLOB NOT NULL, attempt INTEGER NOT NULL, card_answer BLOB, anchor_s INTEGER NOT NULL,
+    offline_allowance_s INTEGER NOT NULL, code_budget INTEGER NOT NULL,
     state INTEGER NOT NULL, created_ms INTEGER NOT NULL, UNIQUE (chip, nonce)
 ) STRICT, WITHOUT ROWID;
 
