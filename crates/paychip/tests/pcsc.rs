@@ -41,7 +41,7 @@ fn skipped(missing: &str) {
     let required = std::env::var_os("PAYCHIP_REQUIRE_HOSTS").is_some();
     assert!(!required, "missing: {missing}");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    writeln!(std::io::stdout(), "skipped: {missing} (wanted by {test})").unwrap();
+    std::io::stdout().write_all(format!("skipped: {missing} (wanted by {test})\n").as_bytes()).unwrap();
 }
 
 /// Runs a command to its end and fails with everything it said.
@@ -52,9 +52,9 @@ fn succeed(mut command: Command) -> String {
     said(&output.stdout)
 }
 
-fn is_there(name: &str, flag: &str) -> bool {
+fn works(name: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(name);
-    command.arg(flag).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
@@ -90,7 +90,7 @@ struct Pcscd {
 impl Pcscd {
     /// Starts one; none, and said so, where something is missing.
     fn start() -> Option<Self> {
-        if !is_there("pcscd", "--version") {
+        if !works("pcscd", &["--version"]) {
             skipped("pcscd (Debian: pcscd)");
             return None;
         }
@@ -98,7 +98,7 @@ impl Pcscd {
             skipped("the driver of the virtual reader (Debian: vsmartcard-vpcd)");
             return None;
         }
-        if !is_there("unshare", "--mount") {
+        if !works("unshare", &["--mount", "true"]) {
             skipped("the right to give pcscd a mount of its own (run as root)");
             return None;
         }
@@ -232,7 +232,7 @@ fn finish(mut script: Running, name: &str) {
 #[test]
 fn opensc_finds_selects_and_is_refused_like_anyone() {
     let Some(pcscd) = Pcscd::start() else { return };
-    if !is_there("opensc-tool", "--version") {
+    if !works("opensc-tool", &["--version"]) {
         return skipped("opensc-tool (Debian: opensc)");
     }
     let _card = pcscd.insert(&pcscd.blank_chip("chip.flash"));
