@@ -2,8 +2,11 @@
 //! only, since they show how much somebody pays.
 
 use crate::attestation;
+use crate::domain::Domain;
 use crate::hal::Flash;
 use crate::hardened::Verdict;
+use crate::keys;
+use crate::log;
 use crate::orders::{read_counters, read_grant};
 use crate::passcode;
 use crate::records;
@@ -30,6 +33,7 @@ pub(crate) fn select(out: &mut [u8]) -> Result<usize, StatusWord> {
 pub(crate) fn get_data<F: Flash>(
     store: &mut Store<F>,
     session: Verdict,
+    domain: Domain,
     object: DataObject,
     out: &mut [u8],
 ) -> Result<usize, StatusWord> {
@@ -41,7 +45,9 @@ pub(crate) fn get_data<F: Flash>(
         }
         DataObject::Versions => written(VERSIONS.encode(out)),
         DataObject::Status => status(store, session, out),
-        DataObject::TokenStatus => token_statuses(store, out),
+        DataObject::TokenStatus => token_statuses(store, domain, out),
+        DataObject::CodeLog(slot) => code_log(store, domain, slot, out),
+        DataObject::KeyInformation => keys::information(store, out),
         DataObject::DeviceKey => attestation::device_key(store, out),
         DataObject::Certificate(part) => attestation::certificate_part(store, part, out),
     }
@@ -66,10 +72,25 @@ fn status<F: Flash>(store: &mut Store<F>, session: Verdict, out: &mut [u8]) -> R
     written(status.encode(out))
 }
 
-fn token_statuses<F: Flash>(store: &mut Store<F>, out: &mut [u8]) -> Result<usize, StatusWord> {
+/// The log of a token, for its domain only.
+fn code_log<F: Flash>(store: &mut Store<F>, domain: Domain, slot: Slot, out: &mut [u8]) -> Result<usize, StatusWord> {
+    if !domain.owns(store, slot)? {
+        return Err(StatusWord::SECURITY_STATUS);
+    }
+    if !records::is_occupied(store, slot)? {
+        return Err(StatusWord::REFERENCE_NOT_FOUND);
+    }
+    let newest = read_counters(store, slot)?.transactions;
+    log::tell(store, slot, newest, out)
+}
+
+/// How the tokens of a domain stand.
+fn token_statuses<F: Flash>(store: &mut Store<F>, domain: Domain, out: &mut [u8]) -> Result<usize, StatusWord> {
     let mut ids = [[0; TOKEN_ID_BYTES]; SLOTS as usize];
+    let mut mine = [false; SLOTS as usize];
     for slot in Slot::all() {
-        if records::is_occupied(store, slot)? {
+        if records::is_occupied(store, slot)? && domain.owns(store, slot)? {
+            mine[slot.index()] = true;
             ids[slot.index()] = TokenRecord::read(store, slot)?.token_id;
         }
     }
@@ -84,7 +105,7 @@ fn token_statuses<F: Flash>(store: &mut Store<F>, out: &mut [u8]) -> Result<usiz
     let mut statuses = [NOTHING; SLOTS as usize];
     let mut count = 0;
     for (slot, token_id) in Slot::all().zip(&ids) {
-        if records::is_occupied(store, slot)? {
+        if mine[slot.index()] {
             let counters = read_counters(store, slot)?;
             statuses[count] = TokenStatus {
                 slot,

@@ -9,6 +9,7 @@ use crate::answers;
 use crate::attestation;
 use crate::channel::{Channel, plain};
 use crate::command::{Command, Received, Rights};
+use crate::domain::Domain;
 use crate::hal::Platform;
 use crate::hardened::Verdict;
 use crate::health::Checked;
@@ -18,6 +19,7 @@ use crate::passcode;
 use crate::payment;
 use crate::records::{self, CHANNEL_SEQUENCE, LIFECYCLE, TRANSPORT_KEYS, lifecycle_value};
 use crate::scratch::Scratch;
+use crate::session::Session;
 use crate::signature;
 use crate::store::{Store, StoreError, Update};
 use crate::token::LoadedToken;
@@ -25,7 +27,7 @@ use core::fmt;
 use protocol::apdu::{self, StatusWord};
 #[cfg(feature = "virtual")]
 use protocol::applet::PasscodeState;
-use protocol::applet::{Lifecycle, Order, Passcode, PasscodeChange, Scheme, StateChange, ins};
+use protocol::applet::{DataObject, Lifecycle, Order, Passcode, PasscodeChange, Scheme, StateChange, ins};
 
 /// The longest command taken, in bytes: a short APDU is at most 261.
 pub const MAX_COMMAND_BYTES: usize = 300;
@@ -74,7 +76,7 @@ pub struct Chip<P: Platform> {
     rng: Checked<P::Rng>,
     channel: Channel,
     /// The passcode session: open from the right passcode to LOCK, reset or a change of owner.
-    session: Verdict,
+    session: Session,
     loaded: Option<LoadedToken>,
     /// The signature scheme whose known answers came out since power-up.
     proven: Option<Scheme>,
@@ -92,7 +94,13 @@ impl<P: Platform> Chip<P> {
         }
         let mut store = Store::open(flash).map_err(|(error, flash)| (error.into(), flash))?;
         match store.contains(LIFECYCLE) {
-            Ok(true) => Ok(Self::over(store, rng)),
+            Ok(true) => {
+                let mut chip = Self::over(store, rng);
+                match chip.mind_tampering() {
+                    Ok(()) => Ok(chip),
+                    Err(_) => Err((OpenError::Flash, chip.store.into_flash())),
+                }
+            }
             Ok(false) => Err((OpenError::NotCreated, store.into_flash())),
             Err(error) => Err((error.into(), store.into_flash())),
         }
@@ -121,7 +129,7 @@ impl<P: Platform> Chip<P> {
             store,
             rng: Checked::new(rng),
             channel: Channel::default(),
-            session: Verdict::NO,
+            session: Session::CLOSED,
             loaded: None,
             proven: None,
         }
@@ -135,7 +143,7 @@ impl<P: Platform> Chip<P> {
     /// The passcode session, for the image of a virtual chip's RAM.
     #[cfg(feature = "virtual")]
     pub(crate) fn session(&self) -> Verdict {
-        self.session
+        self.session.is_open()
     }
 
     /// Puts the passcode session back, from the image of a virtual chip's RAM, where the flash allows one to be
@@ -145,13 +153,13 @@ impl<P: Platform> Chip<P> {
         let bound = records::lifecycle(&mut self.store) == Ok(Lifecycle::Bound);
         let passcode = passcode::state(&mut self.store, Verdict::NO);
         let may_open = matches!(passcode, Ok((PasscodeState::Closed, _)));
-        self.session = session.and(Verdict::of(|| bound && may_open));
+        self.session = Session::opened(session.and(Verdict::of(|| bound && may_open)), None);
     }
 
     /// A reset without loss of power: the secure channel and the passcode session end.
     pub fn reset(&mut self) {
         self.channel.close();
-        self.session = Verdict::NO;
+        self.session = Session::CLOSED;
         self.loaded = None;
     }
 
@@ -175,6 +183,7 @@ impl<P: Platform> Chip<P> {
     /// Takes the secure messaging off, obeys, and puts it on the answer. Gives the length of the whole answer,
     /// or the status word that is all of it.
     fn receive(&mut self, command: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
+        self.mind_tampering()?;
         let mut buffer = Scratch::<MAX_COMMAND_BYTES>::holding(command).ok_or(StatusWord::WRONG_LENGTH)?;
         let bytes = buffer.used();
         let apdu = apdu::Command::parse(bytes).map_err(|_| StatusWord::WRONG_LENGTH)?;
@@ -192,6 +201,18 @@ impl<P: Platform> Chip<P> {
             Ok(data_bytes) => self.channel.wrap(out, data_bytes, StatusWord::OK),
             Err(status) => self.channel.wrap(out, 0, status),
         }
+    }
+
+    /// Where a tamper sensor has tripped, the chip's life ends here. 6F00 where even that can't be written.
+    fn mind_tampering(&mut self) -> Result<(), StatusWord> {
+        if Verdict::of(|| !P::is_tampered_with()).is_yes() {
+            return Ok(());
+        }
+        self.reset();
+        if records::lifecycle(&mut self.store)? != Lifecycle::Terminated {
+            orders::terminate(&mut self.store)?;
+        }
+        Ok(())
     }
 
     /// Parses a command without its secure messaging, checks that the chip's life allows it, and runs it.
@@ -216,17 +237,23 @@ impl<P: Platform> Chip<P> {
             Command::InitializeUpdate { key_version, host_challenge } => {
                 self.channel.initialize(&mut self.store, *key_version, host_challenge, out)
             }
-            Command::PutKey { replaced_version, data } => self.put_key(*replaced_version, data, out),
-            Command::StoreData(order) => self.store_data(order),
-            Command::GetData(object) => answers::get_data(&mut self.store, self.session, *object, out),
-            Command::AskPasscode => passcode::ask(&mut self.store, self.session).map(|()| 0),
-            Command::Verify(passcode) => self.verify(passcode),
+            Command::PutKey { domain, replaced_version, data } => {
+                keys::put(&mut self.store, *domain, self.channel.dek()?, *replaced_version, data, out)
+            }
+            Command::StoreData(domain, order) => self.store_data(*domain, order),
+            Command::GetData(domain, object) => {
+                answers::get_data(&mut self.store, self.session.is_open(), *domain, *object, out)
+            }
+            Command::AskPasscode => passcode::ask(&mut self.store, self.session.is_open()).map(|()| 0),
+            Command::Verify { passcode, unix_seconds } => self.verify(passcode, *unix_seconds),
             Command::ChangePasscode(change) => self.change_passcode(change),
             Command::Lock => self.lock(),
             Command::GetPaymentCode(request) => {
-                payment::make(&mut self.store, &mut self.loaded, self.session, request, out)
+                payment::make(&mut self.store, &mut self.loaded, &mut self.session, request, out)
             }
             Command::Attest { challenge } => self.attest(challenge, out),
+            Command::ChooseSlot(slot) => records::choose_slot(&mut self.store, *slot).map(|()| 0),
+            Command::SelfTest => self.self_test(),
             Command::GenerateKey(scheme) => self.generate_key(*scheme, out),
         }
     }
@@ -236,31 +263,35 @@ impl<P: Platform> Chip<P> {
         answers::select(out)
     }
 
-    fn put_key(&mut self, replaced_version: u8, data: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
-        keys::put(&mut self.store, self.channel.dek()?, replaced_version, data, out)
-    }
-
-    fn store_data(&mut self, order: &Order<'_>) -> Result<usize, StatusWord> {
+    fn store_data(&mut self, domain: Domain, order: &Order<'_>) -> Result<usize, StatusWord> {
         self.loaded = None;
-        orders::obey(&mut self.store, order)?;
-        if records::lifecycle(&mut self.store)? != Lifecycle::Bound {
-            self.session = Verdict::NO;
+        orders::obey(&mut self.store, domain, order)?;
+        let passcode_changed = matches!(order, Order::Passcode(_));
+        if passcode_changed || records::lifecycle(&mut self.store)? != Lifecycle::Bound {
+            self.session = Session::CLOSED;
         }
         Ok(0)
     }
 
     /// A wrong passcode also ends the session that a right one opened before.
-    fn verify(&mut self, passcode: &Passcode<'_>) -> Result<usize, StatusWord> {
-        self.session = Verdict::NO;
-        self.session = passcode::verify(&mut self.store, passcode)?;
+    fn verify(&mut self, passcode: &Passcode<'_>, unix_seconds: Option<u64>) -> Result<usize, StatusWord> {
+        self.session = Session::CLOSED;
+        let verdict = passcode::verify(&mut self.store, passcode)?;
+        self.session = Session::opened(verdict, unix_seconds);
         Ok(0)
     }
 
     /// After a change the new passcode has to be entered: who set it proves to know it.
     fn change_passcode(&mut self, change: &PasscodeChange<'_>) -> Result<usize, StatusWord> {
-        self.session = Verdict::NO;
+        self.session = Session::CLOSED;
         passcode::change(&mut self.store, &mut self.rng, change)?;
         Ok(0)
+    }
+
+    /// Known answers of every primitive, and fresh bytes of the random source.
+    fn self_test(&mut self) -> Result<usize, StatusWord> {
+        let signs = [Scheme::P256, Scheme::Sm2].into_iter().all(signature::known_answers_come_out);
+        if signs && crate::self_test::passes() && self.rng.test().is_ok() { Ok(0) } else { Err(StatusWord::INTERNAL) }
     }
 
     fn attest(&mut self, challenge: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
@@ -286,7 +317,7 @@ impl<P: Platform> Chip<P> {
     }
 
     fn lock(&mut self) -> Result<usize, StatusWord> {
-        self.session = Verdict::NO;
+        self.session = Session::CLOSED;
         Ok(0)
     }
 }
@@ -315,18 +346,25 @@ fn check_class(class: apdu::Class) -> Result<(), StatusWord> {
 fn allows(lifecycle: Lifecycle, command: &Command<'_>) -> bool {
     use Lifecycle::{Blank, Bound, Ready, Suspended, Terminated};
     match command {
-        Command::Select | Command::GetData(_) | Command::Lock | Command::AskPasscode => true,
+        Command::Select | Command::Lock | Command::SelfTest => true,
+        Command::GetData(_, DataObject::Lifecycle | DataObject::ChipId | DataObject::Versions | DataObject::Status) => {
+            true
+        }
+        Command::GetData(..) | Command::AskPasscode => lifecycle != Terminated,
         Command::InitializeUpdate { .. } | Command::PutKey { .. } => lifecycle != Terminated,
         Command::GenerateKey(_) => lifecycle == Blank,
         Command::Attest { .. } => matches!(lifecycle, Ready | Bound | Suspended),
-        Command::StoreData(order) => match order {
+        Command::StoreData(_, order) => match order {
             Order::FactoryData(_) | Order::StoreCertificate(_) => lifecycle == Blank,
             Order::InstallToken(_) => matches!(lifecycle, Ready | Bound),
             Order::Sync(_) => lifecycle == Bound,
-            Order::RemoveToken(_) => matches!(lifecycle, Bound | Suspended),
+            Order::RemoveToken(_) => matches!(lifecycle, Ready | Bound | Suspended),
+            Order::Passcode(_) | Order::SetRules(_) => matches!(lifecycle, Bound | Suspended),
             Order::SetState(StateChange::Terminate) => lifecycle != Terminated,
             Order::SetState(StateChange::Suspend | StateChange::Resume) => matches!(lifecycle, Bound | Suspended),
         },
-        Command::Verify(_) | Command::ChangePasscode(_) | Command::GetPaymentCode(_) => lifecycle == Bound,
+        Command::Verify { .. } | Command::ChangePasscode(_) | Command::GetPaymentCode(_) | Command::ChooseSlot(_) => {
+            lifecycle == Bound
+        }
     }
 }

@@ -154,6 +154,7 @@ fn state_hash<F: Flash>(store: &mut Store<F>, scheme: Scheme) -> Result<[u8; STA
         ..AttestedState::default()
     };
     for (slot, (id, place)) in Slot::all().zip(ids.iter_mut().zip(&mut state.slots)) {
+        place.0 = keys::slot_version(store, slot)?.unwrap_or(0);
         if records::is_occupied(store, slot)? {
             *id = TokenRecord::read(store, slot)?.token_id;
             place.1 = Some(id);

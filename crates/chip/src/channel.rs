@@ -4,21 +4,24 @@
 //! The sequence counter of the card challenge is raised in flash before a session opens. So a recorded session
 //! can't be played again, and who has no keys can't wear the flash out by asking for challenges.
 
+use crate::backoff::{Attempts, Tolls};
 use crate::command::{Received, Rights};
+use crate::domain::Domain;
 use crate::hal::Flash;
 use crate::hardened::Verdict;
 use crate::keys;
-use crate::records::{self, CHANNEL_SEQUENCE};
-use crate::store::{Store, Update};
+use crate::records;
+use crate::store::Store;
 use protocol::apdu::StatusWord;
 use protocol::applet::{AID, CHIP_ID_BYTES, key_diversification_data};
-use protocol::scp03::AesKey;
 use protocol::scp03::card::{Challenge, Handshake, Session};
+use protocol::scp03::{self, AesKey};
 
 /// The secure channel. RAM only: closed by reset and power-down.
 #[derive(Default)]
 pub(crate) struct Channel {
     state: State,
+    tolls: Tolls,
 }
 
 #[derive(Default)]
@@ -26,9 +29,9 @@ enum State {
     #[default]
     Closed,
     /// After INITIALIZE UPDATE.
-    Challenged { handshake: Handshake, sequence: u32, dek: AesKey },
+    Challenged { handshake: Handshake, domain: Domain, attempts: Attempts, dek: AesKey },
     /// After EXTERNAL AUTHENTICATE.
-    Open { session: Session, dek: AesKey },
+    Open { session: Session, domain: Domain, dek: AesKey },
 }
 
 impl Channel {
@@ -40,7 +43,7 @@ impl Channel {
     /// INITIALIZE UPDATE: whatever was open ends. Writes the answer to `out`.
     ///
     /// # Errors
-    /// 6A88 for an unknown key set, 6700 for a challenge of another length, 6982 where the sequence counter is
+    /// 6A88 for an unknown key set, 6700 for a challenge of another length, 9305 where too many attempts failed, 6982 where the sequence counter is
     /// at its end, 6F00.
     pub(crate) fn initialize<F: Flash>(
         &mut self,
@@ -50,18 +53,22 @@ impl Channel {
         out: &mut [u8],
     ) -> Result<usize, StatusWord> {
         self.close();
-        let keys = keys::find(store, key_version)?;
+        let (domain, keys) = keys::find(store, key_version)?;
+        let attempts = Attempts::read(store, domain)?;
+        if scp03::Mode::of_challenge(host_challenge.len()).is_none() {
+            return Err(StatusWord::WRONG_LENGTH);
+        }
+        self.tolls.pass(domain, attempts)?;
         let chip_id = records::chip_id(store)?.unwrap_or([0; CHIP_ID_BYTES]);
-        let sequence = read_sequence(store)?;
         let (handshake, written) = Handshake::start(
             &keys,
             &key_diversification_data(&chip_id),
             host_challenge,
-            Challenge::PseudoRandom { sequence, aid: &AID },
+            Challenge::PseudoRandom { sequence: attempts.sequence, aid: &AID },
             out,
         )
         .map_err(|error| error.status())?;
-        self.state = State::Challenged { handshake, sequence, dek: keys.dek().clone() };
+        self.state = State::Challenged { handshake, domain, attempts, dek: keys.dek().clone() };
         Ok(written)
     }
 
@@ -71,16 +78,13 @@ impl Channel {
     /// 6985 without INITIALIZE UPDATE before it; 6300 for a wrong cryptogram, 6982 for a wrong MAC, 6700, 6A86;
     /// 6F00 where the sequence counter could not be raised.
     pub(crate) fn authenticate<F: Flash>(&mut self, store: &mut Store<F>, apdu: &[u8]) -> Result<(), StatusWord> {
-        let State::Challenged { handshake, sequence, dek } = core::mem::take(&mut self.state) else {
+        let State::Challenged { handshake, domain, attempts, dek } = core::mem::take(&mut self.state) else {
             return Err(StatusWord::CONDITIONS_OF_USE);
         };
+        let counted = attempts.count(store, domain)?;
         let session = handshake.authenticate(apdu).map_err(|error| error.status())?;
-        let next = sequence.checked_add(1).ok_or(StatusWord::INTERNAL)?;
-        store.transact(&[Update::Put(CHANNEL_SEQUENCE, &next.to_be_bytes())])?;
-        if read_sequence(store)? != next {
-            return Err(StatusWord::INTERNAL);
-        }
-        self.state = State::Open { session, dek };
+        counted.succeed(store, domain)?;
+        self.state = State::Open { session, domain, dek };
         Ok(())
     }
 
@@ -89,10 +93,11 @@ impl Channel {
     /// # Errors
     /// 6982 without an open channel, and for a wrong MAC or padding, which close it.
     pub(crate) fn unwrap<'a>(&mut self, apdu: &'a mut [u8]) -> Result<Received<'a>, StatusWord> {
-        let State::Open { session, .. } = &mut self.state else {
+        let State::Open { session, domain, .. } = &mut self.state else {
             return Err(StatusWord::SECURITY_STATUS);
         };
         let level = session.level();
+        let domain = *domain;
         let unwrapped = session.unwrap(apdu).map_err(|error| error.status());
         if !session.is_open() {
             self.state = State::Closed;
@@ -100,6 +105,7 @@ impl Channel {
         let rights = Rights {
             authenticated: Verdict::of(|| level.has_c_mac()),
             encrypted: Verdict::of(|| level.has_c_mac() && level.has_c_enc()),
+            domain,
         };
         Ok(Received { apdu: unwrapped?, rights })
     }
@@ -138,8 +144,4 @@ pub(crate) fn plain(out: &mut [u8], data_bytes: usize, status: StatusWord) -> Re
     let end = data_bytes + 2;
     out.get_mut(data_bytes..end).ok_or(StatusWord::INTERNAL)?.copy_from_slice(&status.to_bytes());
     Ok(end)
-}
-
-fn read_sequence<F: Flash>(store: &mut Store<F>) -> Result<u32, StatusWord> {
-    records::read_present(store, CHANNEL_SEQUENCE).map(u32::from_be_bytes)
 }

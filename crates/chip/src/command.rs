@@ -1,11 +1,12 @@
 //! What the applet can be asked, as one enum. A [`Command`] that exists is well-formed, and one that needs the
 //! secure channel came through it: both are decided here, in one place, before anything runs.
 
+use crate::domain::Domain;
 use crate::hardened::Verdict;
 use protocol::apdu::{self, StatusWord};
 use protocol::applet::{
     AID, CHALLENGE_BYTES, CodeRequest, DataObject, Error, Order, PASSCODE_REFERENCE, Passcode, PasscodeChange, Scheme,
-    ins, tag,
+    Slot, TimedPasscode, ins, tag,
 };
 
 /// What a command's own MAC and encryption prove. A command in the clear has no rights, whatever channel is
@@ -16,11 +17,13 @@ pub(crate) struct Rights {
     pub(crate) authenticated: Verdict,
     /// Its data field was encrypted as well.
     pub(crate) encrypted: Verdict,
+    /// Whose channel it came through; means nothing without the other two.
+    pub(crate) domain: Domain,
 }
 
 impl Rights {
     /// The rights of a command in the clear.
-    pub(crate) const NONE: Self = Self { authenticated: Verdict::NO, encrypted: Verdict::NO };
+    pub(crate) const NONE: Self = Self { authenticated: Verdict::NO, encrypted: Verdict::NO, domain: Domain::Root };
 }
 
 /// A command APDU without its secure messaging, and the rights that gave it.
@@ -36,15 +39,15 @@ pub(crate) enum Command<'a> {
     /// INITIALIZE UPDATE, GlobalPlatform Amendment D 7.1.1.
     InitializeUpdate { key_version: u8, host_challenge: &'a [u8] },
     /// PUT KEY, GlobalPlatform Card Specification 11.8.
-    PutKey { replaced_version: u8, data: &'a [u8] },
+    PutKey { domain: Domain, replaced_version: u8, data: &'a [u8] },
     /// STORE DATA with one order.
-    StoreData(Order<'a>),
+    StoreData(Domain, Order<'a>),
     /// GET DATA of one object.
-    GetData(DataObject),
+    GetData(Domain, DataObject),
     /// VERIFY without data: how does the passcode stand?
     AskPasscode,
     /// VERIFY with a passcode.
-    Verify(Passcode<'a>),
+    Verify { passcode: Passcode<'a>, unix_seconds: Option<u64> },
     /// CHANGE REFERENCE DATA.
     ChangePasscode(PasscodeChange<'a>),
     /// LOCK.
@@ -55,6 +58,10 @@ pub(crate) enum Command<'a> {
     Attest { challenge: &'a [u8] },
     /// GENERATE KEY.
     GenerateKey(Scheme),
+    /// CHOOSE SLOT.
+    ChooseSlot(Option<Slot>),
+    /// SELF TEST.
+    SelfTest,
 }
 
 /// GlobalPlatform 11.8.2.2: P2 of PUT KEY for a key set that begins with key 1.
@@ -78,6 +85,8 @@ impl<'a> TryFrom<Received<'a>> for Command<'a> {
             (0x80, ins::LOCK) => lock(&apdu),
             (0x80, ins::GET_PAYMENT_CODE) => get_payment_code(&apdu),
             (0x80, ins::ATTEST) => attest(&apdu),
+            (0x80, ins::CHOOSE_SLOT) => choose_slot(&apdu),
+            (0x80, ins::SELF_TEST) => self_test(&apdu),
             (0x80, ins::GENERATE_KEY) => generate_key(&apdu, rights),
             (_, instruction) => Err(unknown(instruction)),
         }
@@ -98,6 +107,8 @@ fn unknown(instruction: u8) -> StatusWord {
         | ins::LOCK
         | ins::GET_PAYMENT_CODE
         | ins::ATTEST
+        | ins::CHOOSE_SLOT
+        | ins::SELF_TEST
         | ins::GENERATE_KEY => StatusWord::UNKNOWN_CLASS,
         _ => StatusWord::UNKNOWN_INSTRUCTION,
     }
@@ -120,13 +131,14 @@ fn put_key<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, 
     if apdu.p2 != PUT_KEY_SET {
         return Err(StatusWord::WRONG_P1_P2);
     }
-    Ok(Command::PutKey { replaced_version: apdu.p1, data: apdu.data })
+    Ok(Command::PutKey { domain: rights.domain, replaced_version: apdu.p1, data: apdu.data })
 }
 
 fn store_data<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, StatusWord> {
     expect(rights.encrypted)?;
     expect_p1_p2(apdu, u16::from_be_bytes([LAST_BLOCK, 0]))?;
-    Order::decode(apdu.data).map(Command::StoreData).map_err(|_| StatusWord::WRONG_DATA)
+    let order = Order::decode(apdu.data).map_err(|_| StatusWord::WRONG_DATA)?;
+    Ok(Command::StoreData(rights.domain, order))
 }
 
 fn get_data<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, StatusWord> {
@@ -135,15 +147,20 @@ fn get_data<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>,
     if !object.is_public() {
         expect(rights.authenticated)?;
     }
-    Ok(Command::GetData(object))
+    Ok(Command::GetData(rights.domain, object))
 }
 
 fn verify<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    if apdu.p1 == TimedPasscode::P1 && apdu.p2 == PASSCODE_REFERENCE {
+        let timed = TimedPasscode::decode(apdu).map_err(|_| StatusWord::WRONG_DATA)?;
+        return Ok(Command::Verify { passcode: timed.passcode, unix_seconds: Some(timed.unix_seconds) });
+    }
     expect_p1_p2(apdu, u16::from(PASSCODE_REFERENCE))?;
     if apdu.data.is_empty() {
         return Ok(Command::AskPasscode);
     }
-    Passcode::new(apdu.data).map(Command::Verify).map_err(|_| StatusWord::WRONG_DATA)
+    let passcode = Passcode::new(apdu.data).map_err(|_| StatusWord::WRONG_DATA)?;
+    Ok(Command::Verify { passcode, unix_seconds: None })
 }
 
 fn change_passcode<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
@@ -177,10 +194,29 @@ fn attest<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
     Ok(Command::Attest { challenge: apdu.data })
 }
 
+fn choose_slot<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    if apdu.p1 != 0 {
+        return Err(StatusWord::WRONG_P1_P2);
+    }
+    expect_length(apdu, 0)?;
+    match apdu.p2 {
+        0 => Ok(Command::ChooseSlot(None)),
+        number => Slot::new(number).ok_or(StatusWord::REFERENCE_NOT_FOUND).map(|slot| Command::ChooseSlot(Some(slot))),
+    }
+}
+
+fn self_test<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
+    expect_p1_p2(apdu, 0)?;
+    Ok(Command::SelfTest)
+}
+
 fn generate_key<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, StatusWord> {
     expect(rights.encrypted)?;
     if apdu.p1 != 0 {
         return Err(StatusWord::WRONG_P1_P2);
+    }
+    if rights.domain != Domain::Root {
+        return Err(StatusWord::SECURITY_STATUS);
     }
     let scheme = Scheme::from_byte(apdu.p2).ok_or(StatusWord::WRONG_P1_P2)?;
     expect_length(apdu, 0)?;

@@ -3,8 +3,9 @@
 //! Two traits are needed for a working chip, [`Flash`] and [`Rng`], bound together by [`Platform`].
 //! Everything above them is the same code on every chip, natively and in an emulator.
 //!
-//! Room is kept for three more, each added when the code above it uses it, and not before:
-//! a tamper input (called before a secret is read: a tripped sensor ends the session), a monotonic
+//! A third, optional input is [`Platform::is_tampered_with`].
+//!
+//! Room is kept for two more, each added when the code above it uses it, and not before: a monotonic
 //! counter (bound into the store's generation, so that flash rewritten from outside is noticed), and
 //! accelerators for AES, SM4 and the hashes (chosen inside `paycode` and `protocol`).
 
@@ -84,7 +85,8 @@ impl core::error::Error for RngError {}
 
 /// A true random source, conditioned and health-tested as NIST SP 800-90B asks.
 ///
-/// The applet uses it for the passcode's salt. Payment codes and the secure channel need no randomness of
+/// The applet tests it again ([`RngError`] where a test fails), and uses it for the passcode's salt, the
+/// device key and the signatures made with it. Payment codes and the secure channel need no randomness of
 /// the chip (the card challenge is pseudo-random by GlobalPlatform Amendment D, 6.2.2.1), so a weak source
 /// can't weaken a payment.
 pub trait Rng {
@@ -101,4 +103,13 @@ pub trait Platform {
     type Flash: Flash;
     /// The true random source.
     type Rng: Rng;
+
+    /// Whether a tamper sensor has tripped: mesh, light, voltage, temperature, whatever the silicon has. Asked at
+    /// power-up and before each command. Once it says so the chip terminates itself: everything but its name is
+    /// wiped. A latch is the sensor's business: the chip believes a single "yes".
+    ///
+    /// A chip without sensors keeps this default.
+    fn is_tampered_with() -> bool {
+        false
+    }
 }

@@ -1,15 +1,17 @@
 //! The static keys of the secure channel: how they lie in flash, and PUT KEY.
 //!
-//! A chip holds at most two key sets: FF, known to everybody, from birth to the end of the factory; and the
-//! cloud's. Reading gives a set that is wiped when dropped.
+//! A chip holds key set FF, known to everybody, from birth to the end of the factory; the root's; and one for each
+//! slot that is a domain of its own. Reading gives a set that is wiped when dropped.
 
+use crate::domain::{DOMAINS, Domain};
 use crate::hal::Flash;
 use crate::records::{self, CLOUD_KEYS, TRANSPORT_KEYS};
 use crate::store::{Key, Store, Update};
 use protocol::apdu::StatusWord;
-use protocol::applet::Lifecycle;
+use protocol::applet::{Lifecycle, Slot, tag};
 use protocol::put_key;
 use protocol::scp03::{AesKey, KeySet};
+use tlv::{Tag, Writer};
 use zeroize::Zeroizing;
 
 /// Version number of the key set a chip is born with.
@@ -18,8 +20,6 @@ const TRANSPORT_VERSION: u8 = 0xFF;
 const IN_ADDITION: u8 = 0x00;
 /// P1 of INITIALIZE UPDATE: the chip's own choice.
 const ANY_VERSION: u8 = 0x00;
-/// Version numbers a key set may have (GlobalPlatform Card Specification 11.8.2.3).
-const VERSIONS: core::ops::RangeInclusive<u8> = 0x01..=0x7F;
 
 /// The record of a key set: version, length of a key, three keys.
 const MAX_RECORD_BYTES: usize = 2 + 3 * 32;
@@ -37,61 +37,119 @@ pub(crate) const TRANSPORT_KEY_SET: [u8; 2 + 3 * 16] = {
     record
 };
 
-/// The key set of this version; 00 for the cloud's, or FF where there is none. 6A88 where it is not there.
-pub(crate) fn find<F: Flash>(store: &mut Store<F>, version: u8) -> Result<KeySet, StatusWord> {
+/// The key set of this version and its domain; 00 for the root's, or FF where there is none. 6A88 where it is not
+/// there.
+pub(crate) fn find<F: Flash>(store: &mut Store<F>, version: u8) -> Result<(Domain, KeySet), StatusWord> {
     for key in [CLOUD_KEYS, TRANSPORT_KEYS] {
         if let Some(keys) = read(store, key)?
             && (version == ANY_VERSION || version == keys.version())
         {
-            return Ok(keys);
+            return Ok((Domain::Root, keys));
+        }
+    }
+    for domain in Slot::all().map(Domain::Slot) {
+        if let Some(keys) = read(store, domain.key_set())?
+            && version == keys.version()
+        {
+            return Ok((domain, keys));
         }
     }
     Err(StatusWord::REFERENCE_NOT_FOUND)
 }
 
-/// The version of the cloud's key set, or FF where only the transport keys are there.
+/// The version of the root's key set, or FF where only the transport keys are there.
 pub(crate) fn root_version<F: Flash>(store: &mut Store<F>) -> Result<u8, StatusWord> {
-    Ok(find(store, ANY_VERSION)?.version())
+    Ok(find(store, ANY_VERSION)?.1.version())
 }
 
-/// PUT KEY: the cloud's key set takes the place of what `replaced_version` names. `dek` is the one of the key
-/// set the channel was opened with. Writes the answer to `out`.
+/// The version of a slot's own key set; nothing where it belongs to the root.
+pub(crate) fn slot_version<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result<Option<u8>, StatusWord> {
+    Ok(read(store, records::slot_keys(slot))?.map(|keys| keys.version()))
+}
+
+/// The key information template of GlobalPlatform: for each key its number, version, type and length.
+pub(crate) fn information<F: Flash>(store: &mut Store<F>, out: &mut [u8]) -> Result<usize, StatusWord> {
+    const KEY: Tag = Tag::new(0xC0);
+    const AES: u8 = 0x88;
+    let mut places = [TRANSPORT_KEYS; 1 + DOMAINS];
+    for (place, domain) in
+        places.iter_mut().skip(1).zip([Domain::Root].into_iter().chain(Slot::all().map(Domain::Slot)))
+    {
+        *place = domain.key_set();
+    }
+    let mut writer = Writer::new(out);
+    let written = writer.nest(tag::KEY_INFORMATION, |w| {
+        for place in places {
+            // A set that can't be read ends the template; `find` says 6F00 when somebody wants to use it.
+            if let Ok(Some(keys)) = read(store, place) {
+                let bytes = keys.dek().len_bytes() as u8;
+                for number in 1..=3 {
+                    w.put(KEY, &[number, keys.version(), AES, bytes])?;
+                }
+            }
+        }
+        Ok(())
+    });
+    written.map_err(|_| StatusWord::INTERNAL)?;
+    Ok(writer.len())
+}
+
+/// PUT KEY in the channel of `domain`: a key set takes the place of what `replaced_version` names, or, in the root's
+/// channel, makes an empty slot a domain. `dek` is the one of the key set the channel was opened with. Writes the
+/// answer to `out`.
 ///
 /// # Errors
-/// 6A88 where `replaced_version` is not the key set to replace, 6A80 where the keys are malformed or a check
-/// value is wrong, 6F00.
+/// 6982 for another domain's keys, 6985 for a new domain where the slot is in use or the chip is blank, 6A88 where
+/// `replaced_version` is not the key set to replace, 6A80 where the keys are malformed, a check value is wrong or the
+/// version is taken; 6F00.
 pub(crate) fn put<F: Flash>(
     store: &mut Store<F>,
+    domain: Domain,
     dek: &AesKey,
     replaced_version: u8,
     data: &[u8],
     out: &mut [u8],
 ) -> Result<usize, StatusWord> {
     let keys = put_key::parse(dek, data).map_err(|_| StatusWord::WRONG_DATA)?;
-    if !VERSIONS.contains(&keys.version()) {
-        return Err(StatusWord::WRONG_DATA);
-    }
+    let target = Domain::of_version(keys.version()).ok_or(StatusWord::WRONG_DATA)?;
     let mut bytes = Zeroizing::new([0; MAX_RECORD_BYTES]);
-    let put = Update::Put(CLOUD_KEYS, to_bytes(&keys, &mut bytes));
-    let transport_goes = replaced_version == TRANSPORT_VERSION && store.contains(TRANSPORT_KEYS)?;
-    if transport_goes {
-        store.transact(&[put, Update::Remove(TRANSPORT_KEYS)])?;
-    } else if may_take_the_place_of(store, replaced_version)? {
-        store.transact(&[put])?;
-    } else {
-        return Err(StatusWord::REFERENCE_NOT_FOUND);
+    let put = Update::Put(target.key_set(), to_bytes(&keys, &mut bytes));
+    let blank = records::lifecycle(store)? == Lifecycle::Blank;
+    let in_force = read(store, target.key_set())?.map(|keys| keys.version());
+    match (domain, target) {
+        (Domain::Root, Domain::Root) if replaced_version == TRANSPORT_VERSION && store.contains(TRANSPORT_KEYS)? => {
+            store.transact(&[put, Update::Remove(TRANSPORT_KEYS)])?;
+        }
+        // In the factory the root's key set comes in addition to FF; later it replaces the one before.
+        (Domain::Root, Domain::Root) if blank && replaced_version == IN_ADDITION => store.transact(&[put])?,
+        (Domain::Root, Domain::Slot(slot)) => {
+            expect_free(store, slot, blank, in_force.is_some())?;
+            if replaced_version != IN_ADDITION {
+                return Err(StatusWord::REFERENCE_NOT_FOUND);
+            }
+            if root_version(store)? == keys.version() {
+                return Err(StatusWord::WRONG_DATA);
+            }
+            store.transact(&[put])?;
+        }
+        _ if domain != target => return Err(StatusWord::SECURITY_STATUS),
+        _ if !blank && in_force == Some(replaced_version) => store.transact(&[put])?,
+        _ => return Err(StatusWord::REFERENCE_NOT_FOUND),
     }
     let answer = put_key::answer(&keys);
     out.get_mut(..answer.len()).ok_or(StatusWord::INTERNAL)?.copy_from_slice(&answer);
     Ok(answer.len())
 }
 
-/// In the factory the cloud's key set comes in addition to FF; later it replaces the one before.
-fn may_take_the_place_of<F: Flash>(store: &mut Store<F>, replaced_version: u8) -> Result<bool, StatusWord> {
-    if records::lifecycle(store)? == Lifecycle::Blank {
-        return Ok(replaced_version == IN_ADDITION);
+/// Whether the root may make a domain of this slot: it has no keys and no token, and the chip has left the factory.
+fn expect_free<F: Flash>(store: &mut Store<F>, slot: Slot, blank: bool, has_keys: bool) -> Result<(), StatusWord> {
+    if has_keys {
+        return Err(StatusWord::SECURITY_STATUS);
     }
-    Ok(read(store, CLOUD_KEYS)?.is_some_and(|keys| keys.version() == replaced_version))
+    if blank || records::is_occupied(store, slot)? {
+        return Err(StatusWord::CONDITIONS_OF_USE);
+    }
+    Ok(())
 }
 
 fn read<F: Flash>(store: &mut Store<F>, key: Key) -> Result<Option<KeySet>, StatusWord> {

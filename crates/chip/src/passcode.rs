@@ -10,7 +10,7 @@ use crate::records::{self, PASSCODE, TRIES};
 use crate::store::{Store, Update};
 use hmac::{Hmac, KeyInit, Mac};
 use protocol::apdu::StatusWord;
-use protocol::applet::{Passcode, PasscodeChange, PasscodeState};
+use protocol::applet::{Passcode, PasscodeChange, PasscodeOrder, PasscodeState};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -107,6 +107,18 @@ pub(crate) fn change<F: Flash, R: Rng>(
     rng.fill(salt).map_err(|_| StatusWord::INTERNAL)?;
     kept.copy_from_slice(hash(new, salt)?.as_slice());
     store.transact(&[Update::Put(PASSCODE, record.as_slice()), Update::Put(TRIES, &spread(MAX_TRIES))])?;
+    Ok(())
+}
+
+/// The cloud's help: all tries again, or no passcode any more. 6A88 where there is none to unblock.
+pub(crate) fn help<F: Flash>(store: &mut Store<F>, order: PasscodeOrder) -> Result<(), StatusWord> {
+    let is_set = store.contains(PASSCODE)?;
+    match order {
+        PasscodeOrder::Unblock if !is_set => return Err(StatusWord::REFERENCE_NOT_FOUND),
+        PasscodeOrder::Unblock => store.transact(&[Update::Put(TRIES, &spread(MAX_TRIES))])?,
+        PasscodeOrder::Clear if is_set => store.transact(&[Update::Remove(PASSCODE), Update::Remove(TRIES)])?,
+        PasscodeOrder::Clear => {}
+    }
     Ok(())
 }
 

@@ -3,39 +3,53 @@
 
 use crate::answers::{code_stamp, written};
 use crate::hal::Flash;
-use crate::hardened::Verdict;
+use crate::log;
 use crate::orders::{read_counters, read_grant};
-use crate::records;
+use crate::records::{self, PASSCODE};
+use crate::rules::Rules;
 use crate::scratch::Scratch;
+use crate::session::Session;
 use crate::store::{Store, Update};
 use crate::token::LoadedToken;
 use paycode::emv;
 use protocol::apdu::StatusWord;
-use protocol::applet::{AID, CodeRequest, PaymentCode, Slot};
+use protocol::applet::{AID, CodeRequest, LoggedCode, PaymentCode, Slot};
 
 /// Makes the next code of a token and writes the answer to `out`. `loaded` keeps the token's key schedules
 /// from one code to the next.
 ///
 /// # Errors
-/// 6A88 where there is no such token; those of [`crate::counters::Counters::next`]; 6F00, and then a code of
+/// 6A88 where there is no such token; those of [`crate::counters::Counters::next`]; 9306 where the token asks for
+/// a passcode and none is set; 6F00, and then a code of
 /// the budget may be gone.
 pub(crate) fn make<F: Flash>(
     store: &mut Store<F>,
     loaded: &mut Option<LoadedToken>,
-    session: Verdict,
+    session: &mut Session,
     request: &CodeRequest,
     out: &mut [u8],
 ) -> Result<usize, StatusWord> {
     let slot = slot_of(store, request)?;
     let (stamp, counters) = read_counters(store, slot)?.next(read_grant(store, slot)?, request.unix_seconds)?;
+    let rules = Rules::read(store, slot)?;
+    if rules.passcode_required && !store.contains(PASSCODE)? {
+        return Err(StatusWord::PASSCODE_REQUIRED);
+    }
     let token = load(store, loaded, slot)?;
-    store.transact(&[Update::Put(records::counters(slot), &counters.to_bytes())])?;
+    let (after, verified) = session.at(request.unix_seconds, rules.session_seconds);
+    let verified = verified.is_yes();
+    let logged = LoggedCode { stamp: code_stamp(stamp)?, verified };
+    let chunk = log::Chunk::with(store, slot, counters.transactions, logged)?;
+    store.transact(&[
+        Update::Put(records::counters(slot), &counters.to_bytes()),
+        Update::Put(log::key_of(slot, counters.transactions), chunk.as_bytes()),
+    ])?;
     // What is in flash is what counts; a store that says so and did not do so makes no code.
     if read_counters(store, slot)? != counters {
         return Err(StatusWord::INTERNAL);
     }
 
-    let verified = session.is_yes();
+    *session = after;
     let code = paycode::make(&token.format, &token.mask_key, &token.pay_key, token.index, stamp, verified)
         .map_err(|_| StatusWord::INTERNAL)?;
     let mut text = Scratch::<{ emv::MAX_PAYMENT_TEXT }>::new();

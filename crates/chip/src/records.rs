@@ -3,7 +3,8 @@
 
 use crate::hal::Flash;
 use crate::hardened::{spread, unspread};
-use crate::store::{Key, Store, StoreError};
+use crate::log::CHUNKS;
+use crate::store::{Key, Store, StoreError, Update};
 use protocol::apdu::StatusWord;
 use protocol::applet::{CHIP_ID_BYTES, CertificatePart, Lifecycle, Slot};
 
@@ -28,6 +29,35 @@ pub(crate) const DEVICE_KEY: Key = Key::new(8);
 /// A part of the certificate chain of the device key.
 pub(crate) const fn certificate(part: CertificatePart) -> Key {
     Key::new(32 + part.number())
+}
+
+/// The slot that was chosen to pay when none is named, spread over four bytes; absent for the first with a token.
+const CHOSEN_SLOT: Key = Key::new(29);
+
+/// The own key set of `slot`; absent where the slot belongs to the root.
+pub(crate) const fn slot_keys(slot: Slot) -> Key {
+    Key::new(12 + slot.number())
+}
+
+/// What the channel of `slot` remembers; stays when its keys go.
+pub(crate) const fn slot_channel(slot: Slot) -> Key {
+    Key::new(20 + slot.number())
+}
+
+/// What the token in `slot` asks of the passcode; absent for nothing special.
+pub(crate) const fn rules(slot: Slot) -> Key {
+    Key::new(64 + slot.number())
+}
+
+/// One record of the log of `slot`.
+pub(crate) const fn log(slot: Slot, chunk: u8) -> Key {
+    Key::new(44 + slot.number() * CHUNKS - CHUNKS + chunk)
+}
+
+/// Everything that belongs to the token in `slot`.
+pub(crate) fn of_token(slot: Slot) -> impl Iterator<Item = Key> {
+    let logs = (0..CHUNKS).map(move |chunk| log(slot, chunk));
+    [token(slot), counters(slot), grant(slot), rules(slot)].into_iter().chain(logs)
 }
 
 /// The token in `slot`: what does not change with each code.
@@ -90,9 +120,36 @@ pub(crate) fn is_occupied<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result<
     Ok(store.contains(token(slot))?)
 }
 
-/// The slot that pays when none is named: the first that holds a token.
+/// The slot chosen with CHOOSE SLOT, whether it still holds a token or not.
+pub(crate) fn chosen_slot<F: Flash>(store: &mut Store<F>) -> Result<Option<Slot>, StatusWord> {
+    let Some(bytes) = read(store, CHOSEN_SLOT)? else {
+        return Ok(None);
+    };
+    unspread(bytes).and_then(Slot::new).ok_or(StatusWord::INTERNAL).map(Some)
+}
+
+/// CHOOSE SLOT. The slot chosen already is not written again.
+pub(crate) fn choose_slot<F: Flash>(store: &mut Store<F>, slot: Option<Slot>) -> Result<(), StatusWord> {
+    if let Some(slot) = slot
+        && !is_occupied(store, slot)?
+    {
+        return Err(StatusWord::REFERENCE_NOT_FOUND);
+    }
+    if chosen_slot(store)? != slot {
+        match slot {
+            Some(slot) => store.transact(&[Update::Put(CHOSEN_SLOT, &spread(slot.number()))])?,
+            None => store.transact(&[NO_SLOT_CHOSEN])?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes the choice back.
+pub(crate) const NO_SLOT_CHOSEN: Update<'static> = Update::Remove(CHOSEN_SLOT);
+
+/// The slot that pays when none is named: the chosen one, or the first that holds a token.
 pub(crate) fn default_slot<F: Flash>(store: &mut Store<F>) -> Result<Option<Slot>, StatusWord> {
-    for slot in Slot::all() {
+    for slot in chosen_slot(store)?.into_iter().chain(Slot::all()) {
         if is_occupied(store, slot)? {
             return Ok(Some(slot));
         }

@@ -194,7 +194,7 @@ fn without_a_key_or_before_the_factory_or_after_the_end_nothing_is_attested() {
     support::SeededRng(7).fill(&mut drawn).unwrap();
     assert_eq!(send_order(&mut chip, &Order::SetState(StateChange::Terminate)), 0x9000);
     assert_eq!(send_command(&mut chip, &attest(&CHALLENGE)).1, 0x6985);
-    assert_eq!(send_command(&mut chip, &DataObject::DeviceKey.command()).1, 0x6A88);
+    assert_eq!(send_command(&mut chip, &DataObject::DeviceKey.command()).1, 0x6985);
     assert!(!chip.into_parts().0.contains(&drawn), "the device key is wiped");
 }
 

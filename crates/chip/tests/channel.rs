@@ -134,18 +134,86 @@ fn a_channel_without_mac_proves_nothing_whatever_its_commands_claim() {
 }
 
 #[test]
-fn asking_without_keys_writes_nothing() {
+fn asking_without_trying_writes_nothing() {
     let flash = bound_flash();
     let before = flash.operations();
     let mut chip = open(flash);
     for _ in 0..1_000 {
         assert_eq!(send_command(&mut chip, &initialize_update(CLOUD_KEY_VERSION, &HOST_CHALLENGE)).1, 0x9000);
-        assert_eq!(
-            send(&mut chip, &[0x84, 0x82, 0x33, 0x00, 0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]).1,
-            0x6982
-        );
     }
     assert_eq!(chip.into_parts().0.operations(), before);
+}
+
+const GUESS: [u8; 21] = [0x84, 0x82, 0x33, 0x00, 0x10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
+/// Asks until it is let through; gives how often it was held back.
+fn ask_until_let_through(chip: &mut TestChip) -> u32 {
+    for held_back in 0.. {
+        match send_command(chip, &initialize_update(CLOUD_KEY_VERSION, &HOST_CHALLENGE)).1 {
+            0x9000 => return held_back,
+            status => assert_eq!(status, 0x9305),
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn after_sixteen_wrong_tries_the_chip_holds_back_whatever_is_reset_and_writes_no_more() {
+    let mut flash = bound_flash();
+    let mut chip = open(flash.clone());
+    for _ in 0..16 {
+        assert_eq!(ask_until_let_through(&mut chip), 0);
+        assert_eq!(send(&mut chip, &GUESS).1, 0x6982);
+        // Power off and on wins nothing back.
+        chip = open(chip.into_parts().0);
+    }
+    flash = chip.into_parts().0;
+    let written = flash.operations();
+    chip = open(flash);
+    for round in 0..50 {
+        assert_eq!(ask_until_let_through(&mut chip), 32, "round {round}");
+        assert_eq!(send(&mut chip, &GUESS).1, 0x6982);
+        if round % 2 == 0 {
+            chip = open(chip.into_parts().0);
+        }
+    }
+    flash = chip.into_parts().0;
+    assert_eq!(flash.operations(), written, "who has no keys can't wear the flash out");
+
+    // The cloud is let in after the same toll, and then everything is as it was.
+    chip = open(flash);
+    assert_eq!(ask_until_let_through(&mut chip), 32);
+    chip.reset();
+    assert_eq!(ask_until_let_through(&mut chip), 32, "and a challenge that was let through is used up");
+    for _ in 0..32 {
+        assert_eq!(send_command(&mut chip, &initialize_update(CLOUD_KEY_VERSION, &HOST_CHALLENGE)).1, 0x9305);
+    }
+    Cloud::open(&mut chip, CLOUD_KEY_VERSION, 0x33, &CLOUD_KEY).unwrap();
+    for _ in 0..16 {
+        assert_eq!(ask_until_let_through(&mut chip), 0);
+        assert_eq!(send(&mut chip, &GUESS).1, 0x6982);
+    }
+    assert_eq!(ask_until_let_through(&mut chip), 32);
+}
+
+#[test]
+fn no_wrong_try_is_hidden_by_a_cut() {
+    let mut flash = bound_flash();
+    let mut answered = 0;
+    for at in 0..400_u64 {
+        flash.cut_after(at % 23, at);
+        match support::try_open(flash) {
+            Ok(mut chip) => {
+                let asked = send_command(&mut chip, &initialize_update(CLOUD_KEY_VERSION, &HOST_CHALLENGE)).1;
+                let guessed = send(&mut chip, &GUESS).1;
+                answered += u32::from(asked == 0x9000 && guessed == 0x6982);
+                flash = chip.into_parts().0;
+            }
+            Err((_, torn)) => flash = torn,
+        }
+        flash.power_on();
+    }
+    assert!(answered <= 16, "{answered} guesses were answered");
 }
 
 #[test]

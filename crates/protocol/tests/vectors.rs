@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use protocol::apdu::Command;
-use protocol::applet::{Attestation, AttestedState, MAX_STATE_BYTES, MAX_STATEMENT_BYTES};
+use protocol::applet::{Attestation, AttestedState, MAX_STATE_BYTES, MAX_STATEMENT_BYTES, SetRules};
 use protocol::applet::{ChipStatus, CodeStamp, Grant, Order, PaymentCode, Slot, TokenStatus, TokenStatuses};
 use protocol::applet::{FactoryData, InstallToken, MaskKeyUpdate, RemoveToken, SyncGrant, encode_token_statuses};
 use protocol::link::{Fragments, MAX_FRAME_BYTES, Reassembler, Received, resend_request};
@@ -107,6 +107,16 @@ fn orders_are_read_and_written_as_the_vectors_say() {
             Order::StoreCertificate(order) => {
                 let v = &vector["store_certificate"];
                 assert_eq!((u64::from(order.part.number()), order.bytes), (number(&v["part"]), &x(&v["bytes"])[..]));
+            }
+            Order::Passcode(order) => assert_eq!(order as u64, vector["passcode"].as_u64().unwrap()),
+            Order::SetRules(order) => {
+                let v = &vector["set_rules"];
+                let expected = SetRules {
+                    slot: slot(&v["slot"]),
+                    passcode_required: v["passcode_required"].as_bool().unwrap(),
+                    session_seconds: number(&v["session_seconds"]),
+                };
+                assert_eq!(order, expected);
             }
             Order::SetState(order) => assert_eq!(u64::from(order.to_byte()), vector["set_state"]),
         }

@@ -157,6 +157,24 @@ pub fn install_as<P: Platform>(chip: &mut Chip<P>, slot: u8, suite: u8, prefix: 
     send_order(chip, &order)
 }
 
+/// The order that installs a token with these keys.
+pub fn install_order<'a>(slot: u8, token_id: &'a [u8; 16], pay_key: &'a [u8], mask_key: &'a [u8]) -> Order<'a> {
+    Order::InstallToken(InstallToken {
+        slot: Slot::new(slot).unwrap(),
+        token_id,
+        prefix: "71",
+        total_digits: 20,
+        suite: 1,
+        token_index: token_index(slot),
+        pay_key: pay_key.try_into().unwrap(),
+        pay_key_version: 1,
+        mask_key: mask_key.try_into().unwrap(),
+        mask_key_version: 1,
+        account_label: "li***@example.com",
+        grant: grant(),
+    })
+}
+
 pub fn sync<P: Platform>(chip: &mut Chip<P>, slot: u8, mask_key: Option<[u8; 16]>) -> u16 {
     let mask_key = mask_key.as_ref().map(|key| MaskKeyUpdate { key, version: 2 });
     let slot = Slot::new(slot).unwrap();

@@ -48,6 +48,11 @@ impl StatusWord {
     /// `9304`: four codes were already made in this 30-second step; wait for the next.
     pub const STEP_USED_UP: Self = Self(0x9304);
 
+    /// `9305`: too many attempts at the secure channel failed; ask again, it is let through after a while.
+    pub const CHANNEL_HELD_BACK: Self = Self(0x9305);
+    /// `9306`: a passcode must be set first.
+    pub const PASSCODE_REQUIRED: Self = Self(0x9306);
+
     /// `63Cx`: wrong passcode, or none given; `tries` are left (15 stands for 15 or more).
     #[must_use]
     pub const fn tries_left(tries: u8) -> Self {
@@ -109,6 +114,8 @@ impl fmt::Display for StatusWord {
             Self::UNKNOWN_INSTRUCTION => "this instruction does not exist",
             Self::UNKNOWN_CLASS => "this class does not exist",
             Self::INTERNAL => "the chip met an inner fault",
+            Self::CHANNEL_HELD_BACK => "too many attempts at the secure channel failed: ask again",
+            Self::PASSCODE_REQUIRED => "a passcode must be set first",
             Self::TIME_BEFORE_LAST_CODE => "the time given lies before the last code made",
             Self::OFFLINE_TOO_LONG => "the chip was offline too long and needs a sync",
             Self::BUDGET_USED_UP => "the code budget is used up and needs a sync",

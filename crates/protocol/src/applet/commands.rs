@@ -2,6 +2,7 @@
 //! whole APDU; `decode` takes a parsed [`Command`] whose instruction the caller has already matched.
 
 use super::fields::unix_seconds;
+use super::log::code_log_tag;
 use super::values::Slot;
 use super::{AID, CertificatePart, Error, Scheme, tag};
 use crate::apdu::{Command, MAX_SHORT_LE};
@@ -32,6 +33,10 @@ pub mod ins {
     pub const GET_PAYMENT_CODE: u8 = 0x40;
     /// ATTEST (`80 42 00 00`).
     pub const ATTEST: u8 = 0x42;
+    /// CHOOSE SLOT (`80 48 00 slot`).
+    pub const CHOOSE_SLOT: u8 = 0x48;
+    /// SELF TEST (`80 4E 00 00`).
+    pub const SELF_TEST: u8 = 0x4E;
     /// GENERATE KEY (`84 46 00 scheme`).
     pub const GENERATE_KEY: u8 = 0x46;
 }
@@ -70,6 +75,22 @@ pub const fn attest(challenge: &[u8]) -> Command<'_> {
     Command::new(0x80, ins::ATTEST, 0x00, 0x00).with_data(challenge).with_le(MAX_SHORT_LE)
 }
 
+/// CHOOSE SLOT: which token pays when none is named; `None` for the lowest slot that holds one.
+#[must_use]
+pub const fn choose_slot(slot: Option<Slot>) -> Command<'static> {
+    let number = match slot {
+        Some(slot) => slot.number(),
+        None => 0,
+    };
+    Command::new(0x80, ins::CHOOSE_SLOT, 0x00, number)
+}
+
+/// SELF TEST.
+#[must_use]
+pub const fn self_test() -> Command<'static> {
+    Command::new(0x80, ins::SELF_TEST, 0x00, 0x00)
+}
+
 /// GENERATE KEY, still to be wrapped by the secure channel: a device key of this scheme.
 #[must_use]
 pub const fn generate_key(scheme: Scheme) -> Command<'static> {
@@ -105,6 +126,10 @@ pub enum DataObject {
     Status,
     /// `DF23`, in the channel only.
     TokenStatus,
+    /// `DF41` to `DF44`, in the channel of that slot's domain only: the last codes made.
+    CodeLog(Slot),
+    /// `00E0`, public: the versions of the key sets (GlobalPlatform Card Specification 11.3.3.1).
+    KeyInformation,
     /// `DF24`, public: the device key's scheme and public half.
     DeviceKey,
     /// `DF30` to `DF39`, public: one part of the certificate chain.
@@ -121,6 +146,8 @@ impl DataObject {
             Self::Versions => tag::VERSIONS,
             Self::Status => tag::STATUS,
             Self::TokenStatus => tag::TOKEN_STATUS,
+            Self::CodeLog(slot) => code_log_tag(slot),
+            Self::KeyInformation => tag::KEY_INFORMATION,
             Self::DeviceKey => tag::DEVICE_KEY,
             Self::Certificate(part) => part.tag(),
         }
@@ -129,7 +156,7 @@ impl DataObject {
     /// Whether anyone may read it; if not, the secure channel is needed.
     #[must_use]
     pub const fn is_public(self) -> bool {
-        !matches!(self, Self::TokenStatus)
+        !matches!(self, Self::TokenStatus | Self::CodeLog(_))
     }
 
     /// The object that P1 P2 name; `None` when there is none (answer `6A88`).
@@ -142,6 +169,11 @@ impl DataObject {
             0xDF22 => Self::Status,
             0xDF23 => Self::TokenStatus,
             0xDF24 => Self::DeviceKey,
+            0x00E0 => Self::KeyInformation,
+            0xDF41..=0xDF44 => match Slot::new((p1_p2 & 0x0F) as u8) {
+                Some(slot) => Self::CodeLog(slot),
+                None => return None,
+            },
             0xDF30..=0xDF39 => match CertificatePart::new((p1_p2 & 0x0F) as u8) {
                 Some(part) => Self::Certificate(part),
                 None => return None,
@@ -253,6 +285,16 @@ impl<'a> Passcode<'a> {
         }
     }
 
+    /// The passcode in eight bytes filled up with `FF`.
+    fn from_padded(padded: &'a [u8]) -> Result<Self, Error> {
+        let digits = padded.iter().take_while(|byte| **byte != 0xFF).count();
+        let (digits, padding) = padded.split_at_checked(digits).ok_or(Error::BadCommand)?;
+        if padding.iter().any(|byte| *byte != 0xFF) {
+            return Err(Error::BadCommand);
+        }
+        Self::new(digits)
+    }
+
     /// Its digits, in ASCII.
     #[must_use]
     pub const fn digits(&self) -> &'a [u8] {
@@ -273,6 +315,44 @@ impl<'a> Passcode<'a> {
 impl fmt::Debug for Passcode<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Passcode(..)")
+    }
+}
+
+/// VERIFY with the wearable's clock: from this time on the passcode session counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedPasscode<'a> {
+    /// The passcode.
+    pub passcode: Passcode<'a>,
+    /// The wearable's clock, in Unix seconds.
+    pub unix_seconds: u64,
+}
+
+impl<'a> TimedPasscode<'a> {
+    /// P1 of VERIFY with a time.
+    pub const P1: u8 = 0x01;
+
+    /// Writes the APDU (21 bytes); the caller wipes `out` after use.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] for a time beyond [`super::MAX_UNIX_SECONDS`], [`Error::Apdu`] when `out` is too small.
+    pub fn encode<'b>(&self, out: &'b mut [u8]) -> Result<&'b [u8], Error> {
+        let time = unix_seconds(tag::TIME_ANCHOR, self.unix_seconds)?;
+        let mut data = zeroize::Zeroizing::new([0; 2 * PADDED_PASSCODE_BYTES]);
+        let (head, tail) = data.split_at_mut(PADDED_PASSCODE_BYTES);
+        head.copy_from_slice(&self.passcode.padded());
+        tail.copy_from_slice(&time.to_be_bytes());
+        Ok(Command::new(0x00, ins::VERIFY, Self::P1, PASSCODE_REFERENCE).with_data(&*data).encode(out)?)
+    }
+
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// [`Error::BadCommand`] when the data are not a padded passcode and a time, [`Error::BadValue`] for a time out
+    /// of range.
+    pub fn decode(command: &Command<'a>) -> Result<Self, Error> {
+        let (padded, time) = command.data.split_at_checked(PADDED_PASSCODE_BYTES).ok_or(Error::BadCommand)?;
+        let time = u64::from_be_bytes(time.try_into().map_err(|_| Error::BadCommand)?);
+        Ok(Self { passcode: Passcode::from_padded(padded)?, unix_seconds: unix_seconds(tag::TIME_ANCHOR, time)? })
     }
 }
 
@@ -323,12 +403,7 @@ impl<'a> PasscodeChange<'a> {
             0x01 => Ok(Self::First { new: Passcode::new(command.data)? }),
             0x00 => {
                 let (old, new) = command.data.split_at_checked(PADDED_PASSCODE_BYTES).ok_or(Error::BadCommand)?;
-                let digits = old.iter().take_while(|byte| **byte != 0xFF).count();
-                let (old, padding) = old.split_at_checked(digits).ok_or(Error::BadCommand)?;
-                if padding.iter().any(|byte| *byte != 0xFF) {
-                    return Err(Error::BadCommand);
-                }
-                Ok(Self::Replace { old: Passcode::new(old)?, new: Passcode::new(new)? })
+                Ok(Self::Replace { old: Passcode::from_padded(old)?, new: Passcode::new(new)? })
             }
             _ => Err(Error::BadCommand),
         }

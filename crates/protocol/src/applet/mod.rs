@@ -10,7 +10,9 @@ mod answers;
 mod attestation;
 mod commands;
 mod fields;
+mod log;
 mod orders;
+mod rules;
 mod tokens;
 mod values;
 
@@ -25,9 +27,12 @@ pub use attestation::{
 };
 pub use commands::{
     CodeForm, CodeRequest, DataObject, MAX_COMMAND_BYTES, PASSCODE_BYTES, PASSCODE_REFERENCE, Passcode, PasscodeChange,
-    attest, generate_key, initialize_update, ins, lock, select, store_data, verify,
+    TimedPasscode, attest, choose_slot, generate_key, initialize_update, ins, lock, select, self_test, store_data,
+    verify,
 };
+pub use log::{CodeLog, LOG_ENTRY_BYTES, LOGGED_CODES, LoggedCode, encode_code_log};
 pub use orders::{FactoryData, Grant, InstallToken, MaskKeyUpdate, Order, RemoveToken, StateChange, SyncGrant};
+pub use rules::{PasscodeOrder, SetRules};
 pub use tokens::{TokenStatus, TokenStatuses, encode_token_statuses};
 pub use values::{CodeStamp, Lifecycle, PasscodeState, Slot};
 
@@ -97,6 +102,17 @@ pub mod tag {
     pub const STORE_CERTIFICATE: Tag = Tag::new(0xE7);
     /// Answer to ATTEST.
     pub const ATTESTATION: Tag = Tag::new(0xE8);
+
+    /// Order: help with a forgotten passcode.
+    pub const PASSCODE_ORDER: Tag = Tag::new(0xE9);
+    /// Order: what a token asks of the passcode.
+    pub const SET_RULES: Tag = Tag::new(0xEA);
+    /// What to do with the passcode, 1 byte, in [`PASSCODE_ORDER`].
+    pub const PASSCODE_ACTION: Tag = Tag::new(0x82);
+    /// Whether a passcode must be set, 1 byte, in [`SET_RULES`].
+    pub const PASSCODE_REQUIRED: Tag = Tag::new(0x80);
+    /// Length of a passcode session, 4 bytes, in [`SET_RULES`].
+    pub const SESSION_SECONDS: Tag = Tag::new(0x81);
 
     /// Chip id, 16 bytes, in orders.
     pub const FACTORY_CHIP_ID: Tag = Tag::new(0xC0);
@@ -176,6 +192,10 @@ pub mod tag {
     pub const TOKEN_STATUS: Tag = Tag::new(0xDF23);
     /// GET DATA: scheme (1 byte) and public device key (65 bytes).
     pub const DEVICE_KEY: Tag = Tag::new(0xDF24);
+    /// GET DATA: the logs of the slots are at this tag plus the slot's number.
+    pub const CODE_LOG: Tag = Tag::new(0xDF40);
+    /// GET DATA: key information template of GlobalPlatform.
+    pub const KEY_INFORMATION: Tag = Tag::new(0xE0);
     /// GET DATA: the first part of the certificate chain; the others follow up to `DF39`.
     pub const CERTIFICATE: Tag = Tag::new(0xDF30);
 }

@@ -3,6 +3,7 @@
 
 use super::attestation::StoreCertificate;
 use super::fields::{Fields, digits, ensure, exact, label, unix_seconds};
+use super::rules::{PasscodeOrder, SetRules};
 use super::values::Slot;
 use super::{
     CHIP_ID_BYTES, CODE_DIGITS, Error, MASK_KEY_BYTES, MAX_PREFIX_DIGITS, PAY_KEY_BYTES, TOKEN_ID_BYTES,
@@ -26,6 +27,10 @@ pub enum Order<'a> {
     SetState(StateChange),
     /// `E7`
     StoreCertificate(StoreCertificate<'a>),
+    /// `E9`
+    Passcode(PasscodeOrder),
+    /// `EA`
+    SetRules(SetRules),
 }
 
 impl<'a> Order<'a> {
@@ -42,6 +47,8 @@ impl<'a> Order<'a> {
             tag::REMOVE_TOKEN => Self::RemoveToken(RemoveToken::decode_objects(template.value)?),
             tag::SET_STATE => Self::SetState(StateChange::decode_objects(template.value)?),
             tag::STORE_CERTIFICATE => Self::StoreCertificate(StoreCertificate::decode_objects(template.value)?),
+            tag::PASSCODE_ORDER => Self::Passcode(PasscodeOrder::decode_objects(template.value)?),
+            tag::SET_RULES => Self::SetRules(SetRules::decode_objects(template.value)?),
             other => return Err(Error::Unexpected(other)),
         })
     }
@@ -65,6 +72,8 @@ impl<'a> Order<'a> {
                 writer.nest(tag::SET_STATE, |w| w.put(tag::NEW_STATE, &[order.to_byte()]))?;
             }
             Self::StoreCertificate(order) => order.write(&mut writer)?,
+            Self::Passcode(order) => order.write(&mut writer)?,
+            Self::SetRules(order) => order.write(&mut writer)?,
         }
         Ok(writer.finish())
     }

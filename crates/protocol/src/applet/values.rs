@@ -132,6 +132,7 @@ impl CodeStamp {
         self.sequence
     }
 
+    /// Step and sequence, as they go over the wire.
     pub(super) const fn to_bytes(self) -> [u8; 5] {
         let [a, b, c, d] = self.step.to_be_bytes();
         [a, b, c, d, self.sequence]
