@@ -80,11 +80,13 @@ impl Drop for Running {
     }
 }
 
+/// Where the virtual reader waits for its card. Every pcscd has a network of its own, so it is always free.
+const PORT: u16 = 35_963;
+
 /// A pcscd with a virtual reader, for one test.
 struct Pcscd {
     folder: TempDir,
-    port: u16,
-    _daemon: Running,
+    daemon: Running,
 }
 
 impl Pcscd {
@@ -98,28 +100,33 @@ impl Pcscd {
             skipped("the driver of the virtual reader (Debian: vsmartcard-vpcd)");
             return None;
         }
-        if !works("unshare", &["--mount", "true"]) {
-            skipped("the right to give pcscd a mount of its own (run as root)");
+        if !works("unshare", &["--mount", "--net", "true"]) {
+            skipped("the right to give pcscd a mount and a network of its own (run as root)");
+            return None;
+        }
+        if !works("ip", &["-V"]) {
+            skipped("ip (Debian: iproute2)");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
-        let port = two_free_ports();
         let configuration = format!(
-            "FRIENDLYNAME \"{READER}\"\nDEVICENAME /dev/null:0x{port:X}\nLIBPATH {DRIVER}\nCHANNELID 0x{port:X}\n"
+            "FRIENDLYNAME \"{READER}\"\nDEVICENAME /dev/null:0x{PORT:X}\nLIBPATH {DRIVER}\nCHANNELID 0x{PORT:X}\n"
         );
         std::fs::write(folder.path().join("reader.conf"), configuration).unwrap();
         let run = folder.path().join("run");
         std::fs::create_dir(&run).unwrap();
-        let script = "mkdir -p /run/pcscd && mount --bind \"$0/run\" /run/pcscd && exec pcscd -f -c \"$0/reader.conf\"";
+        // The driver listens on every address there is: in a network of its own that is the loopback alone.
+        let script = "ip link set lo up && mkdir -p /run/pcscd && mount --bind \"$0/run\" /run/pcscd \
+                      && exec pcscd -f -c \"$0/reader.conf\"";
         let log = std::fs::File::create(folder.path().join("pcscd.log")).unwrap();
         let daemon = Command::new("unshare")
-            .args(["--mount", "sh", "-c", script])
+            .args(["--mount", "--net", "sh", "-c", script])
             .arg(folder.path())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let pcscd = Self { folder, port, _daemon: Running(daemon) };
+        let pcscd = Self { folder, daemon: Running(daemon) };
         eventually("pcscd's start", || pcscd.readers().filter(|readers| !readers.is_empty()));
         Some(pcscd)
     }
@@ -152,7 +159,10 @@ impl Pcscd {
             move || self.readers()?.iter().any(|reader| is_payment_chip(&reader.atr)).eq(&has).then_some(())
         };
         eventually("the last card's going", has_chip(false));
-        let serving = serve(flash, self.port);
+        // The card dials the reader in the network they share.
+        let mut inside = Command::new("nsenter");
+        inside.args(["--target", &self.daemon.0.id().to_string(), "--net"]).arg(program().get_program());
+        let serving = hold(inside, flash, PORT);
         eventually("the card's coming", has_chip(true));
         serving
     }
@@ -177,20 +187,15 @@ fn blank_chip(folder: &Path, name: &str) -> PathBuf {
     flash
 }
 
-/// Our program, holding the chip in this file towards a reader.
+/// Our program, holding the chip in this file towards a reader on loopback.
 fn serve(flash: &Path, port: u16) -> Running {
-    let mut serving = program();
-    serving.args(["chip", "--flash"]).arg(flash).args(["serve", "--vpcd", &format!("127.0.0.1:{port}")]);
-    Running(serving.stdout(Stdio::null()).spawn().unwrap())
+    hold(program(), flash, port)
 }
 
-/// A free port whose successor is free too: the driver has two slots.
-fn two_free_ports() -> u16 {
-    eventually("finding two free ports", || {
-        let first = TcpListener::bind("0.0.0.0:0").ok()?;
-        let port = first.local_addr().ok()?.port();
-        TcpListener::bind(("0.0.0.0", port.checked_add(1)?)).ok().map(|_| port)
-    })
+/// `command` is our program, or what starts it.
+fn hold(mut command: Command, flash: &Path, port: u16) -> Running {
+    command.args(["chip", "--flash"]).arg(flash).args(["serve", "--vpcd", &format!("127.0.0.1:{port}")]);
+    Running(command.stdout(Stdio::null()).spawn().unwrap())
 }
 
 /// A Python that has these modules; none, and said so, where there is none.
