@@ -2,7 +2,7 @@
 
 use crate::process::{self, cargo, target};
 use crate::steps::Steps;
-use crate::{arrows, demo, no_std, tools};
+use crate::{arrows, demo, host_tools, no_std, tools};
 
 /// How much is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
     };
     let mut list: Vec<Step> = vec![
         ("the tools this run needs", tools::check),
+        ("other people's hosts for the PC/SC tests", host_tools::offer),
         ("who may depend on whom", arrows::check),
         ("chip and wearable without std", no_std::check),
         tests,
@@ -43,11 +44,19 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
 }
 
 fn tests() -> Result<(), String> {
-    run_cargo(&["test", "--locked", "--workspace"], &[])
+    test_with(&[])
 }
 
 fn long_tests() -> Result<(), String> {
-    run_cargo(&["test", "--locked", "--workspace"], &[("PAYCHIP_LONG", "1")])
+    test_with(&[("PAYCHIP_LONG", "1")])
+}
+
+fn test_with(budget: &[(&str, &str)]) -> Result<(), String> {
+    let mut variables = budget.to_vec();
+    if host_tools::are_provided() {
+        variables.push((host_tools::REQUIRE, "1"));
+    }
+    run_cargo(&["test", "--locked", "--workspace"], &variables)
 }
 
 fn documentation() -> Result<(), String> {

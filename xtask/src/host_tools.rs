@@ -2,13 +2,36 @@
 //! with a virtual reader, OpenSC, and a Python with pyscard and yubikit. Installed where that is possible (as root on
 //! Debian). Nothing of it is needed to build or to run the program; tests name what they miss and are skipped.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::process::{printed, program, run, target};
 use crate::tools::{can_install, install};
 
-/// Debian packages. The last three compile pyscard.
-const PACKAGES: [&str; 6] = ["pcscd", "vsmartcard-vpcd", "opensc", "python3-venv", "swig", "libpcsclite-dev"];
+/// Debian packages. The last four compile pyscard.
+const PACKAGES: [&str; 8] =
+    ["pcscd", "vsmartcard-vpcd", "opensc", "iproute2", "python3-venv", "python3-dev", "swig", "libpcsclite-dev"];
 /// PyPI packages, as they were tested.
 const PYTHON_PACKAGES: [&str; 2] = ["pyscard==2.3.1", "yubikey-manager==5.9.2"];
+
+/// Set in the tests' environment once everything is here: then a test that misses something fails.
+pub(crate) const REQUIRE: &str = "PAYCHIP_REQUIRE_HOSTS";
+
+static PROVIDED: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`offer`] could provide everything in this run.
+pub(crate) fn are_provided() -> bool {
+    PROVIDED.load(Ordering::Acquire)
+}
+
+/// Provides the hosts where that is possible; where it is not, says what is missing and goes on: the tests that need
+/// them then say by name that they were skipped.
+pub(crate) fn offer() -> Result<(), String> {
+    match provide() {
+        Ok(()) => PROVIDED.store(true, Ordering::Release),
+        Err(sentence) => println!("not all here: {sentence}"),
+    }
+    Ok(())
+}
 
 /// Installs all of it: packages from Debian, and a Python environment in the build folder, where the tests look for it.
 pub(crate) fn provide() -> Result<(), String> {

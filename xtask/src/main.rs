@@ -6,6 +6,7 @@
 //! | `no_std` | the crates for chip and wearable build without std, and the check would notice if not |
 //! | `arrows` | which crate may depend on which |
 //! | `tools` | the programs the run needs, installed or named |
+//! | `host_tools` | other people's PC/SC hosts, for the tests that use them |
 //! | `demo` | the demonstration in one process, its picture read by a scanner that is not ours |
 //! | `vectors` | writes the specification's test vectors anew |
 //! | `steps`, `process` | how steps are announced and timed; how other programs are run |
@@ -14,6 +15,7 @@
 mod arrows;
 mod demo;
 mod everything;
+mod host_tools;
 mod no_std;
 mod process;
 mod steps;
@@ -31,6 +33,7 @@ Usage: cargo xtask COMMAND
                   the demonstration and its picture
     --quick       without the release build: no demonstration
     --long        tests that take a budget take a large one (they see PAYCHIP_LONG=1)
+  host-tools      install what the PC/SC tests need (as root on Debian)
   no-std          only the no-std builds
   arrows          only the dependency arrows
   demo            only the demonstration and its picture
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         ["test"] => everything::run(Extent::Full),
         ["test", "--quick"] => everything::run(Extent::Quick),
         ["test", "--long"] => everything::run(Extent::Long),
+        ["host-tools"] => host_tools::provide(),
         ["no-std"] => no_std::check(),
         ["arrows"] => arrows::check(),
         ["demo"] => demo::check(),

@@ -50,12 +50,12 @@ fn is_there(tool: &Tool) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn can_install() -> bool {
+pub(crate) fn can_install() -> bool {
     let is_root = printed(program("id", &["-u"])).is_ok_and(|id| id.trim() == "0");
     is_root && Path::new("/etc/debian_version").exists()
 }
 
-fn install(package: &str) -> Result<(), String> {
+pub(crate) fn install(package: &str) -> Result<(), String> {
     let get = |arguments: &[&str]| {
         let mut command = program("apt-get", arguments);
         command.env("DEBIAN_FRONTEND", "noninteractive");
