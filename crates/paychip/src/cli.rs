@@ -151,7 +151,14 @@ pub(crate) enum MerchantCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum WatchCommand {
     /// Make a watch with a blank chip, and personalise it as a factory does.
-    New,
+    New {
+        /// What the chip runs on. Later commands find it in the watch's folder.
+        #[arg(long, value_enum, default_value_t = ChipKind::Virtual)]
+        chip: ChipKind,
+        /// The RISC-V image for a chip in QEMU, from `cargo xtask firmware`.
+        #[arg(long, env = "PAYCHIP_IMAGE", default_value = "target/firmware/paychip-riscv", value_name = "FILE")]
+        image: PathBuf,
+    },
     /// Show the binding code and bind the watch to an account.
     Bind {
         /// Whose, by name; the newest when absent.
@@ -187,6 +194,15 @@ pub(crate) enum WatchCommand {
     Lock,
     /// Show the chip's state.
     Status,
+}
+
+/// What a watch's chip runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChipKind {
+    /// The chip's code in this program.
+    Virtual,
+    /// The RISC-V image in QEMU. It loses power with every command, and its passcode session with it.
+    Qemu,
 }
 
 /// What the watch's screen shows.

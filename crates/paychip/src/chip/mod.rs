@@ -12,6 +12,7 @@ pub mod atr;
 mod card;
 mod command;
 pub mod pcscd;
+pub mod qemu;
 mod self_test;
 mod vpcd;
 mod which;

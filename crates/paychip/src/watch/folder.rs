@@ -1,9 +1,12 @@
-//! A virtual watch's folder: the flash of its chip, and the little its own processor remembers (nothing secret).
+//! A virtual watch's folder: the flash of its chip, and the little its own processor remembers (nothing secret). A chip
+//! in QEMU also has its program there, as a chip has its ROM: that file is what tells such a watch from others.
 
 use std::path::{Path, PathBuf};
 
 use chip::virtual_chip::VirtualChip;
 
+use super::inside::WatchChip;
+use crate::chip::qemu::{Options, QemuChip};
 use crate::fault::Fault;
 use crate::profile::Place;
 
@@ -41,29 +44,54 @@ impl WatchFolder {
         self.path.join(name)
     }
 
-    /// A new watch with a blank chip.
+    /// The program of a chip in QEMU.
+    fn image(&self) -> PathBuf {
+        self.path.join("chip.elf")
+    }
+
+    /// A new watch with a blank chip whose code is in this program.
     ///
     /// # Errors
     /// `watch_exists`, or a fault of the file.
-    pub fn create(&self) -> Result<VirtualChip, Fault> {
+    pub fn create(&self) -> Result<WatchChip, Fault> {
+        self.make()?;
+        VirtualChip::create(self.flash()).map(WatchChip::Virtual).map_err(|error| Fault::new("chip", error.to_string()))
+    }
+
+    /// A new watch with a blank chip in QEMU, which runs this RISC-V image.
+    ///
+    /// # Errors
+    /// `watch_exists`, `chip_image`, `chip_emulator`, or a fault of a file.
+    pub fn create_in_qemu(&self, image: &Path) -> Result<WatchChip, Fault> {
+        self.make()?;
+        std::fs::copy(image, self.image()).map_err(|error| {
+            Fault::new("chip_image", format!("{}: {error}", image.display()))
+                .hint("make one with `cargo xtask firmware`, or name it with --image FILE")
+        })?;
+        QemuChip::create(&self.image(), &self.flash(), Options::default()).map(WatchChip::Qemu)
+    }
+
+    fn make(&self) -> Result<(), Fault> {
         if self.flash().exists() {
             let message = format!("there is a watch in {} already", self.path.display());
             return Err(Fault::new("watch_exists", message).hint("choose another name with --watch NAME"));
         }
-        std::fs::create_dir_all(&self.path).map_err(|error| Fault::file(&self.path, error))?;
-        VirtualChip::create(self.flash()).map_err(|error| Fault::new("chip", error.to_string()))
+        std::fs::create_dir_all(&self.path).map_err(|error| Fault::file(&self.path, error))
     }
 
     /// The watch's chip, powered up.
     ///
     /// # Errors
     /// `no_watch`, or a fault of the chip.
-    pub fn open(&self) -> Result<VirtualChip, Fault> {
+    pub fn open(&self) -> Result<WatchChip, Fault> {
         if !self.flash().exists() {
             let message = format!("there is no watch in {}", self.path.display());
             return Err(Fault::new("no_watch", message).hint("make one with `paychip watch new`"));
         }
-        VirtualChip::open(self.flash()).map_err(|error| Fault::new("chip", error.to_string()))
+        if self.image().exists() {
+            return QemuChip::open(&self.image(), &self.flash(), Options::default()).map(WatchChip::Qemu);
+        }
+        VirtualChip::open(self.flash()).map(WatchChip::Virtual).map_err(|error| Fault::new("chip", error.to_string()))
     }
 
     /// A copy of everything, as a thief who could read the chip's flash would make it.

@@ -3,17 +3,18 @@
 use std::io::{ErrorKind, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chip::virtual_chip::VirtualChip;
 use wearable::{Device, Host, HostFault, Key};
 
 use super::folder::WatchFolder;
+use super::inside::WatchChip;
+use crate::chip::Card;
 
 /// Frames the link holds before it is full, as a BLE stack's queue would be.
 const LINK_FRAMES: usize = 64;
 
 /// A watch on this machine: its chip, its folder, its link to the phone.
 pub struct VirtualHost {
-    chip: VirtualChip,
+    chip: WatchChip,
     folder: WatchFolder,
     sent: Vec<Vec<u8>>,
     clock_ahead_s: u64,
@@ -21,7 +22,7 @@ pub struct VirtualHost {
 
 impl VirtualHost {
     /// A watch around this chip.
-    pub fn new(chip: VirtualChip, folder: WatchFolder) -> Self {
+    pub fn new(chip: WatchChip, folder: WatchFolder) -> Self {
         Self { chip, folder, sent: Vec::new(), clock_ahead_s: 0 }
     }
 
@@ -36,14 +37,17 @@ impl VirtualHost {
     }
 
     /// The chip, for what happens outside the SDK.
-    pub fn chip_mut(&mut self) -> &mut VirtualChip {
+    pub fn chip_mut(&mut self) -> &mut WatchChip {
         &mut self.chip
     }
 }
 
 impl Host for VirtualHost {
     fn se_exchange(&mut self, command: &[u8], answer: &mut [u8]) -> Result<usize, HostFault> {
-        Ok(self.chip.process(command, answer))
+        self.chip.exchange(command, answer).map_err(|fault| {
+            tracing::warn!(%fault, "the chip could not be reached");
+            HostFault
+        })
     }
 
     fn link_send(&mut self, frame: &[u8]) -> Result<(), HostFault> {

@@ -1,12 +1,13 @@
 //! The virtual watch: a round watch of 466 pixels whose chip runs the real chip code on a flash file.
 //!
 //! Each command powers the watch's processor up and down again; the chip's passcode session lives on between
-//! commands (see [`session`]), as it does in a watch that stays on the wrist.
+//! commands (see `session.rs`), as it does in a watch that stays on the wrist.
 
 pub mod bind;
 pub mod factory;
 pub mod folder;
 pub mod host;
+mod inside;
 pub(crate) mod session;
 
 use std::path::Path;
@@ -17,13 +18,14 @@ use wearable::{CodeForm, Lifecycle, PasscodeState, PaymentCode, Wearable};
 
 use crate::api::text;
 use crate::books::moment;
-use crate::cli::{ScreenView, WatchCommand};
+use crate::cli::{ChipKind, ScreenView, WatchCommand};
 use crate::fault::Fault;
 use crate::output::Output;
 use crate::picture::FrameBuffer;
 use crate::profile::Place;
 use folder::WatchFolder;
 use host::VirtualHost;
+pub use inside::WatchChip;
 
 /// Pixels of a side of the round screen.
 const SCREEN_SIDE: u32 = 466;
@@ -43,7 +45,7 @@ pub fn open(folder: &WatchFolder) -> Result<Watch, Fault> {
 pub(crate) fn run(place: &Place, name: &str, command: WatchCommand, output: Output) -> Result<(), Fault> {
     let folder = WatchFolder::named(place, name)?;
     match command {
-        WatchCommand::New => new(place, &folder, name, output),
+        WatchCommand::New { chip, image } => new(place, &folder, name, (chip, &image), output),
         WatchCommand::Bind { account, png } => {
             let account = place.account(account.as_deref())?;
             let mut watch = open(&folder)?;
@@ -96,11 +98,24 @@ pub(crate) fn run(place: &Place, name: &str, command: WatchCommand, output: Outp
     }
 }
 
-fn new(place: &Place, folder: &WatchFolder, name: &str, output: Output) -> Result<(), Fault> {
+fn new(
+    place: &Place,
+    folder: &WatchFolder,
+    name: &str,
+    (kind, image): (ChipKind, &Path),
+    output: Output,
+) -> Result<(), Fault> {
     let operator = place.operator()?;
     // Ask before making anything: a watch without the cloud's keys could never be bound.
     operator.get("/v1/audit").map(drop)?;
-    let mut chip = folder.create()?;
+    let mut chip = match kind {
+        ChipKind::Virtual => folder.create()?,
+        ChipKind::Qemu => folder.create_in_qemu(image).inspect_err(|fault| {
+            if fault.code != "watch_exists" {
+                discard(folder);
+            }
+        })?,
+    };
     let chip_id = factory::personalise(&mut chip, &operator).inspect_err(|_| discard(folder))?;
     let line = format!("Made the watch '{name}' with chip {chip_id}, in {}", folder.path().display());
     output.answer(&line, &json!({"watch": name, "chip_id": chip_id, "folder": folder.path()}));

@@ -5,17 +5,18 @@
 
 use std::io::ErrorKind;
 
-use chip::virtual_chip::{Ram, VirtualChip};
+use chip::virtual_chip::Ram;
 
 use super::Watch;
 use super::folder::WatchFolder;
+use super::inside::WatchChip;
 use crate::fault::Fault;
 use crate::profile::write_private;
 
 const RAM_FILE: &str = "chip.ram";
 
 /// Gives a chip the RAM it had when it was kept.
-pub(super) fn resume(folder: &WatchFolder, chip: &mut VirtualChip) -> Result<(), Fault> {
+pub(super) fn resume(folder: &WatchFolder, chip: &mut WatchChip) -> Result<(), Fault> {
     let path = folder.value(RAM_FILE);
     match std::fs::read(&path) {
         Ok(bytes) => {
@@ -41,5 +42,8 @@ pub(crate) fn forget(folder: &WatchFolder) -> Result<(), Fault> {
 
 /// Keeps the RAM of a watch's chip for the next command.
 pub(super) fn keep(folder: &WatchFolder, mut watch: Watch) -> Result<(), Fault> {
-    write_private(&folder.value(RAM_FILE), &watch.host_mut().chip_mut().ram().to_bytes())
+    match watch.host_mut().chip_mut().ram() {
+        Some(ram) => write_private(&folder.value(RAM_FILE), &ram.to_bytes()),
+        None => Ok(()),
+    }
 }
