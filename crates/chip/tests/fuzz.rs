@@ -2,6 +2,8 @@
 #![cfg(feature = "virtual")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "apdus/entry.rs"]
+mod entry;
 mod support;
 
 use proptest::collection::vec;
@@ -89,4 +91,44 @@ proptest! {
         let len = chip.process(&command, &mut response);
         prop_assert!(len <= size && (len >= 2 || size < 2));
     }
+}
+
+/// Orders that are right, to get a chip somewhere: each as the input of the entry has it.
+fn seeds() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/chip_commands");
+    let mut seeds: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    seeds.sort();
+    assert!(!seeds.is_empty());
+    seeds.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// Random sequences, and seeds with bytes changed: ten thousand commands, or ten million with `PAYCHIP_LONG=1`.
+#[test]
+fn a_chip_under_any_sequence_of_commands_lives_only_the_lives_it_may() {
+    let stages = [support::blank_flash(), support::ready_flash(), bound_flash()];
+    let wanted = if std::env::var("PAYCHIP_LONG").is_ok_and(|long| long == "1") { 10_000_000 } else { 10_000 };
+    let seeds = seeds();
+    let mut commands: u64 = seeds.iter().map(|seed| entry::run(&stages, seed)).sum();
+    let mut draw = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move || {
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (draw >> 33) as usize
+    };
+    while commands < wanted {
+        let mut input = if next() % 2 == 0 {
+            (0..next() % 2_000).map(|_| next() as u8).collect()
+        } else {
+            let mut seed = seeds[next() % seeds.len()].clone();
+            seed.extend_from_slice(&seeds[next() % seeds.len()][1..]);
+            seed
+        };
+        for _ in 0..next() % 8 {
+            let at = next() % input.len().max(1);
+            if let Some(byte) = input.get_mut(at) {
+                *byte = next() as u8;
+            }
+        }
+        commands += entry::run(&stages, &input);
+    }
+    println!("{commands} commands");
 }

@@ -52,14 +52,16 @@ impl Cloud {
 
     /// Wraps a plain command, sends it, unwraps the answer.
     pub fn send<P: Platform>(&mut self, chip: &mut Chip<P>, command: &[u8]) -> (Vec<u8>, u16) {
+        self.try_send(chip, command).expect("the answer is authentic")
+    }
+
+    /// The same for a command that may close the channel; nothing where the answer is not authentic.
+    pub fn try_send<P: Platform>(&mut self, chip: &mut Chip<P>, command: &[u8]) -> Option<(Vec<u8>, u16)> {
         let mut buffer = [0; 400];
-        let (wrapped, ticket) = self.session.wrap(&Command::parse(command).unwrap(), &mut buffer).unwrap();
+        let (wrapped, ticket) = self.session.wrap(&Command::parse(command).unwrap(), &mut buffer).ok()?;
         let (mut answer, status) = send(chip, wrapped);
         answer.extend(status.to_be_bytes());
-        match self.session.unwrap(ticket, &mut answer) {
-            Ok(answer) => (answer.data.to_vec(), answer.status.0),
-            Err(error) => panic!("the answer {answer:02X?} is not authentic: {error}"),
-        }
+        self.session.unwrap(ticket, &mut answer).ok().map(|answer| (answer.data.to_vec(), answer.status.0))
     }
 
     pub fn send_command<P: Platform>(&mut self, chip: &mut Chip<P>, command: &Command<'_>) -> (Vec<u8>, u16) {

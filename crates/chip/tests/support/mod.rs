@@ -181,6 +181,8 @@ pub struct View {
     pub key_versions: Vec<u8>,
     /// Slot, token id, transaction counter, last stamp, codes left, anchor.
     pub tokens: Vec<String>,
+    /// Key information, public device key, certificate chain: as they are answered.
+    pub public: Vec<(Vec<u8>, u16)>,
 }
 
 /// Looks at a chip and leaves it as it was but for the sequence counter of the channel.
@@ -202,7 +204,9 @@ pub fn view<P: Platform>(chip: &mut Chip<P>) -> View {
         }
     }
     chip.reset();
-    View { lifecycle, chip_id, status: status(chip), key_versions, tokens }
+    let public = [[0x00, 0xE0], [0xDF, 0x24], [0xDF, 0x30], [0xDF, 0x31]];
+    let public = public.map(|[p1, p2]| send(chip, &[0x00, 0xCA, p1, p2])).to_vec();
+    View { lifecycle, chip_id, status: status(chip), key_versions, tokens, public }
 }
 
 /// A chip with flash as large as a chip maker gives: 4 pages of 4 KiB.
