@@ -53,6 +53,7 @@ pub(crate) fn get_data<F: Flash>(
     }
 }
 
+#[inline(never)]
 fn status<F: Flash>(store: &mut Store<F>, session: Verdict, out: &mut [u8]) -> Result<usize, StatusWord> {
     let (passcode, tries_left) = passcode::state(store, session)?;
     let mut status = ChipStatus {
@@ -73,6 +74,7 @@ fn status<F: Flash>(store: &mut Store<F>, session: Verdict, out: &mut [u8]) -> R
 }
 
 /// The log of a token, for its domain only.
+#[inline(never)]
 fn code_log<F: Flash>(store: &mut Store<F>, domain: Domain, slot: Slot, out: &mut [u8]) -> Result<usize, StatusWord> {
     if !domain.owns(store, slot)? {
         return Err(StatusWord::SECURITY_STATUS);
@@ -85,6 +87,7 @@ fn code_log<F: Flash>(store: &mut Store<F>, domain: Domain, slot: Slot, out: &mu
 }
 
 /// How the tokens of a domain stand.
+#[inline(never)]
 fn token_statuses<F: Flash>(store: &mut Store<F>, domain: Domain, out: &mut [u8]) -> Result<usize, StatusWord> {
     let mut ids = [[0; TOKEN_ID_BYTES]; SLOTS as usize];
     let mut mine = [false; SLOTS as usize];

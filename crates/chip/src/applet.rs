@@ -230,7 +230,8 @@ impl<P: Platform> Chip<P> {
         answered
     }
 
-    /// Every command, one line each.
+    /// Every command, one line each. What does it is kept out of line, so that the stack of one command does not hold
+    /// the buffers of all.
     fn run(&mut self, command: &Command<'_>, out: &mut [u8]) -> Result<usize, StatusWord> {
         match command {
             Command::Select => self.select(out),

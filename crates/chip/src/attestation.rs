@@ -25,6 +25,7 @@ const RECORD_BYTES: usize = 1 + SECRET_BYTES + PUBLIC_KEY_BYTES;
 ///
 /// # Errors
 /// 6A86 where the scheme is not compiled in, 6F00.
+#[inline(never)]
 pub(crate) fn generate<F: Flash, R: Rng>(
     store: &mut Store<F>,
     rng: &mut R,
@@ -49,6 +50,7 @@ pub(crate) fn generate<F: Flash, R: Rng>(
 ///
 /// # Errors
 /// 6985 without a device key, or without the part before; 6A84 where it does not fit the flash; 6F00.
+#[inline(never)]
 pub(crate) fn store_certificate<F: Flash>(
     store: &mut Store<F>,
     order: &StoreCertificate<'_>,
@@ -85,6 +87,7 @@ pub(crate) fn device_key<F: Flash>(store: &mut Store<F>, out: &mut [u8]) -> Resu
 ///
 /// # Errors
 /// 6A88 where there is none, 6F00.
+#[inline(never)]
 pub(crate) fn certificate_part<F: Flash>(
     store: &mut Store<F>,
     part: CertificatePart,
@@ -99,6 +102,7 @@ pub(crate) fn certificate_part<F: Flash>(
 ///
 /// # Errors
 /// 6985 without a device key, 6F00 where the random source failed or a known answer does not come out.
+#[inline(never)]
 pub(crate) fn attest<F: Flash, R: Rng>(
     store: &mut Store<F>,
     rng: &mut R,

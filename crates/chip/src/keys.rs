@@ -68,6 +68,7 @@ pub(crate) fn slot_version<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result
 }
 
 /// The key information template of GlobalPlatform: for each key its number, version, type and length.
+#[inline(never)]
 pub(crate) fn information<F: Flash>(store: &mut Store<F>, out: &mut [u8]) -> Result<usize, StatusWord> {
     const KEY: Tag = Tag::new(0xC0);
     const AES: u8 = 0x88;
@@ -102,6 +103,7 @@ pub(crate) fn information<F: Flash>(store: &mut Store<F>, out: &mut [u8]) -> Res
 /// 6982 for another domain's keys, 6985 for a new domain where the slot is in use or the chip is blank, 6A88 where
 /// `replaced_version` is not the key set to replace, 6A80 where the keys are malformed, a check value is wrong or the
 /// version is taken; 6F00.
+#[inline(never)]
 pub(crate) fn put<F: Flash>(
     store: &mut Store<F>,
     domain: Domain,

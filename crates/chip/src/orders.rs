@@ -36,6 +36,7 @@ pub(crate) fn obey<F: Flash>(store: &mut Store<F>, domain: Domain, order: &Order
 }
 
 /// Blank → Ready: the chip gets its name and loses the transport keys, which everybody knows.
+#[inline(never)]
 fn leave_factory<F: Flash>(store: &mut Store<F>, order: &FactoryData<'_>) -> Result<(), StatusWord> {
     if !store.contains(CLOUD_KEYS)? {
         return Err(StatusWord::CONDITIONS_OF_USE);
@@ -49,6 +50,7 @@ fn leave_factory<F: Flash>(store: &mut Store<F>, order: &FactoryData<'_>) -> Res
 }
 
 /// Ready or Bound → Bound, with the token in its slot.
+#[inline(never)]
 fn install<F: Flash>(store: &mut Store<F>, order: &InstallToken<'_>) -> Result<(), StatusWord> {
     let record = TokenRecord::of(order)?;
     let (counters, same_token) = counters_of_new(store, order)?;
@@ -89,6 +91,7 @@ fn counters_of_new<F: Flash>(store: &mut Store<F>, order: &InstallToken<'_>) -> 
 }
 
 /// A new grant, and now and then a new mask key.
+#[inline(never)]
 fn sync<F: Flash>(store: &mut Store<F>, order: &SyncGrant<'_>) -> Result<(), StatusWord> {
     let mut record = TokenRecord::read(store, order.slot)?;
     let counters = Counters { codes_left: order.grant.code_budget, ..read_counters(store, order.slot)? }.to_bytes();
@@ -108,6 +111,7 @@ fn sync<F: Flash>(store: &mut Store<F>, order: &SyncGrant<'_>) -> Result<(), Sta
 
 /// Forgets a token, and with it, where the root asks, a domain of its own. With the last token goes the passcode:
 /// who binds the chip next sets an own one.
+#[inline(never)]
 fn remove<F: Flash>(store: &mut Store<F>, domain: Domain, slot: Slot) -> Result<(), StatusWord> {
     let occupied = records::is_occupied(store, slot)?;
     let own_keys = store.contains(records::slot_keys(slot))?;
@@ -136,6 +140,7 @@ fn remove<F: Flash>(store: &mut Store<F>, domain: Domain, slot: Slot) -> Result<
 }
 
 /// What a token asks of the passcode.
+#[inline(never)]
 fn set_rules<F: Flash>(store: &mut Store<F>, order: &SetRules) -> Result<(), StatusWord> {
     if !records::is_occupied(store, order.slot)? {
         return Err(StatusWord::REFERENCE_NOT_FOUND);
@@ -176,6 +181,7 @@ impl<'a> Updates<'a> {
 }
 
 /// The end: everything is wiped but chip id and lifecycle, which stay to tell the tale.
+#[inline(never)]
 pub(crate) fn terminate<F: Flash>(store: &mut Store<F>) -> Result<(), StatusWord> {
     let lifecycle = lifecycle_value(Lifecycle::Terminated);
     let mut updates = Updates::new();

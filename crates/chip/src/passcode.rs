@@ -83,6 +83,7 @@ pub(crate) fn verify<F: Flash>(store: &mut Store<F>, passcode: &Passcode<'_>) ->
 ///
 /// # Errors
 /// 6985 for a first passcode where one is set; those of [`verify`]; 6F00.
+#[inline(never)]
 pub(crate) fn change<F: Flash, R: Rng>(
     store: &mut Store<F>,
     rng: &mut R,
@@ -111,6 +112,7 @@ pub(crate) fn change<F: Flash, R: Rng>(
 }
 
 /// The cloud's help: all tries again, or no passcode any more. 6A88 where there is none to unblock.
+#[inline(never)]
 pub(crate) fn help<F: Flash>(store: &mut Store<F>, order: PasscodeOrder) -> Result<(), StatusWord> {
     let is_set = store.contains(PASSCODE)?;
     match order {

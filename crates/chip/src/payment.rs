@@ -22,6 +22,7 @@ use protocol::applet::{AID, CodeRequest, LoggedCode, PaymentCode, Slot};
 /// 6A88 where there is no such token; those of [`crate::counters::Counters::next`]; 9306 where the token asks for
 /// a passcode and none is set; 6F00, and then a code of
 /// the budget may be gone.
+#[inline(never)]
 pub(crate) fn make<F: Flash>(
     store: &mut Store<F>,
     loaded: &mut Option<LoadedToken>,

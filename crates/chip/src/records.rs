@@ -87,9 +87,15 @@ impl From<StoreError> for StatusWord {
 /// Reads a record of exactly `N` bytes, or nothing where the key is absent.
 pub(crate) fn read<F: Flash, const N: usize>(store: &mut Store<F>, key: Key) -> Result<Option<[u8; N]>, StatusWord> {
     let mut value = [0; N];
-    match store.get(key, &mut value)? {
-        None => Ok(None),
-        Some(len) if len == N => Ok(Some(value)),
+    Ok(read_into(store, key, &mut value)?.then_some(value))
+}
+
+/// Fills `value` with a record of just that length; says whether there is one. One copy for all lengths.
+#[inline(never)]
+fn read_into<F: Flash>(store: &mut Store<F>, key: Key, value: &mut [u8]) -> Result<bool, StatusWord> {
+    match store.get(key, value)? {
+        None => Ok(false),
+        Some(len) if len == value.len() => Ok(true),
         Some(_) => Err(StatusWord::INTERNAL),
     }
 }

@@ -177,6 +177,7 @@ impl<F: Flash> Store<F> {
     ///
     /// # Errors
     /// [`StoreError::Flash`] or [`StoreError::Corrupt`] when the flash has to be read again and can't be.
+    #[inline(never)]
     pub fn contains(&mut self, key: Key) -> Result<bool, StoreError> {
         self.ready()?;
         Ok(self.places[key.index()] != 0)
@@ -187,6 +188,7 @@ impl<F: Flash> Store<F> {
     /// # Errors
     /// [`StoreError::Flash`], [`StoreError::Corrupt`] when its check is wrong, [`StoreError::Invalid`] when
     /// `into` is too small. After an error `into` holds zeros.
+    #[inline(never)]
     pub fn get(&mut self, key: Key, into: &mut [u8]) -> Result<Option<usize>, StoreError> {
         self.ready()?;
         let place = usize::from(self.places[key.index()]);
@@ -205,6 +207,7 @@ impl<F: Flash> Store<F> {
     /// # Errors
     /// [`StoreError::Full`] and [`StoreError::Invalid`]: nothing has changed. [`StoreError::Flash`] and
     /// [`StoreError::Corrupt`]: either all or nothing has; the next call reads which.
+    #[inline(never)]
     pub fn transact(&mut self, updates: &[Update<'_>]) -> Result<(), StoreError> {
         self.ready()?;
         let needed = transaction_words(updates)?;
