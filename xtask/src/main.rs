@@ -9,12 +9,17 @@
 //! | `host_tools` | other people's PC/SC hosts, for the tests that use them |
 //! | `demo` | the demonstration in one process, its picture read by a scanner that is not ours |
 //! | `vectors` | writes the specification's test vectors anew |
+//! | `firmware`, `elf` | builds the chip's RISC-V images, tells their sizes, runs their tests in QEMU |
+//! | `bench_chip` | flash, RAM, instructions and power cuts of the chip, held to budgets |
 //! | `steps`, `process` | how steps are announced and timed; how other programs are run |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "telling the developer is what it is for")]
 
 mod arrows;
+mod bench_chip;
 mod demo;
+mod elf;
 mod everything;
+mod firmware;
 mod host_tools;
 mod no_std;
 mod process;
@@ -38,6 +43,9 @@ Usage: cargo xtask COMMAND
   arrows          only the dependency arrows
   demo            only the demonstration and its picture
   vectors         write spec/vectors anew, after a change to the specification
+  firmware        build the chip's RISC-V images and run their tests in QEMU
+  bench chip      measure the chip in its RISC-V image, and hold the numbers to their budgets
+    --json FILE   write the numbers there as well
   help            this text
 ";
 
@@ -53,6 +61,9 @@ fn main() -> ExitCode {
         ["arrows"] => arrows::check(),
         ["demo"] => demo::check(),
         ["vectors"] => vectors::regenerate(),
+        ["firmware"] => firmware::build_and_test(),
+        ["bench", "chip"] => bench_chip::run(None),
+        ["bench", "chip", "--json", path] => bench_chip::run(Some(path)),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())

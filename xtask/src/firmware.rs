@@ -1,0 +1,98 @@
+//! `cargo xtask firmware`: builds the chip's RISC-V images and runs the tests that need them in QEMU.
+//!
+//! The compiler is the one at hand where the target is installed for it or can be added; else Debian's, which brings
+//! the source of `core` along and builds that too. What is missing is named.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::elf::{self, Sizes};
+use crate::process::{cargo, finish, printed, program, root, run, target};
+
+const TARGET: &str = "riscv32imac-unknown-none-elf";
+/// Debian's compiler, for machines where no target can be added to another.
+const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
+const DEBIAN_PACKAGES: &str = "rustc-web rust-web-src lld";
+
+/// One image.
+pub(crate) struct Image {
+    /// The name of its file.
+    pub(crate) name: &'static str,
+    features: &'static str,
+}
+
+/// What a maker begins with: codes of the international suite, attestation on P-256.
+pub(crate) const PRODUCT: Image = Image { name: "paychip-riscv", features: "international,p256" };
+/// The same without a device key.
+pub(crate) const SMALL: Image = Image { name: "paychip-riscv-small", features: "international" };
+/// Both suites, as the tests want them.
+const BOTH_SUITES: Image = Image { name: "paychip-riscv-both-suites", features: "international,chinese,p256" };
+/// The product, telling what it counts.
+pub(crate) const MEASURING: Image = Image { name: "paychip-riscv-measure", features: "international,p256,measure" };
+
+/// Builds what is shipped, and runs the tests.
+pub(crate) fn build_and_test() -> Result<(), String> {
+    for image in [PRODUCT, SMALL] {
+        let (path, sizes) = build(&image)?;
+        println!("{}: {} bytes of flash, {} of RAM beside the stack", path.display(), sizes.flash, sizes.ram);
+    }
+    let (path, _) = build(&BOTH_SUITES)?;
+    emulator_is_there()?;
+    let mut tests = cargo(&["test", "--locked", "--package", "paychip", "--test", "riscv"]);
+    tests.env("PAYCHIP_IMAGE", path);
+    run(tests)
+}
+
+/// Builds an image; says where it is and how large.
+pub(crate) fn build(image: &Image) -> Result<(PathBuf, Sizes), String> {
+    let folder = target().join("firmware");
+    let folder_text = folder.to_string_lossy().into_owned();
+    let mut command =
+        cargo(&["build", "--locked", "--quiet", "--release", "--target", TARGET, "--no-default-features"]);
+    command.args(["--features", image.features, "--target-dir", &folder_text]);
+    command.current_dir(root().join("firmware/riscv"));
+    choose_compiler(&mut command)?;
+    run(command)?;
+    let built = folder.join(TARGET).join("release/paychip-riscv");
+    let path = folder.join(image.name);
+    std::fs::copy(&built, &path).map_err(|error| format!("{}: {error}", built.display()))?;
+    let sizes = elf::sizes(&path)?;
+    Ok((path, sizes))
+}
+
+/// Fails where QEMU is missing, and says how to get it.
+pub(crate) fn emulator_is_there() -> Result<(), String> {
+    printed(program("qemu-system-riscv32", &["--version"])).map(drop).map_err(|why| {
+        format!("{why}; the images are tested in QEMU: on Debian and Ubuntu, `apt-get install qemu-system-misc`")
+    })
+}
+
+fn choose_compiler(command: &mut Command) -> Result<(), String> {
+    if is_installed() || add_target() {
+        return Ok(());
+    }
+    if !is_debian_compiler_there() {
+        return Err(format!(
+            "no compiler here builds for {TARGET}: `rustup target add {TARGET}`, or on Debian `apt-get install {DEBIAN_PACKAGES}`"
+        ));
+    }
+    println!("the target {TARGET} can't be installed here: building `core` with Debian's compiler");
+    command.env("RUSTC", DEBIAN_COMPILER).env("RUSTC_BOOTSTRAP", "1").args(["-Z", "build-std=core"]);
+    command.args(["--config", &format!("target.{TARGET}.linker='ld.lld'")]);
+    Ok(())
+}
+
+fn is_installed() -> bool {
+    let libraries = printed(program("rustc", &["--print", "target-libdir", "--target", TARGET]));
+    libraries.is_ok_and(|folder| Path::new(folder.trim()).is_dir())
+}
+
+fn add_target() -> bool {
+    finish(program("rustup", &["target", "add", TARGET])).is_ok_and(|finished| finished.ok) && is_installed()
+}
+
+fn is_debian_compiler_there() -> bool {
+    let sources = printed(program(DEBIAN_COMPILER, &["--print", "sysroot"]));
+    let has_core = sources.is_ok_and(|root| Path::new(root.trim()).join("lib/rustlib/src/rust/library/core").is_dir());
+    has_core && printed(program("ld.lld", &["--version"])).is_ok()
+}
