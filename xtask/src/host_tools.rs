@@ -26,7 +26,7 @@ pub(crate) fn are_provided() -> bool {
 /// Provides the hosts where that is possible; where it is not, says what is missing and goes on: the tests that need
 /// them then say by name that they were skipped.
 pub(crate) fn offer() -> Result<(), String> {
-    match provide() {
+    match provide().and_then(|()| isolation()) {
         Ok(()) => PROVIDED.store(true, Ordering::Release),
         Err(sentence) => println!("not all here: {sentence}"),
     }
@@ -59,6 +59,13 @@ pub(crate) fn provide() -> Result<(), String> {
     let mut pip = vec!["-m", "pip", "install", "--quiet"];
     pip.extend(PYTHON_PACKAGES);
     run(program(&python, &pip))
+}
+
+/// Each test gives its daemon a mount and a network of its own, which a container may forbid even to root.
+fn isolation() -> Result<(), String> {
+    printed(program("unshare", &["--mount", "--net", "true"]))
+        .map(drop)
+        .map_err(|_| "this machine allows no mount and network of one's own (`unshare --mount --net`)".to_owned())
 }
 
 fn is_installed(package: &str) -> bool {
