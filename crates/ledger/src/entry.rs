@@ -1,5 +1,6 @@
 //! An entry: the legs of one movement of money. One that exists is balanced in every currency.
 
+use crate::posting::Cause;
 use crate::{Amount, LedgerAccount, LedgerError, Side};
 
 /// The most legs one entry may have.
@@ -23,6 +24,11 @@ impl EntryKind {
     /// The kind with this stored number.
     pub fn from_number(number: u8) -> Option<Self> {
         [Self::TopUp, Self::Payment, Self::Refund, Self::Posting].into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// Whether its money waits in clearing for the posting to the merchant.
+    pub const fn passes_through_clearing(self) -> bool {
+        matches!(self, Self::Payment | Self::Refund)
     }
 
     /// The name shown in books.
@@ -55,21 +61,20 @@ impl Leg {
     }
 }
 
-/// A balanced movement of money, with the 16-byte id of what caused it (a payment, a refund, a top-up).
+/// A balanced movement of money, and what caused it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     kind: EntryKind,
-    reference: [u8; 16],
-    at_ms: u64,
+    cause: Cause,
     legs: Vec<Leg>,
 }
 
 impl Entry {
-    /// An entry from its legs, booked at `at_ms` (Unix time, milliseconds).
+    /// An entry from its cause and its legs.
     ///
     /// # Errors
     /// [`LedgerError::LegCount`], [`LedgerError::CurrencyMismatch`] or [`LedgerError::Unbalanced`].
-    pub fn new(kind: EntryKind, reference: [u8; 16], at_ms: u64, legs: Vec<Leg>) -> Result<Self, LedgerError> {
+    pub fn new(kind: EntryKind, cause: Cause, legs: Vec<Leg>) -> Result<Self, LedgerError> {
         if legs.len() < 2 || legs.len() > MAX_LEGS {
             return Err(LedgerError::LegCount);
         }
@@ -87,7 +92,7 @@ impl Entry {
                 return Err(LedgerError::Unbalanced);
             }
         }
-        Ok(Self { kind, reference, at_ms, legs })
+        Ok(Self { kind, cause, legs })
     }
 
     /// What the entry records.
@@ -95,14 +100,9 @@ impl Entry {
         self.kind
     }
 
-    /// The id of the payment, refund, top-up or posting behind it.
-    pub fn reference(&self) -> [u8; 16] {
-        self.reference
-    }
-
-    /// When it was booked: Unix time, milliseconds.
-    pub fn at_ms(&self) -> u64 {
-        self.at_ms
+    /// What it is about, and when it was booked.
+    pub fn cause(&self) -> Cause {
+        self.cause
     }
 
     /// Its lines.
@@ -127,7 +127,8 @@ mod tests {
     fn only_balanced_entries_exist() {
         use AccountKind::{Clearing, Wallet};
         use Side::{Credit, Debit};
-        let make = |legs| Entry::new(EntryKind::Payment, [0; 16], 0, legs).map(|_| ());
+        let cause = Cause { reference: [0; 16], counterparty: [0; 16], at_ms: 0 };
+        let make = |legs| Entry::new(EntryKind::Payment, cause, legs).map(|_| ());
         assert_eq!(make(vec![leg(Wallet, Debit, 5, "CNY", "CNY"), leg(Clearing, Credit, 5, "CNY", "CNY")]), Ok(()));
         assert_eq!(
             make(vec![leg(Wallet, Debit, 5, "CNY", "CNY"), leg(Clearing, Credit, 4, "CNY", "CNY")]),

@@ -1,111 +1,214 @@
-//! The journal: entries in order, each record bound to the one before by a SHA-256 hash, so that a record
-//! changed, dropped or moved later is found by [`verify`].
+//! The journal: entries in order, each record bound to the one before by a SHA-256 hash, so that a record changed,
+//! dropped or moved later is found by following the chain.
+//!
+//! Every line of a record also says the balance after it and which record moved that account before. So the book of an
+//! account, and its balance at any past moment, are read by walking back from its last record, without an index that
+//! would have to be written with every payment.
+//!
+//! A partition has a chain of its own. A record's number holds the partition's number above [`SEQUENCE_BITS`] bits of
+//! sequence, so numbers of all chains together are unique.
 
 use sha2::{Digest, Sha256};
 
-use crate::{Entry, Side};
+use crate::{Amount, Entry, EntryKind, LedgerAccount, LedgerError, Leg, MAX_LEGS, Side, posting::Cause};
 
-/// The hash before the first record.
+/// The hash before the first record of a chain.
 pub const GENESIS: [u8; 32] = [0; 32];
+/// Bits of a record's number that count within its partition: a million records a second for twelve days would be
+/// needed to fill them.
+pub const SEQUENCE_BITS: u32 = 40;
+/// The number of partitions a record's number has room for.
+pub const MAX_PARTITIONS: u32 = 1 << 22;
 
-/// Where the journal ends: the number of its last record (0 when empty) and that record's hash.
+/// The first byte of a record as it is stored: the version of its form.
+const VERSION: u8 = 2;
+/// Bytes of a stored record before its legs: version, kind, reference, counterparty, time, number of legs.
+const HEADER_BYTES: usize = 1 + 1 + 16 + 16 + 8 + 1;
+/// Bytes of a stored leg: account, side, minor units, balance after it, number of the record before.
+const LEG_BYTES: usize = LedgerAccount::KEY_LEN + 1 + 8 + 8 + 8;
+
+/// Where a chain ends: the number of its last record and that record's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// The number of the last record.
-    pub sequence: u64,
+    /// The number of the last record; of an empty chain, the number before its first.
+    pub number: u64,
     /// The hash of the last record.
     pub hash: [u8; 32],
 }
 
 impl Head {
-    /// The head of an empty journal.
-    pub const EMPTY: Self = Self { sequence: 0, hash: GENESIS };
+    /// The head of the empty chain of a partition.
+    pub const fn empty(partition: u32) -> Self {
+        Self { number: (partition as u64) << SEQUENCE_BITS, hash: GENESIS }
+    }
 
-    /// The head after `entry` is appended.
-    pub fn append(&self, entry: &Entry) -> Self {
-        let sequence = self.sequence + 1;
-        Self { sequence, hash: record_hash(&self.hash, sequence, entry) }
+    /// How many records the chain holds.
+    pub const fn sequence(&self) -> u64 {
+        self.number & ((1 << SEQUENCE_BITS) - 1)
+    }
+
+    /// The partition whose chain it is.
+    pub const fn partition(&self) -> u32 {
+        (self.number >> SEQUENCE_BITS) as u32
+    }
+
+    /// The head after the next record with this content.
+    #[must_use]
+    pub fn append(&self, content: &[u8]) -> Self {
+        let number = self.number + 1;
+        let mut hash = Sha256::new();
+        hash.update(self.hash);
+        hash.update(number.to_be_bytes());
+        hash.update(content);
+        Self { number, hash: hash.finalize().into() }
     }
 }
 
-/// The hash of one record: SHA-256 over the hash before it, its number (8 bytes), kind (1), reference (16),
-/// time (8), number of legs (1) and, for each leg, account key (20), side (1: `D` or `C`), minor units (8);
-/// integers big-endian.
-pub fn record_hash(previous: &[u8; 32], sequence: u64, entry: &Entry) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(previous);
-    hash.update(sequence.to_be_bytes());
-    hash.update([entry.kind() as u8]);
-    hash.update(entry.reference());
-    hash.update(entry.at_ms().to_be_bytes());
-    // MAX_LEGS is 16, so the count fits one byte.
-    hash.update([entry.legs().len() as u8]);
-    for leg in entry.legs() {
-        hash.update(leg.account.to_key());
-        hash.update([if leg.side == Side::Debit { b'D' } else { b'C' }]);
-        hash.update(leg.amount.minor().to_be_bytes());
-    }
-    hash.finalize().into()
+/// One line of a record: a leg, with what it left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// The movement.
+    pub leg: Leg,
+    /// The account's balance after it, minor units.
+    pub balance_minor: i64,
+    /// The number of the record that moved the account before; 0 where this is the first.
+    pub previous: u64,
 }
 
-/// Follows a journal from its beginning and returns its head.
-///
-/// # Errors
-/// The number of the first record that is missing, out of order, or does not have the hash it should.
-pub fn verify<'a>(records: impl IntoIterator<Item = (u64, &'a Entry, [u8; 32])>) -> Result<Head, u64> {
-    let mut head = Head::EMPTY;
-    for (sequence, entry, hash) in records {
-        let expected = head.append(entry);
-        if sequence != expected.sequence || hash != expected.hash {
-            return Err(expected.sequence);
+/// A record of the journal: an entry, with what it left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What was booked.
+    pub kind: EntryKind,
+    /// Why and when.
+    pub cause: Cause,
+    /// The lines, in the order of the entry's legs.
+    pub lines: Vec<Line>,
+}
+
+impl Record {
+    /// An entry as a record; `after` gives each account's balance after the entry and its previous record.
+    pub fn of(entry: &Entry, after: impl Fn(&LedgerAccount) -> (i64, u64)) -> Self {
+        let line = |leg: &Leg| {
+            let (balance_minor, previous) = after(&leg.account);
+            Line { leg: *leg, balance_minor, previous }
+        };
+        Self { kind: entry.kind(), cause: entry.cause(), lines: entry.legs().iter().map(line).collect() }
+    }
+
+    /// The record's content as it is stored and hashed; integers big-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.lines.len() * LEG_BYTES);
+        bytes.extend([VERSION, self.kind as u8]);
+        bytes.extend(self.cause.reference);
+        bytes.extend(self.cause.counterparty);
+        bytes.extend(self.cause.at_ms.to_be_bytes());
+        // MAX_LEGS is 16, so the count fits one byte.
+        bytes.push(self.lines.len() as u8);
+        for line in &self.lines {
+            bytes.extend(line.leg.account.to_key());
+            bytes.push(if line.leg.side == Side::Debit { b'D' } else { b'C' });
+            bytes.extend(line.leg.amount.minor().to_be_bytes());
+            bytes.extend(line.balance_minor.to_be_bytes());
+            bytes.extend(line.previous.to_be_bytes());
         }
-        head = expected;
+        bytes
     }
-    Ok(head)
+
+    /// Reads what [`Record::to_bytes`] wrote. The legs must balance, as those of every entry.
+    ///
+    /// # Errors
+    /// [`LedgerError::RecordMalformed`] for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LedgerError> {
+        let malformed = LedgerError::RecordMalformed;
+        let (header, lines) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(malformed)?;
+        let count = usize::from(header[HEADER_BYTES - 1]);
+        if header[0] != VERSION || count > MAX_LEGS || lines.len() != count * LEG_BYTES {
+            return Err(malformed);
+        }
+        let kind = EntryKind::from_number(header[1]).ok_or(malformed)?;
+        let cause = Cause {
+            reference: array(header, 2).ok_or(malformed)?,
+            counterparty: array(header, 18).ok_or(malformed)?,
+            at_ms: array(header, 34).map(u64::from_be_bytes).ok_or(malformed)?,
+        };
+        let lines = lines.chunks_exact(LEG_BYTES).map(line).collect::<Option<Vec<Line>>>().ok_or(malformed)?;
+        Entry::new(kind, cause, lines.iter().map(|line| line.leg).collect()).map_err(|_| malformed)?;
+        Ok(Self { kind, cause, lines })
+    }
+}
+
+fn line(bytes: &[u8]) -> Option<Line> {
+    const SIDE: usize = LedgerAccount::KEY_LEN;
+    let account = LedgerAccount::from_key(bytes.get(..SIDE)?).ok()?;
+    let side = match bytes.get(SIDE)? {
+        b'D' => Side::Debit,
+        b'C' => Side::Credit,
+        _ => return None,
+    };
+    let amount = Amount::new(array(bytes, SIDE + 1).map(u64::from_be_bytes)?, account.currency).ok()?;
+    let balance_minor = array(bytes, SIDE + 9).map(i64::from_be_bytes)?;
+    let previous = array(bytes, SIDE + 17).map(u64::from_be_bytes)?;
+    Some(Line { leg: Leg { account, side, amount }, balance_minor, previous })
+}
+
+fn array<const N: usize>(bytes: &[u8], from: usize) -> Option<[u8; N]> {
+    bytes.get(from..from + N)?.try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Amount, Currency, posting};
+    use crate::{Currency, posting};
 
-    fn entries(amounts: &[u64]) -> Vec<Entry> {
-        let cause = posting::Cause { reference: [1; 16], at_ms: 5 };
-        amounts
-            .iter()
-            .map(|minor| posting::top_up(cause, [2; 16], Amount::new(*minor, Currency::CNY).unwrap()).unwrap())
-            .collect()
+    fn record(minor: u64) -> Record {
+        let cause = Cause { reference: [1; 16], counterparty: [3; 16], at_ms: 5 };
+        let entry = posting::top_up(cause, [2; 16], Amount::new(minor, Currency::CNY).unwrap()).unwrap();
+        Record::of(&entry, |account| (i64::from(account.kind as u8), 9))
     }
 
-    fn chain(entries: &[Entry]) -> Vec<(u64, [u8; 32])> {
-        let heads = entries.iter().scan(Head::EMPTY, |head, entry| {
-            *head = head.append(entry);
-            Some((head.sequence, head.hash))
+    /// The heads of a chain over these contents, and the contents, as they are stored.
+    fn chain(contents: &[Vec<u8>]) -> Vec<Head> {
+        let heads = contents.iter().scan(Head::empty(7), |head, content| {
+            *head = head.append(content);
+            Some(*head)
         });
         heads.collect()
     }
 
     #[test]
-    fn a_changed_missing_or_moved_record_is_named() {
-        let good = entries(&[1, 2, 3, 4]);
-        let marks = chain(&good);
-        let check = |entries: &[Entry], marks: &[(u64, [u8; 32])]| {
-            verify(entries.iter().zip(marks).map(|(entry, (sequence, hash))| (*sequence, entry, *hash)))
-        };
-        assert_eq!(check(&good, &marks).unwrap().sequence, 4);
+    fn a_record_comes_back_as_it_was_written() {
+        let record = record(1250);
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Ok(record.clone()));
+        let bytes = record.to_bytes();
+        for cut in 0..bytes.len() {
+            assert_eq!(Record::from_bytes(&bytes[..cut]), Err(LedgerError::RecordMalformed), "{cut}");
+        }
+        let mut unbalanced = bytes;
+        unbalanced[HEADER_BYTES + LedgerAccount::KEY_LEN + 8] ^= 1;
+        assert_eq!(Record::from_bytes(&unbalanced), Err(LedgerError::RecordMalformed));
+    }
 
-        let mut altered = good.clone();
-        altered[2] = entries(&[33]).remove(0);
-        assert_eq!(check(&altered, &marks), Err(3));
+    #[test]
+    fn a_number_tells_partition_and_sequence() {
+        let head = Head::empty(7).append(b"one").append(b"two");
+        assert_eq!((head.partition(), head.sequence(), head.number), (7, 2, 7 << 40 | 2));
+    }
 
-        let (mut missing, mut missing_marks) = (good.clone(), marks.clone());
-        missing.remove(1);
-        missing_marks.remove(1);
-        assert_eq!(check(&missing, &missing_marks), Err(2));
-
-        let (mut moved, mut moved_marks) = (good, marks);
-        moved.swap(0, 1);
-        moved_marks.swap(0, 1);
-        assert_eq!(check(&moved, &moved_marks), Err(1));
+    #[test]
+    fn any_changed_byte_missing_or_moved_record_breaks_the_chain() {
+        let contents: Vec<Vec<u8>> = [1, 2, 3, 4].map(|minor| record(minor).to_bytes()).into();
+        let sound = chain(&contents);
+        for (number, content) in contents.iter().enumerate() {
+            for at in 0..content.len() {
+                let mut altered = contents.clone();
+                altered[number][at] ^= 0x40;
+                assert_ne!(chain(&altered)[number].hash, sound[number].hash);
+            }
+        }
+        let missing = [contents[0].clone(), contents[2].clone()];
+        assert_ne!(chain(&missing)[1].hash, sound[2].hash);
+        let moved = [contents[1].clone(), contents[0].clone()];
+        assert_ne!(chain(&moved)[0].hash, sound[0].hash);
     }
 }

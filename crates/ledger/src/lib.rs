@@ -33,6 +33,8 @@ pub enum LedgerError {
     CurrencyMismatch,
     /// A balance would pass the floor of its account kind.
     BelowFloor(AccountKind),
+    /// A stored journal record does not have the form it was written in.
+    RecordMalformed,
     /// A sum left the range of 64-bit minor units.
     Overflow,
 }
@@ -48,6 +50,7 @@ impl LedgerError {
             Self::LegCount => "entry_leg_count",
             Self::CurrencyMismatch => "currency_mismatch",
             Self::BelowFloor(_) => "balance_below_floor",
+            Self::RecordMalformed => "record_malformed",
             Self::Overflow => "amount_overflow",
         }
     }
@@ -65,6 +68,7 @@ impl core::fmt::Display for LedgerError {
             Self::LegCount => write!(f, "an entry has from 2 to {MAX_LEGS} legs"),
             Self::CurrencyMismatch => f.write_str("an amount must be in the currency of its account"),
             Self::BelowFloor(kind) => write!(f, "the {} account does not hold enough", kind.name()),
+            Self::RecordMalformed => f.write_str("a journal record cannot be read"),
             Self::Overflow => f.write_str("a sum is too large"),
         }
     }

@@ -38,6 +38,9 @@ pub fn payable(merchant: [u8; 16], currency: Currency) -> LedgerAccount {
 pub struct Cause {
     /// The 16-byte id of the payment, refund, top-up or posting.
     pub reference: [u8; 16],
+    /// The 16-byte id of the merchant whose money passes through clearing, which no leg names; zeros where there is
+    /// none.
+    pub counterparty: [u8; 16],
     /// When it is booked: Unix time, milliseconds.
     pub at_ms: u64,
 }
@@ -105,5 +108,5 @@ fn transfer(
 ) -> Result<Entry, LedgerError> {
     let legs =
         vec![Leg { account: debit, side: Side::Debit, amount }, Leg { account: credit, side: Side::Credit, amount }];
-    Entry::new(kind, cause.reference, cause.at_ms, legs)
+    Entry::new(kind, cause, legs)
 }

@@ -26,7 +26,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn book(event: &Event) -> Result<ledger::Entry, LedgerError> {
-    let cause = posting::Cause { reference: [0; 16], at_ms: 0 };
+    let cause = posting::Cause { reference: [0; 16], counterparty: [0; 16], at_ms: 0 };
     let cny = |minor: u64| Amount::new(minor, Currency::CNY);
     match *event {
         Event::TopUp { account, minor } => posting::top_up(cause, [account; 16], cny(minor)?),

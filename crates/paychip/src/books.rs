@@ -167,11 +167,13 @@ pub(crate) fn audit(place: &Place, output: Output) -> Result<(), Fault> {
 /// The audit's answer for people.
 pub fn audit_lines(answer: &Value) -> Result<String, Fault> {
     let mut lines = format!("{} journal records", number(answer, "records")?);
-    match answer.get("broken_record").and_then(Value::as_u64) {
-        Some(record) => {
-            let _ = write!(lines, ", BROKEN at record {record}");
-        }
-        None => lines.push_str(", each bound to the one before"),
+    let findings: Vec<&str> =
+        answer.get("findings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    if findings.is_empty() {
+        lines.push_str(", each bound to the one before");
+    }
+    for finding in findings {
+        let _ = write!(lines, "\n  UNSOUND: {finding}");
     }
     for sums in answer.get("trial_balance").and_then(Value::as_array).into_iter().flatten() {
         let side =

@@ -42,6 +42,7 @@ pub(crate) fn platform_settings() -> server::Settings {
 pub(crate) fn start_fault(error: &server::StartError) -> Fault {
     let code = match error {
         server::StartError::Data { .. } => "data_folder",
+        server::StartError::Vault => "keys_unavailable",
         server::StartError::Store(_) => "store",
         server::StartError::Listen { .. } => "listen",
         server::StartError::PlainHttp(_) => "plain_http",

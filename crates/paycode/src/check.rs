@@ -63,18 +63,49 @@ error_enum! {
 /// # Errors
 /// The [`Miss`]; anything but `Wrong` means that the code was this token's at some time.
 pub fn check(pay_key: &PayKey, unmasked: &Unmasked, now: TimeStep, last: Option<Stamp>) -> Result<Hit, Miss> {
+    find(pay_key, unmasked, now).against(last)
+}
+
+/// Where a password fits around a moment: what takes the time in checking one, and needs nothing stored. What was spent
+/// before is compared afterwards, with [`Found::against`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    in_window: Option<Hit>,
+    stale: Option<Hit>,
+}
+
+/// Finds where the password of an unmasked code fits around `now`.
+pub fn find(pay_key: &PayKey, unmasked: &Unmasked, now: TimeStep) -> Found {
     let in_window = newest_match(pay_key, unmasked, now, -STEPS_BEHIND..=STEPS_AHEAD);
-    if let Some(hit) = in_window {
-        return match last {
-            Some(last) if hit.stamp == last => Err(Miss::Spent),
-            Some(last) if hit.stamp < last => Err(Miss::Superseded),
-            _ => Ok(hit),
-        };
+    let stale = match in_window {
+        Some(_) => None,
+        None => newest_match(pay_key, unmasked, now, -STALE_STEPS_BEHIND..=-STEPS_BEHIND - 1),
+    };
+    Found { in_window, stale }
+}
+
+impl Found {
+    /// Whether it fits in the window in which a code is accepted.
+    #[must_use]
+    pub const fn is_in_window(&self) -> bool {
+        self.in_window.is_some()
     }
-    match newest_match(pay_key, unmasked, now, -STALE_STEPS_BEHIND..=-STEPS_BEHIND - 1) {
-        Some(hit) if Some(hit.stamp) == last => Err(Miss::Spent),
-        Some(_) => Err(Miss::Stale),
-        None => Err(Miss::Wrong),
+
+    /// What the password comes to, where `last` is the newest stamp ever spent on its token.
+    ///
+    /// # Errors
+    /// Those of [`check`].
+    pub fn against(self, last: Option<Stamp>) -> Result<Hit, Miss> {
+        match (self.in_window, last) {
+            (Some(hit), Some(last)) if hit.stamp == last => Err(Miss::Spent),
+            (Some(hit), Some(last)) if hit.stamp < last => Err(Miss::Superseded),
+            (Some(hit), _) => Ok(hit),
+            (None, _) => match self.stale {
+                Some(hit) if Some(hit.stamp) == last => Err(Miss::Spent),
+                Some(_) => Err(Miss::Stale),
+                None => Err(Miss::Wrong),
+            },
+        }
     }
 }
 

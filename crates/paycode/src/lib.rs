@@ -25,7 +25,7 @@ mod routing;
 mod stamp;
 mod suite;
 
-pub use check::{Hit, Miss, check};
+pub use check::{Found, Hit, Miss, check, find};
 pub use code::{Code, CodeError, Unmasked, make, unmask};
 pub use format::{
     CodeFormat, FormatError, MAX_BODY_DIGITS, MAX_CODE_DIGITS, MAX_INDEX_DIGITS, MAX_PREFIX_DIGITS, MIN_BODY_DIGITS,

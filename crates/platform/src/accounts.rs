@@ -114,7 +114,7 @@ pub fn top_up(
     if request.amount.currency() != account.currency {
         return Err(Refusal::at(Reason::CurrencyInvalid, "currency"));
     }
-    let cause = posting::Cause { reference: request.id.0, at_ms: request.created_ms };
+    let cause = posting::Cause { reference: request.id.0, counterparty: [0; 16], at_ms: request.created_ms };
     let booking = posting::top_up(cause, account.id.0, request.amount)
         .and_then(|entry| Booking::new(entry, balances))
         .map_err(|_| Reason::BooksRefused)?;

@@ -7,8 +7,9 @@ use crate::bindings::Binding;
 use crate::chips::Chip;
 use crate::merchants::Merchant;
 use crate::payments::{DayUse, Payment, Refund};
+use crate::postings::Unposted;
 use crate::tokens::Token;
-use crate::{Caller, MerchantId, TokenId, UnixMs};
+use crate::{Caller, TokenId, UnixMs};
 
 /// One change. `Put` replaces the whole row with that id, or adds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +32,10 @@ pub enum Change {
     PutRefund(Refund),
     /// What a wearer has paid on a day.
     PutDayUse(DayUse),
-    /// Money that waits in clearing for the next posting to its merchant.
-    AddClearingItem(ClearingItem),
-    /// Every clearing item up to this number (inclusive) of a merchant in a currency has been posted.
-    ClearItems {
-        /// The merchant.
-        merchant: MerchantId,
-        /// The currency: what waits in another one is not covered.
-        currency: ledger::Currency,
-        /// The highest item number that the posting covers.
-        up_to: u64,
-    },
+    /// What waits in clearing for a merchant because refunds outweigh what it is owed: zero where nothing does.
+    SetWaiting(Unposted),
+    /// Every journal record of this partition up to this number (inclusive) has been posted to its merchant.
+    PostedUpTo(u64),
     /// An entry for the journal, and the balances after it.
     Book(Booking),
     /// A line of the audit trail.
@@ -66,17 +60,6 @@ impl Booking {
         let balances = ledger::apply(before, &entry)?;
         Ok(Self { entry, balances })
     }
-}
-
-/// A payment (positive) or refund (negative) on its way from clearing to a merchant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClearingItem {
-    /// The merchant.
-    pub merchant: MerchantId,
-    /// The currency.
-    pub currency: ledger::Currency,
-    /// Minor units: positive for a payment, negative for a refund.
-    pub minor: i64,
 }
 
 /// One line of the audit trail: what happened to what, when, by whom.

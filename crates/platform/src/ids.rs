@@ -1,7 +1,7 @@
 //! Ids: 16 bytes each, a type for each kind of thing, so that one is never taken for another.
 //!
 //! An id starts with 48 bits of its creation time in milliseconds (as UUID version 7 does), so that new rows
-//! land beside each other on disk; 80 random bits follow. As text it is a short name, `_` and 32 hex digits.
+//! land beside each other on disk; 80 bits follow, random ones or a number the store counts up. As text it is a short name, `_` and 32 hex digits.
 
 use crate::{Reason, Refusal, UnixMs};
 
@@ -15,6 +15,18 @@ macro_rules! id {
             /// A new id from the present time and ten random bytes.
             pub fn new(now_ms: UnixMs, random: [u8; 10]) -> Self {
                 Self(time_ordered(now_ms, random))
+            }
+
+            /// A new id from the present time and a number that no other id of this kind has.
+            pub fn numbered(now_ms: UnixMs, number: u64) -> Self {
+                let mut random = [0; 10];
+                random[2..].copy_from_slice(&number.to_be_bytes());
+                Self::new(now_ms, random)
+            }
+
+            /// The number the id ends in, below 2^63: by it the store finds the row.
+            pub fn number(&self) -> u64 {
+                row_number(&self.0)
             }
 
             /// Reads the text form.
@@ -97,6 +109,12 @@ impl core::fmt::Debug for ChipId {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         core::fmt::Display::fmt(self, f)
     }
+}
+
+fn row_number(id: &[u8; 16]) -> u64 {
+    let [_, _, _, _, _, _, _, _, number @ ..] = *id;
+    // Stores keep it as a signed number.
+    u64::from_be_bytes(number) & u64::MAX >> 1
 }
 
 fn time_ordered(now_ms: UnixMs, random: [u8; 10]) -> [u8; 16] {

@@ -17,7 +17,7 @@ mod settings;
 pub mod tokens;
 mod vault;
 
-pub use change::{Booking, Change, ClearingItem, Event};
+pub use change::{Booking, Change, Event};
 pub use ids::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, TokenId, TopUpId};
 pub use refusal::{Reason, Refusal, RefusalClass};
 pub use settings::{CodeSettings, Limits, Settings};

@@ -2,49 +2,45 @@
 
 use ledger::{Amount, Balances, Currency, posting};
 
-use crate::{Booking, Change, MerchantId, Reason, Refusal, UnixMs};
+use crate::{Booking, Change, MerchantId, UnixMs};
 
-/// The unposted items of one merchant in one currency, added up.
+/// What waits in clearing for one merchant in one currency, added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unposted {
     /// The merchant.
     pub merchant: MerchantId,
     /// The currency.
     pub currency: Currency,
-    /// The sum of the items, minor units: negative when refunds outweigh payments.
+    /// The sum, minor units: negative when refunds outweigh payments.
     pub net_minor: i64,
-    /// The number of the last item in the sum.
-    pub up_to: u64,
 }
 
-/// Posts one merchant's items. `reference` is a fresh 16-byte id; `balances` are those of clearing and payable.
+/// Posts what waits for one merchant. `reference` is a fresh 16-byte id; `balances` are those of clearing and payable.
 ///
-/// # Errors
-/// [`Reason::BooksRefused`] when refunds outweigh what the merchant is owed: the items stay in clearing until
-/// payments cover them, and nothing is lost.
+/// When refunds outweigh what the merchant is owed, its items go on waiting in clearing until payments cover them:
+/// nothing is lost, and nobody else waits for it.
 pub fn post(
     unposted: &Unposted,
     partition: u32,
     reference: [u8; 16],
     now_ms: UnixMs,
     balances: &Balances,
-) -> Result<Vec<Change>, Refusal> {
-    let Unposted { merchant, currency, up_to, .. } = *unposted;
-    let cleared = Change::ClearItems { merchant, currency, up_to };
-    if unposted.net_minor == 0 {
-        return Ok(vec![cleared]);
+) -> Vec<Change> {
+    let Unposted { merchant, currency, net_minor } = *unposted;
+    let nothing_waits = Change::SetWaiting(Unposted { merchant, currency, net_minor: 0 });
+    if net_minor == 0 {
+        return vec![nothing_waits];
     }
-    let direction = if unposted.net_minor > 0 {
-        posting::PostingDirection::ToMerchant
-    } else {
-        posting::PostingDirection::FromMerchant
-    };
-    let cause = posting::Cause { reference, at_ms: now_ms };
-    let booking = Amount::new(unposted.net_minor.unsigned_abs(), unposted.currency)
-        .and_then(|net| posting::posting(cause, unposted.merchant.0, partition, direction, net))
-        .and_then(|entry| Booking::new(entry, balances))
-        .map_err(|_| Reason::BooksRefused)?;
-    Ok(vec![Change::Book(booking), cleared])
+    let direction =
+        if net_minor > 0 { posting::PostingDirection::ToMerchant } else { posting::PostingDirection::FromMerchant };
+    let cause = posting::Cause { reference, counterparty: merchant.0, at_ms: now_ms };
+    let booking = Amount::new(net_minor.unsigned_abs(), currency)
+        .and_then(|net| posting::posting(cause, merchant.0, partition, direction, net))
+        .and_then(|entry| Booking::new(entry, balances));
+    match booking {
+        Ok(booking) => vec![Change::Book(booking), nothing_waits],
+        Err(_) => vec![Change::SetWaiting(*unposted)],
+    }
 }
 
 #[cfg(test)]
@@ -52,31 +48,27 @@ mod tests {
     use super::*;
 
     fn unposted(net_minor: i64) -> Unposted {
-        Unposted { merchant: MerchantId([5; 16]), currency: Currency::CNY, net_minor, up_to: 9 }
+        Unposted { merchant: MerchantId([5; 16]), currency: Currency::CNY, net_minor }
     }
 
     #[test]
-    fn the_net_of_a_batch_moves_one_way_or_the_other() {
+    fn the_net_of_a_batch_moves_one_way_or_the_other_and_nothing_waits() {
         let payable = posting::payable([5; 16], Currency::CNY);
         let owed = Balances::from([(payable, 300)]);
         for (net_minor, payable_after) in [(250, Some(550)), (-300, Some(0)), (0, None)] {
-            let changes = post(&unposted(net_minor), 0, [6; 16], 1, &owed).unwrap();
+            let changes = post(&unposted(net_minor), 0, [6; 16], 1, &owed);
             let after = changes.iter().find_map(|change| match change {
                 Change::Book(booking) => booking.balances.get(&payable).copied(),
                 _ => None,
             });
             assert_eq!(after, payable_after);
-            assert!(changes.contains(&Change::ClearItems {
-                merchant: MerchantId([5; 16]),
-                currency: Currency::CNY,
-                up_to: 9
-            }));
+            assert!(changes.contains(&Change::SetWaiting(unposted(0))));
         }
     }
 
     #[test]
-    fn refunds_beyond_what_is_owed_stay_in_clearing() {
-        let nothing = post(&unposted(-1), 0, [6; 16], 1, &Balances::new());
-        assert_eq!(nothing.unwrap_err().reason, Reason::BooksRefused);
+    fn refunds_beyond_what_is_owed_go_on_waiting() {
+        let changes = post(&unposted(-1), 0, [6; 16], 1, &Balances::new());
+        assert_eq!(changes, [Change::SetWaiting(unposted(-1))]);
     }
 }

@@ -17,8 +17,6 @@ pub struct Settings {
     pub limits: BTreeMap<Currency, Limits>,
     /// Minutes to add to UTC for the operator's day, by which limits are counted (480 is China).
     pub day_offset_minutes: i32,
-    /// The partition this server's wearers live in.
-    pub partition: u32,
     /// A binding whose chip has not proved itself within this time is over, milliseconds.
     pub binding_lifetime_ms: u64,
     /// A binding whose chip has not confirmed its keys within this time is over, milliseconds.
@@ -52,7 +50,6 @@ impl Default for Settings {
             codes: CodeSettings::default(),
             limits: BTreeMap::from([(Currency::CNY, Limits::CHINA)]),
             day_offset_minutes: 480,
-            partition: 0,
             binding_lifetime_ms: 3 * 60_000,
             confirmation_lifetime_ms: 24 * 3_600_000,
         }

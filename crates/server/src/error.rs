@@ -122,7 +122,7 @@ impl From<StoreError> for ApiError {
                 let message = "The store has stopped; ask again with the same numbers once the server is back.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", message).retry_after(5)
             }
-            StoreError::Engine(_) | StoreError::Corrupt(_) => Self::internal(error),
+            StoreError::Engine(_) | StoreError::Taken(_) | StoreError::Corrupt(_) => Self::internal(error),
         }
     }
 }

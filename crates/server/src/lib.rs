@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use platform::{KeyHash, KeyVault};
+use store::sqlite::{SqliteEngine, SqliteReader};
 use store::{Env, Queries, Store, StoreError, commands};
 use tokio::net::TcpListener;
 
@@ -56,6 +57,8 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The key vault does not answer.
+    Vault,
     /// The database could not be opened.
     Store(StoreError),
     /// The port could not be opened.
@@ -73,6 +76,7 @@ impl core::fmt::Display for StartError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Data { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::Vault => f.write_str("the key vault did not answer"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Listen { address, reason } => write!(f, "cannot listen on {address}: {reason}"),
             Self::PlainHttp(address) => write!(
@@ -96,7 +100,7 @@ impl From<StoreError> for StartError {
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) queries: Arc<Queries>,
-    pub(crate) vault: Arc<dyn KeyVault>,
+    pub(crate) env: Env,
     pub(crate) operator_key: KeyHash,
 }
 
@@ -123,15 +127,15 @@ impl Server {
         let data = data_dir::DataDir::open(&config.data_dir)?;
         let vault: Arc<dyn KeyVault> = Arc::new(vault::SoftwareVault::new(data.master_key()?));
         let operator_key = data.operator_key()?;
-        let engine = store::sqlite::SqliteEngine::open(&data.database())?;
-        let queries = Arc::new(Queries::open(&data.database())?);
-        let env = Env { vault: Arc::clone(&vault), settings: Arc::new(config.settings) };
-        let (store, writer) = Store::start(engine, env)?;
+        let engine = SqliteEngine::open(&data.database())?;
+        let queries = Arc::new(Queries::new(Box::new(SqliteReader::open(&data.database())?)));
+        let env = Env::new(Arc::clone(&vault), Arc::new(config.settings)).map_err(|_| StartError::Vault)?;
+        let (store, writer) = Store::start(Box::new(engine), env.clone())?;
         let listen_error =
             |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let app = App { store, queries, vault, operator_key: KeyHash::of(&operator_key) };
+        let app = App { store, queries, env, operator_key: KeyHash::of(&operator_key) };
         Ok(Self { app, listener, address, operator_key, writer, _data: data })
     }
 

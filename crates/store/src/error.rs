@@ -9,6 +9,8 @@ pub enum StoreError {
     Stopped,
     /// The engine reported an error.
     Engine(String),
+    /// A number or name that must be unique is taken: of the table named.
+    Taken(&'static str),
     /// Something stored does not have the form it was written in.
     Corrupt(&'static str),
 }
@@ -19,7 +21,8 @@ impl core::fmt::Display for StoreError {
             Self::Busy => f.write_str("the store's queue is full"),
             Self::Stopped => f.write_str("the store has stopped"),
             Self::Engine(message) => write!(f, "the storage engine failed: {message}"),
-            Self::Corrupt(what) => write!(f, "a stored {what} cannot be read"),
+            Self::Taken(what) => write!(f, "a row of {what} that must be unique is there already"),
+            Self::Corrupt(what) => write!(f, "a stored row of {what} cannot be read"),
         }
     }
 }

@@ -1,17 +1,34 @@
 //! The engines that keep what the platform decides.
 //!
-//! A [`Command`] loads what its rule needs from [`Tables`], lets the rule decide, and writes the changes. The
-//! [`Store`] runs many commands in one transaction and answers each only after the transaction is durable. Reads
-//! that decide nothing go through [`Queries`] and never wait for a writer.
+//! A [`Command`] loads what its rule needs from [`Tables`], lets the rule decide, and makes the changes there. The
+//! [`Store`] runs many commands on one working set, writes it in one transaction, and answers each only after that is
+//! durable. Reads that decide nothing go through [`Queries`] and never wait for a writer.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`engine`] | what an engine must do: one small trait |
+//! | [`key`] | which tables there are, and where each row is |
+//! | `rows/` | what each row holds, and its seal |
+//! | `tables.rs`, `changes.rs` | the working set of a batch, and what each change does to it |
+//! | `writer.rs` | group commit |
+//! | `commands/` | what can be asked |
+//! | `queries.rs`, `audit.rs` | reading, and adding everything up again |
+//! | [`sqlite`] | the embedded engine |
 
+mod audit;
+mod changes;
 pub mod commands;
+pub mod engine;
 mod error;
+pub mod key;
 mod queries;
+mod rows;
 pub mod sqlite;
 mod tables;
 mod writer;
 
+pub use audit::{Audit, Finding, MAX_FINDINGS};
 pub use error::StoreError;
-pub use queries::{BookLine, EventLine, MAX_PAGE, Page, Queries, Totals};
+pub use queries::{BookLine, EventLine, MAX_PAGE, Page, Queries, Reader, Work};
 pub use tables::{Command, Env, Failure, Tables};
 pub use writer::{MAX_BATCH, QUEUE_LEN, Store};

@@ -1,44 +1,53 @@
 //! Reads that decide nothing: for answers, statements and pages. They see what is durable and never wait for the
 //! writer.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use ledger::{Entry, EntryKind, LedgerAccount, Leg, Side, TrialBalance};
+use ledger::{AccountKind, EntryKind, LedgerAccount};
 use platform::accounts::Account;
 use platform::bindings::Binding;
 use platform::merchants::Merchant;
 use platform::payments::{MerchantNumber, Payment, Refund};
 use platform::tokens::Token;
-use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, TokenId};
-use rusqlite::Connection;
+use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, TokenId};
 
-use crate::sqlite::SqliteEngine;
-use crate::sqlite::rows::{self, Columns};
-use crate::sqlite::select::{all, first, select};
-use crate::tables::stored_amount;
-use crate::{StoreError, Tables};
+use crate::StoreError;
+use crate::engine::View;
+use crate::key::{Key, List, Numbered};
+use crate::rows::codec::unseal;
+use crate::rows::{self, Balance, PartitionState, Purse};
+use crate::tables::{clearing_sums, record};
 
 /// The most rows one page of a list holds.
 pub const MAX_PAGE: usize = 100;
-/// Reading connections; more readers wait for one another.
-const READERS: usize = 4;
+/// Records read to find what waits in one partition's clearing; what is beyond is not in the sum yet.
+const MAX_UNPOSTED: usize = 200_000;
+/// Partitions looked at.
+const MAX_PARTITIONS: usize = 4_096;
 
-/// Which part of a list is wanted: rows before a cursor, newest first.
+/// What is done with a view.
+pub type Work<'w> = &'w mut dyn FnMut(&mut dyn View) -> Result<(), StoreError>;
+
+/// The reading side of an engine.
+pub trait Reader: Send + Sync {
+    /// Reads what is durable now; each row by itself.
+    ///
+    /// # Errors
+    /// Those of the engine and of `work`.
+    fn now(&self, work: Work<'_>) -> Result<(), StoreError>;
+
+    /// Reads everything as it is at one moment.
+    ///
+    /// # Errors
+    /// Those of the engine and of `work`.
+    fn snapshot(&self, work: Work<'_>) -> Result<(), StoreError>;
+}
+
+/// Which part of a book is wanted: lines before a cursor, newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Only rows with a number below this one; `None` begins at the newest.
+    /// Only records with a number below this one; `None` begins at the newest.
     pub before: Option<u64>,
     /// At most this many, and never more than [`MAX_PAGE`].
     pub limit: usize,
-}
-
-impl Page {
-    fn params(self) -> (i64, i64) {
-        let before = self.before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
-        // MAX_PAGE is small, so the cast is exact.
-        (before, self.limit.min(MAX_PAGE) as i64)
-    }
 }
 
 /// One line of an account's book.
@@ -54,6 +63,8 @@ pub struct BookLine {
     pub at_ms: u64,
     /// What it added to this account's balance, minor units.
     pub change_minor: i64,
+    /// The balance after it, minor units.
+    pub balance_minor: i64,
 }
 
 /// One line of the audit trail.
@@ -69,43 +80,28 @@ pub struct EventLine {
     pub actor: String,
 }
 
-/// The state of the books.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Totals {
-    /// Debits and credits by currency.
-    pub trial: std::collections::BTreeMap<ledger::Currency, TrialBalance>,
-    /// How many records the journal holds.
-    pub records: u64,
-    /// The first record that is altered, missing or out of place; `None` in sound books.
-    pub broken_record: Option<u64>,
-    /// Whether every balance is the sum of its legs.
-    pub balances_match: bool,
-    /// Whether what is in clearing is what waits to be posted, in every currency.
-    pub clearing_matches: bool,
-}
-
 /// The reading side of a store.
 pub struct Queries {
-    connections: Vec<Mutex<Connection>>,
-    path: PathBuf,
+    reader: Box<dyn Reader>,
 }
 
 impl Queries {
-    /// Opens the reading connections of a database that [`SqliteEngine::open`] has prepared.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`].
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connections =
-            (0..READERS).map(|_| SqliteEngine::open_reader(path).map(Mutex::new)).collect::<Result<_, _>>()?;
-        Ok(Self { connections, path: path.to_owned() })
+    /// Reads through an engine's reading side.
+    pub fn new(reader: Box<dyn Reader>) -> Self {
+        Self { reader }
     }
 
-    fn connection(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
-        let free = self.connections.iter().find_map(|connection| connection.try_lock().ok());
-        // None is free: wait for the first. A reader that panicked left nothing half done.
-        free.or_else(|| self.connections.first().map(|first| first.lock().unwrap_or_else(PoisonError::into_inner)))
-            .ok_or(StoreError::Stopped)
+    pub(crate) fn reader(&self) -> &dyn Reader {
+        self.reader.as_ref()
+    }
+
+    fn with<T>(&self, mut work: impl FnMut(&mut dyn View) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut answer = Err(StoreError::Stopped);
+        self.reader.now(&mut |view| {
+            answer = Ok(work(view)?);
+            Ok(())
+        })?;
+        answer
     }
 
     /// The merchant with this API key.
@@ -113,8 +109,10 @@ impl Queries {
     /// # Errors
     /// Those of the engine, here and in every query below.
     pub fn merchant_by_key(&self, key: KeyHash) -> Result<Option<Merchant>, StoreError> {
-        let sql = select!(rows::MERCHANT, "merchants WHERE api_key = ?1");
-        first(&*self.connection()?, sql, [key.0], rows::merchant)
+        self.with(|view| match id_under(view, &Key::api_key(key))? {
+            Some(id) => merchant(view, MerchantId(id)),
+            None => Ok(None),
+        })
     }
 
     /// The account with this wallet key.
@@ -122,8 +120,10 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn account_by_key(&self, key: KeyHash) -> Result<Option<Account>, StoreError> {
-        let sql = select!(rows::ACCOUNT, "accounts WHERE wallet_key = ?1");
-        first(&*self.connection()?, sql, [key.0], rows::account)
+        self.with(|view| match id_under(view, &Key::wallet_key(key))? {
+            Some(id) => account(view, AccountId(id)),
+            None => Ok(None),
+        })
     }
 
     /// An account by its id.
@@ -131,7 +131,7 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        Tables::account(&*self.connection()?, id)
+        self.with(|view| account(view, id))
     }
 
     /// A merchant by its id.
@@ -139,7 +139,7 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn merchant(&self, id: MerchantId) -> Result<Option<Merchant>, StoreError> {
-        Tables::merchant(&*self.connection()?, id)
+        self.with(|view| merchant(view, id))
     }
 
     /// A token by its id.
@@ -147,7 +147,7 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
-        Tables::token(&*self.connection()?, id)
+        self.with(|view| token(view, id))
     }
 
     /// The tokens of an account, newest first, at most [`MAX_PAGE`].
@@ -155,8 +155,10 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn tokens_of(&self, account: AccountId) -> Result<Vec<Token>, StoreError> {
-        let sql = select!(rows::TOKEN, "tokens WHERE account = ?1 ORDER BY id DESC LIMIT 100");
-        all(&*self.connection()?, sql, [account.0], rows::token)
+        self.with(|view| {
+            let ids = view.list(List::AccountTokens, &account.0, [0xFF; 16], MAX_PAGE)?;
+            present(ids.into_iter().map(|id| token(view, TokenId(id))))
+        })
     }
 
     /// A binding by its id.
@@ -164,7 +166,11 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn binding(&self, id: BindingId) -> Result<Option<Binding>, StoreError> {
-        Tables::binding(&*self.connection()?, id)
+        self.with(|view| {
+            let fields = fields(view, &Key::Number(Numbered::Bindings, id.number()))?;
+            let binding = fields.map(|fields| rows::binding(&fields)).transpose()?;
+            Ok(binding.filter(|binding| binding.id == id))
+        })
     }
 
     /// A payment by its id.
@@ -172,7 +178,7 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn payment(&self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
-        Tables::payment(&*self.connection()?, id)
+        self.with(|view| payment(view, id))
     }
 
     /// A payment by the merchant's order number.
@@ -184,7 +190,10 @@ impl Queries {
         merchant: MerchantId,
         order: &MerchantNumber,
     ) -> Result<Option<Payment>, StoreError> {
-        Tables::payment_by_order(&*self.connection()?, merchant, order)
+        self.with(|view| match id_under(view, &Key::order(merchant, order))? {
+            Some(id) => payment(view, PaymentId(id)),
+            None => Ok(None),
+        })
     }
 
     /// A merchant's payments, newest first, beginning below `before`, at most `limit` and [`MAX_PAGE`].
@@ -197,9 +206,11 @@ impl Queries {
         before: Option<PaymentId>,
         limit: usize,
     ) -> Result<Vec<Payment>, StoreError> {
-        let sql = select!(rows::PAYMENT, "payments WHERE merchant = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3");
-        let before = before.map_or([0xFF; 16], |id| id.0);
-        all(&*self.connection()?, sql, (merchant.0, before, limit.min(MAX_PAGE)), rows::payment)
+        self.with(|view| {
+            let before = before.map_or([0xFF; 16], |id| id.0);
+            let ids = view.list(List::MerchantPayments, &merchant.0, before, limit.min(MAX_PAGE))?;
+            present(ids.into_iter().map(|id| payment(view, PaymentId(id))))
+        })
     }
 
     /// The refunds of a payment, oldest first, at most [`MAX_PAGE`].
@@ -207,8 +218,13 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn refunds_of(&self, payment: PaymentId) -> Result<Vec<Refund>, StoreError> {
-        let sql = select!(rows::REFUND, "refunds WHERE payment = ?1 ORDER BY id LIMIT 100");
-        all(&*self.connection()?, sql, [payment.0], rows::refund)
+        self.with(|view| {
+            let ids = view.list(List::PaymentRefunds, &payment.0, [0xFF; 16], MAX_PAGE)?;
+            present(ids.into_iter().rev().map(|id| {
+                let key = Key::Number(Numbered::Refunds, RefundId(id).number());
+                fields(view, &key)?.map(|fields| rows::refund(&fields)).transpose()
+            }))
+        })
     }
 
     /// A ledger balance, minor units.
@@ -216,7 +232,7 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn balance(&self, account: &LedgerAccount) -> Result<i64, StoreError> {
-        Tables::balance(&*self.connection()?, account)
+        self.with(|view| Ok(stored_balance(view, account)?.minor))
     }
 
     /// What waits in clearing for a merchant in a currency, minor units; negative when refunds outweigh payments.
@@ -224,31 +240,37 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn unposted_of(&self, merchant: MerchantId, currency: ledger::Currency) -> Result<i64, StoreError> {
-        let sql =
-            "SELECT coalesce(sum(minor), 0) FROM clearing_items WHERE posted = 0 AND merchant = ?1 AND currency = ?2";
-        Ok(first(&*self.connection()?, sql, (merchant.0, currency.as_str()), |row| Columns::of(row).take())?
-            .unwrap_or(0))
+        self.with(|view| {
+            let mut sum = 0_i64;
+            for (number, state) in partitions(view)? {
+                let waiting = fields(view, &Key::waiting(number, merchant, currency))?;
+                sum += waiting.map_or(Ok(0), |fields| rows::number("waiting", &fields))?;
+                let records = view.scan(Numbered::Journal, state.posted, state.head.number, MAX_UNPOSTED)?;
+                let mine = clearing_sums(&records, number)?;
+                let mine = mine.iter().find(|sum| sum.merchant == merchant && sum.currency == currency);
+                sum += mine.map_or(0, |sum| sum.net_minor);
+            }
+            Ok(sum)
+        })
     }
 
-    /// The book of one account, newest first.
+    /// The book of one account, newest first: each record names the one that moved the account before.
     ///
     /// # Errors
     /// Those of the engine.
     pub fn book(&self, account: &LedgerAccount, page: Page) -> Result<Vec<BookLine>, StoreError> {
-        let sql = "SELECT j.sequence, j.kind, j.reference, j.at_ms, l.side, l.minor
-            FROM legs l JOIN journal j ON j.sequence = l.sequence
-            WHERE l.account = ?1 AND l.sequence < ?2 ORDER BY l.sequence DESC LIMIT ?3";
-        let (before, limit) = page.params();
-        all(&*self.connection()?, sql, (account.to_key(), before, limit), |row| {
-            let mut columns = Columns::of(row);
-            let sequence = columns.number("sequence")?;
-            let kind =
-                EntryKind::from_number(columns.number("entry kind")?).ok_or(StoreError::Corrupt("entry kind"))?;
-            let (reference, at_ms) = (columns.take()?, columns.number("time")?);
-            let side = side(&columns.take::<String>()?)?;
-            let minor: i64 = columns.take()?;
-            let change_minor = if side == account.kind.normal_side() { minor } else { -minor };
-            Ok(BookLine { sequence, kind, reference, at_ms, change_minor })
+        self.with(|view| {
+            let mut number = match page.before {
+                Some(cursor) => line(view, account, cursor)?.map_or(0, |(previous, _)| previous),
+                None => stored_balance(view, account)?.last_record,
+            };
+            let mut lines = Vec::new();
+            while number != 0 && lines.len() < page.limit.min(MAX_PAGE) {
+                let (previous, line) = line(view, account, number)?.ok_or(StoreError::Corrupt("journal"))?;
+                lines.push(line);
+                number = previous;
+            }
+            Ok(lines)
         })
     }
 
@@ -257,107 +279,92 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn events_of(&self, subject: &str) -> Result<Vec<EventLine>, StoreError> {
-        let sql = "SELECT at_ms, subject, name, actor FROM events WHERE subject = ?1 ORDER BY number DESC LIMIT 100";
-        all(&*self.connection()?, sql, [subject], |row| {
-            let mut columns = Columns::of(row);
-            Ok(EventLine {
-                at_ms: columns.number("time")?,
-                subject: columns.take()?,
-                name: columns.take()?,
-                actor: columns.take()?,
-            })
-        })
-    }
-
-    /// Follows the whole journal: its chain, its balances, its sums, and that what is in clearing is what waits to
-    /// be posted. Reads everything, in one snapshot and over a connection of its own: nobody waits for it.
-    ///
-    /// # Errors
-    /// Those of the engine.
-    pub fn audit(&self) -> Result<Totals, StoreError> {
-        let mut connection = SqliteEngine::open_reader(&self.path)?;
-        let snapshot = connection.transaction()?;
-        let mut head = ledger::journal::Head::EMPTY;
-        let mut summed = ledger::Balances::new();
-        let mut broken_record = None;
-        let mut statement =
-            snapshot.prepare("SELECT sequence, kind, reference, at_ms, hash FROM journal ORDER BY sequence")?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            let mut columns = Columns::of(row);
-            let sequence: u64 = columns.number("sequence")?;
-            let stored = stored_entry(&snapshot, sequence, &mut columns);
-            let expected = stored.as_ref().ok().map(|(entry, _)| head.append(entry));
-            match (stored, expected) {
-                (Ok((entry, hash)), Some(next)) if next.sequence == sequence && next.hash == hash => {
-                    head = next;
-                    for leg in entry.legs() {
-                        let sum = summed.entry(leg.account).or_insert(0);
-                        *sum = sum.checked_add(leg.change_minor()).ok_or(StoreError::Corrupt("balance"))?;
-                    }
-                }
-                _ => {
-                    broken_record = Some(head.sequence + 1);
-                    break;
-                }
-            }
-        }
-        let stored = all(&snapshot, "SELECT account, minor FROM balances ORDER BY account", [], |row| {
-            let mut columns = Columns::of(row);
-            let account = LedgerAccount::from_key(&columns.take::<Vec<u8>>()?);
-            Ok((account.map_err(|_| StoreError::Corrupt("account"))?, columns.take()?))
-        })?;
-        let stored: ledger::Balances = stored.into_iter().collect();
-        Ok(Totals {
-            trial: TrialBalance::of(stored.clone()),
-            records: head.sequence,
-            balances_match: broken_record.is_none() && stored == summed,
-            clearing_matches: clearing_matches(&snapshot, &stored)?,
-            broken_record,
+        self.with(|view| {
+            let ids = view.list(List::SubjectEvents, subject.as_bytes(), [0xFF; 16], MAX_PAGE)?;
+            present(ids.into_iter().map(|id| {
+                let key = Key::Number(Numbered::Events, PaymentId(id).number());
+                fields(view, &key)?.map(|fields| rows::event(&fields)).transpose()
+            }))
         })
     }
 }
 
-/// Money in clearing that no posting will ever pick up is lost to its merchant, though the books balance.
-fn clearing_matches(connection: &Connection, balances: &ledger::Balances) -> Result<bool, StoreError> {
-    let sql = "SELECT currency, sum(minor) FROM clearing_items WHERE posted = 0 GROUP BY currency";
-    let waiting = all(connection, sql, [], |row| {
-        let mut columns = Columns::of(row);
-        let currency = ledger::Currency::parse(&columns.take::<String>()?);
-        Ok((currency.map_err(|_| StoreError::Corrupt("currency"))?, columns.take::<i64>()?))
-    })?;
-    let mut clearing: std::collections::BTreeMap<ledger::Currency, i64> = waiting.into_iter().collect();
-    for (account, balance) in balances.iter().filter(|(account, _)| account.kind == ledger::AccountKind::Clearing) {
-        let rest = clearing.entry(account.currency).or_insert(0);
-        *rest = rest.checked_sub(*balance).ok_or(StoreError::Corrupt("balance"))?;
-    }
-    Ok(clearing.values().all(|rest| *rest == 0))
+/// The rows that are there; a list names no other.
+fn present<T>(rows: impl Iterator<Item = Result<Option<T>, StoreError>>) -> Result<Vec<T>, StoreError> {
+    rows.filter_map(Result::transpose).collect()
 }
 
-fn side(text: &str) -> Result<Side, StoreError> {
-    match text {
-        "D" => Ok(Side::Debit),
-        "C" => Ok(Side::Credit),
-        _ => Err(StoreError::Corrupt("side")),
-    }
+/// The fields of a row.
+pub(crate) fn fields(view: &mut dyn View, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = view.read(core::slice::from_ref(key))?.pop().flatten();
+    row.map(|row| unseal(key, &row).map(<[u8]>::to_vec)).transpose()
 }
 
-/// The entry of a journal record, with the hash stored beside it.
-fn stored_entry(
-    connection: &Connection,
-    sequence: u64,
-    columns: &mut Columns<'_, '_>,
-) -> Result<(Entry, [u8; 32]), StoreError> {
-    let kind = EntryKind::from_number(columns.number("entry kind")?).ok_or(StoreError::Corrupt("entry kind"))?;
-    let (reference, at_ms, hash) = (columns.take()?, columns.number("time")?, columns.take()?);
-    let legs =
-        all(connection, "SELECT account, side, minor FROM legs WHERE sequence = ?1 ORDER BY leg", [sequence], |row| {
-            let mut columns = Columns::of(row);
-            let account =
-                LedgerAccount::from_key(&columns.take::<Vec<u8>>()?).map_err(|_| StoreError::Corrupt("account"))?;
-            let side = side(&columns.take::<String>()?)?;
-            Ok(Leg { account, side, amount: stored_amount(columns.number("amount")?, account.currency.as_str())? })
-        })?;
-    let entry = Entry::new(kind, reference, at_ms, legs).map_err(|_| StoreError::Corrupt("entry"))?;
-    Ok((entry, hash))
+fn id_under(view: &mut dyn View, name: &Key) -> Result<Option<[u8; 16]>, StoreError> {
+    fields(view, name)?.map(|fields| rows::id(name.place().0, &fields)).transpose()
+}
+
+fn account(view: &mut dyn View, id: AccountId) -> Result<Option<Account>, StoreError> {
+    let account = fields(view, &Key::account(id))?.map(|fields| rows::account(&fields)).transpose()?;
+    Ok(account.filter(|account| account.id == id))
+}
+
+fn merchant(view: &mut dyn View, id: MerchantId) -> Result<Option<Merchant>, StoreError> {
+    let merchant = fields(view, &Key::merchant(id))?.map(|fields| rows::merchant(&fields)).transpose()?;
+    Ok(merchant.filter(|merchant| merchant.id == id))
+}
+
+fn purse(view: &mut dyn View, account: AccountId) -> Result<Purse, StoreError> {
+    fields(view, &Key::purse(account))?.map_or_else(|| Ok(Purse::default()), |fields| Purse::from_row(&fields))
+}
+
+fn token(view: &mut dyn View, id: TokenId) -> Result<Option<Token>, StoreError> {
+    let Some(fields) = fields(view, &Key::Number(Numbered::Tokens, id.number()))? else { return Ok(None) };
+    let token = rows::join_token(&fields, |account| purse(view, account))?;
+    Ok((token.id == id).then_some(token))
+}
+
+fn payment(view: &mut dyn View, id: PaymentId) -> Result<Option<Payment>, StoreError> {
+    let fields = fields(view, &Key::Number(Numbered::Payments, id.number()))?;
+    let payment = fields.map(|fields| rows::payment(&fields)).transpose()?;
+    Ok(payment.filter(|payment| payment.id == id))
+}
+
+fn stored_balance(view: &mut dyn View, account: &LedgerAccount) -> Result<Balance, StoreError> {
+    if account.kind == AccountKind::Wallet {
+        return Ok(purse(view, AccountId(account.owner.0))?.balance);
+    }
+    fields(view, &Key::balance(account))?.map_or_else(|| Ok(Balance::default()), |fields| Balance::from_row(&fields))
+}
+
+/// An account's line in one record, and the record before it; `None` where the record does not move the account.
+fn line(view: &mut dyn View, account: &LedgerAccount, number: u64) -> Result<Option<(u64, BookLine)>, StoreError> {
+    let row = view.read(&[Key::Number(Numbered::Journal, number)])?.pop().flatten();
+    let Some(row) = row else { return Ok(None) };
+    let record = record(&row)?;
+    let line = record.lines.iter().find(|line| line.leg.account == *account);
+    Ok(line.map(|line| {
+        let book_line = BookLine {
+            sequence: number,
+            kind: record.kind,
+            reference: record.cause.reference,
+            at_ms: record.cause.at_ms,
+            change_minor: line.leg.change_minor(),
+            balance_minor: line.balance_minor,
+        };
+        (line.previous, book_line)
+    }))
+}
+
+/// Every partition there is, with its state.
+pub(crate) fn partitions(view: &mut dyn View) -> Result<Vec<(u32, PartitionState)>, StoreError> {
+    // Partition 0 is found above no number, so the scan begins before it by reading it alone.
+    let first = fields(view, &Key::partition(0))?.map(|fields| PartitionState::from_row(&fields)).transpose()?;
+    let mut all: Vec<(u32, PartitionState)> = first.map(|state| (0, state)).into_iter().collect();
+    for (number, row) in view.scan(Numbered::Partitions, 0, u64::from(u32::MAX), MAX_PARTITIONS)? {
+        let key = Key::Number(Numbered::Partitions, number);
+        let number = u32::try_from(number).map_err(|_| StoreError::Corrupt("partitions"))?;
+        all.push((number, PartitionState::from_row(unseal(&key, &row)?)?));
+    }
+    Ok(all)
 }

@@ -8,42 +8,49 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::sqlite::{Outcome, SqliteEngine};
+use crate::engine::{Engine, Outcome};
+use crate::key::Key;
 use crate::{Command, Env, Failure, StoreError, Tables};
 
 /// The most commands in one transaction.
-pub const MAX_BATCH: usize = 256;
+pub const MAX_BATCH: usize = 512;
 /// The most commands waiting; one more is refused with [`StoreError::Busy`].
 pub const QUEUE_LEN: usize = 4_096;
+/// How often a batch is decided anew because another server changed a row in between. Of two batches in each other's
+/// way one always comes through, so this many losses in a row mean that something else is wrong.
+const MAX_CONFLICTS: usize = 64;
 
 /// A command on its way through the writer, its type hidden.
 trait Job: Send {
-    /// Runs the command and keeps its answer. A command that fails is undone alone: nobody else's payment goes
-    /// down with it. An error here gives the whole transaction up.
-    fn run(&mut self, tables: &mut dyn Tables, env: &Env) -> Result<(), StoreError>;
+    /// What the command will read.
+    fn wants(&self, tables: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError>;
+    /// Runs the command and keeps its answer. One that fails is undone alone: nobody else's payment goes down with it.
+    fn run(&mut self, tables: &mut Tables<'_>, env: &Env);
     /// Sends the answer, once the transaction has ended as `committed` says.
     fn deliver(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Pending<C: Command> {
-    command: Option<C>,
+    command: C,
     answer: Option<Result<C::Answer, Failure>>,
     reply: oneshot::Sender<Result<C::Answer, Failure>>,
 }
 
 impl<C: Command> Job for Pending<C> {
-    fn run(&mut self, tables: &mut dyn Tables, env: &Env) -> Result<(), StoreError> {
-        let Some(command) = self.command.take() else { return Ok(()) };
-        tables.begin_command()?;
-        let answer = command.run(tables, env);
-        if let Err(Failure::Store(error)) = &answer {
-            tracing::error!(%error, "a command failed and was undone");
-            tables.undo_command()?;
-        } else {
-            tables.keep_command()?;
+    fn wants(&self, tables: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError> {
+        self.command.wants(tables, env)
+    }
+
+    fn run(&mut self, tables: &mut Tables<'_>, env: &Env) {
+        let answer = self.command.run(tables, env);
+        if let Err(failure) = &answer {
+            if let Failure::Store(error) = failure {
+                tracing::error!(%error, "a command failed and was undone");
+            }
+            tables.undo_command();
         }
+        tables.keep_command();
         self.answer = Some(answer);
-        Ok(())
     }
 
     fn deliver(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -69,7 +76,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Engine`] when no thread can be started.
-    pub fn start(engine: SqliteEngine, env: Env) -> Result<(Self, JoinHandle<()>), StoreError> {
+    pub fn start(engine: Box<dyn Engine>, env: Env) -> Result<(Self, JoinHandle<()>), StoreError> {
         let (queue, jobs) = sync_channel(QUEUE_LEN);
         let stopped = Arc::new(AtomicBool::new(false));
         let store = Self { queue, stopped: Arc::clone(&stopped) };
@@ -86,7 +93,7 @@ impl Store {
     /// [`Failure::Refused`] by a rule; [`Failure::Store`] with [`StoreError::Busy`] when too many wait.
     pub async fn execute<C: Command>(&self, command: C) -> Result<C::Answer, Failure> {
         let (reply, answer) = oneshot::channel();
-        let job = Pending { command: Some(command), answer: None, reply };
+        let job = Pending { command, answer: None, reply };
         self.queue.try_send(Box::new(job)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Stopped,
@@ -109,14 +116,18 @@ impl Drop for StopMark<'_> {
     }
 }
 
-fn write_loop(mut engine: SqliteEngine, env: &Env, jobs: &Receiver<Box<dyn Job>>, stopped: &AtomicBool) {
+fn write_loop(mut engine: Box<dyn Engine>, env: &Env, jobs: &Receiver<Box<dyn Job>>, stopped: &AtomicBool) {
     let _mark = StopMark(stopped);
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(MAX_BATCH - 1));
-        let outcome = engine.transaction(|tables| batch.iter_mut().try_for_each(|job| job.run(tables, env)));
+        let outcome = transact(engine.as_mut(), env, &mut batch);
         let committed = match &outcome {
             Outcome::Committed => Ok(()),
+            Outcome::Conflict => {
+                tracing::error!(commands = batch.len(), "other servers were always faster: a batch was given up");
+                Err(StoreError::Busy)
+            }
             Outcome::RolledBack(error) => {
                 tracing::error!(%error, commands = batch.len(), "a transaction was rolled back");
                 Err(error.clone())
@@ -133,5 +144,38 @@ fn write_loop(mut engine: SqliteEngine, env: &Env, jobs: &Receiver<Box<dyn Job>>
         if matches!(outcome, Outcome::Unknown(_)) {
             return;
         }
+    }
+}
+
+/// Decides the batch on what is stored and writes it; decides anew where another server was faster.
+fn transact(engine: &mut dyn Engine, env: &Env, batch: &mut [Box<dyn Job>]) -> Outcome {
+    for _ in 0..MAX_CONFLICTS {
+        match attempt(engine, env, batch) {
+            Outcome::Conflict => {}
+            ended => return ended,
+        }
+    }
+    Outcome::Conflict
+}
+
+fn attempt(engine: &mut dyn Engine, env: &Env, batch: &mut [Box<dyn Job>]) -> Outcome {
+    if let Err(error) = engine.begin() {
+        return Outcome::RolledBack(error);
+    }
+    let decided = Tables::open(engine).and_then(|mut tables| {
+        tables.read_ahead(|known| {
+            batch.iter().try_fold(Vec::new(), |mut keys, job| {
+                keys.extend(job.wants(known, env)?);
+                Ok(keys)
+            })
+        })?;
+        batch.iter_mut().for_each(|job| job.run(&mut tables, env));
+        tables.into_writes()
+    });
+    match decided {
+        Ok(Some(writes)) => engine.commit(&writes),
+        // Nothing was changed: the answers stand on what is durable already.
+        Ok(None) => engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::Committed),
+        Err(error) => engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error)),
     }
 }

@@ -16,7 +16,7 @@ use platform::payments::cancel::CancelRequest;
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, PaymentState};
 use platform::tokens::{Token, TokenAction, TokenState};
-use platform::{Caller, Change, ClearingItem, PaymentId, Reason, RefundId};
+use platform::{Caller, Change, PaymentId, Reason, RefundId};
 use store::commands::{ActOnToken, CancelOrder, Paid, PostClearing, RefundPayment};
 use store::{Command, Env, Failure, Tables};
 use support::{NOW_MS, Put, SHOP, TOKEN, World, code, pay};
@@ -197,7 +197,7 @@ struct Broken;
 impl Command for Broken {
     type Answer = ();
 
-    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<(), Failure> {
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<(), Failure> {
         let token = tables.token(TOKEN)?.unwrap();
         tables.apply(&Change::PutToken(Token { state: TokenState::Revoked, ..token.clone() }))?;
         // Another living token for the chip would be a second owner: the database refuses it.
@@ -236,17 +236,38 @@ async fn a_command_that_fails_takes_nobody_else_with_it() {
 }
 
 #[tokio::test]
-async fn what_waits_in_one_currency_is_not_cleared_by_a_posting_in_another() {
+async fn refunds_of_a_shop_that_is_owed_nothing_wait_and_hold_nobody_up() {
     let world = World::with_money(10_000).await;
-    let usd = Currency::parse("USD").unwrap();
-    let item = |currency, minor| Change::AddClearingItem(ClearingItem { merchant: SHOP, currency, minor });
-    // The dollars could only be posted back from a shop that has none: they must go on waiting.
-    world.store.execute(Put(vec![item(usd, -5), item(Currency::CNY, 7)])).await.unwrap();
-    let posted = world.store.execute(PostClearing { now_ms: NOW_MS, random: [1; 10] }).await.unwrap();
-    assert_eq!(posted, 1);
-    assert_eq!(world.queries.balance(&payable(SHOP.0, Currency::CNY)).unwrap(), 7);
-    assert_eq!(world.queries.unposted_of(SHOP, usd).unwrap(), -5);
-    assert_eq!(world.queries.unposted_of(SHOP, Currency::CNY).unwrap(), 0);
+    let owed = || world.queries.balance(&payable(SHOP.0, Currency::CNY)).unwrap();
+    let waits = || world.queries.unposted_of(SHOP, Currency::CNY).unwrap();
+    let post = |random: u8| PostClearing { now_ms: NOW_MS, random: [random; 10] };
+    let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
+    world.store.execute(post(1)).await.unwrap();
+    // The shop has been paid out: it is owed nothing any more when the refund comes.
+    let paid_out = Put(vec![settled(1_000, &world)]);
+    world.store.execute(paid_out).await.unwrap();
+    assert_eq!(owed(), 0);
+    world.store.execute(refund(1, paid.id, "r-1", 400)).await.unwrap();
+    assert_eq!(world.store.execute(post(2)).await.unwrap(), 0);
+    assert_eq!((owed(), waits()), (0, -400));
+    let next = payment(world.pay("o-2", &code(0, 1), 900).await.unwrap());
+    assert_eq!((next.state, waits()), (PaymentState::Succeeded, 500));
+    assert_eq!(world.store.execute(post(3)).await.unwrap(), 1);
+    assert_eq!((owed(), waits()), (500, 0));
+    world.assert_sound();
+}
+
+/// The shop's money leaves the operator's funds, as a settlement will do it.
+fn settled(minor: u64, world: &World) -> Change {
+    use ledger::{Amount, Entry, EntryKind, Leg, Side, posting};
+    let (payable, funding) = (payable(SHOP.0, Currency::CNY), posting::funding(Currency::CNY));
+    let amount = Amount::new(minor, Currency::CNY).unwrap();
+    let legs =
+        vec![Leg { account: payable, side: Side::Debit, amount }, Leg { account: funding, side: Side::Credit, amount }];
+    let cause = posting::Cause { reference: [9; 16], counterparty: SHOP.0, at_ms: NOW_MS };
+    let entry = Entry::new(EntryKind::Posting, cause, legs).unwrap();
+    let before = [payable, funding].map(|account| (account, world.queries.balance(&account).unwrap()));
+    Change::Book(platform::Booking::new(entry, &before.into()).unwrap())
 }
 
 #[tokio::test]
@@ -257,6 +278,14 @@ async fn everything_acknowledged_is_there_after_a_restart() {
     drop((store, queries));
     let world = World::open(folder);
     assert_eq!(world.queries.payment(paid.id).unwrap(), Some(paid));
+    assert_eq!(
+        world
+            .queries
+            .book(&ledger::posting::wallet(support::ACCOUNT.0, Currency::CNY), store::Page { before: None, limit: 9 })
+            .unwrap()
+            .len(),
+        2
+    );
     let spent = payment(world.pay("o-2", &code(0, 0), 1_000).await.unwrap());
     assert_eq!(spent.state, PaymentState::Failed(Decline::CodeSpent));
     assert_eq!(world.balance(), 9_000);
@@ -271,9 +300,54 @@ async fn one_altered_byte_of_the_journal_is_named() {
     }
     world.assert_sound();
     let file = rusqlite::Connection::open(world.folder.path().join("paychip.db")).unwrap();
-    file.execute("UPDATE legs SET minor = 101 WHERE sequence = 3", []).expect_err("the journal is final");
-    file.execute_batch("DROP TRIGGER legs_are_final; UPDATE legs SET minor = 101 WHERE sequence = 3;").unwrap();
-    assert_eq!(world.queries.audit().unwrap().broken_record, Some(3));
+    let alter = "UPDATE journal SET row = CAST(substr(row, 1, 50) || x'55' || substr(row, 52) AS BLOB) WHERE key = 3";
+    file.execute(alter, []).expect_err("the journal is final");
+    file.execute_batch(&format!("DROP TRIGGER journal_is_final; {alter};")).unwrap();
+    let audit = world.queries.audit().unwrap();
+    assert_eq!(audit.broken_record(), Some(3), "{:?}", audit.findings);
+}
+
+#[tokio::test]
+async fn an_altered_byte_in_any_row_of_any_table_is_found() {
+    use store::key::{Named, Numbered};
+    let world = World::with_money(10_000).await;
+    let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
+    world.store.execute(refund(1, paid.id, "r-1", 400)).await.unwrap();
+    world
+        .store
+        .execute(ActOnToken { caller: Caller::Operator, token: TOKEN, action: TokenAction::Freeze, now_ms: NOW_MS })
+        .await
+        .unwrap();
+    world.store.execute(PostClearing { now_ms: NOW_MS, random: [1; 10] }).await.unwrap();
+    world.assert_sound();
+    let path = world.folder.path().join("paychip.db");
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("DROP TRIGGER journal_is_final; DROP TRIGGER journal_is_kept;").unwrap();
+    let kept = world.folder.path().join("kept.db");
+    file.execute_batch(&format!("VACUUM INTO '{0}'; ATTACH '{0}' AS kept", kept.display())).unwrap();
+    let tables = Numbered::ALL.iter().map(|table| table.name()).chain(Named::ALL.iter().map(|table| table.name()));
+    let mut altered = 0;
+    for table in tables {
+        let length: Option<i64> =
+            file.query_row(&format!("SELECT length(row) FROM {table} LIMIT 1"), [], |row| row.get(0)).ok();
+        for at in 1..=length.unwrap_or(0) {
+            let sql = format!(
+                "UPDATE {table} SET row = CAST(substr(row, 1, {at} - 1) || CASE substr(row, {at}, 1) WHEN x'55' THEN x'54' ELSE x'55' END || substr(row, {at} + 1) AS BLOB)"
+            );
+            file.execute(&sql, []).unwrap();
+            let audit = world.queries.audit().unwrap();
+            assert!(!audit.findings.is_empty(), "{table}, byte {at}");
+            altered += 1;
+            restore(&file, table);
+        }
+        world.assert_sound();
+    }
+    assert!(altered > 1_000, "{altered}");
+}
+
+/// Puts the table back as it was.
+fn restore(file: &rusqlite::Connection, table: &str) {
+    file.execute_batch(&format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept.{table}")).unwrap();
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 //! judgement here is pure and costs the money if it is wrong.
 
 use paycode::emv::{self, Payload};
-use paycode::{Code, CodeFormat, Hit, MaskKey, Miss, PayKey, TimeStep, Unmasked, check, unmask};
+use std::sync::Arc;
+
+pub use paycode::Found;
+use paycode::{Code, CodeFormat, Hit, MaskKey, Miss, PayKey, Unmasked, unmask};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -84,9 +87,9 @@ pub struct Candidate {
     /// The token with the unmasked number.
     pub token: Token,
     /// Its pay key.
-    pub pay_key: PayKey,
-    /// The unmasked number and password.
-    pub unmasked: Unmasked,
+    pub pay_key: Arc<PayKey>,
+    /// Where its password fits, at this moment.
+    pub found: Found,
     /// The mask key version that led here.
     pub mask_version: u8,
 }
@@ -121,15 +124,15 @@ pub enum Verdict {
     NotOurs,
 }
 
-/// Judges a code at `now` against the tokens it may belong to; the first candidate is under the current mask key.
-pub fn judge(presented: &PresentedCode, candidates: Vec<Candidate>, now: TimeStep) -> Verdict {
+/// Judges a code against the tokens it may belong to; the first candidate is under the current mask key.
+pub fn judge(presented: &PresentedCode, candidates: Vec<Candidate>) -> Verdict {
     if matches!(presented, PresentedCode::Foreign) {
         return Verdict::NotOurs;
     }
     let mut wrong = None;
     for candidate in candidates {
-        let Candidate { token, pay_key, unmasked, mask_version } = candidate;
-        match check(&pay_key, &unmasked, now, token.last_stamp) {
+        let Candidate { token, pay_key, found, mask_version } = candidate;
+        match found.against(token.last_stamp) {
             Ok(hit) => return judge_counter(presented, token, &pay_key, hit),
             Err(Miss::Wrong) if mask_version == token.mask_key_version => wrong = wrong.or(Some(token)),
             // Under another version than the chip has, the number is a chance one: nothing speaks against the token.

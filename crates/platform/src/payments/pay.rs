@@ -10,7 +10,7 @@ use super::{DayUse, Decline, Fingerprint, MerchantNumber, Payment, PaymentState}
 use crate::accounts::Account;
 use crate::merchants::Merchant;
 use crate::tokens::{Token, TokenState};
-use crate::{Booking, Change, ClearingItem, Event, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
+use crate::{Booking, Change, Event, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
 
 /// What a payment asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,9 @@ pub struct Purse {
     pub account: Account,
     /// What it has paid today.
     pub day_use: DayUse,
-    /// The balances of its wallet and its clearing account.
+    /// The partition whose clearing account the money goes to.
+    pub partition: u32,
+    /// The balances of its wallet and of that clearing account.
     pub balances: Balances,
 }
 
@@ -128,16 +130,11 @@ fn charge(
         return Err(Decline::CurrencyDiffers);
     }
     let day_use = within_limits(request.amount, verified, purse.day_use, settings)?;
-    let cause = posting::Cause { reference: request.id.0, at_ms: request.now_ms };
-    let booking = posting::payment(cause, purse.account.id.0, settings.partition, request.amount)
+    let cause = posting::Cause { reference: request.id.0, counterparty: request.merchant.0, at_ms: request.now_ms };
+    let booking = posting::payment(cause, purse.account.id.0, purse.partition, request.amount)
         .and_then(|entry| Booking::new(entry, &purse.balances))
         .map_err(|_| Decline::InsufficientFunds)?;
-    let item = ClearingItem {
-        merchant: request.merchant,
-        currency: request.amount.currency(),
-        minor: request.amount.minor_signed(),
-    };
-    Ok(vec![Change::Book(booking), Change::PutDayUse(day_use), Change::AddClearingItem(item)])
+    Ok(vec![Change::Book(booking), Change::PutDayUse(day_use)])
 }
 
 /// The day's use after this payment, or the limit it would pass.

@@ -4,7 +4,7 @@
 use ledger::{Amount, Balances, posting};
 
 use super::{MerchantNumber, Payment, PaymentState, Refund};
-use crate::{Booking, Change, ClearingItem, Reason, RefundId, Refusal, UnixMs};
+use crate::{Booking, Change, Reason, RefundId, Refusal, UnixMs};
 
 /// What a refund needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) fn give_back(
         .checked_add(amount.minor())
         .filter(|sum| *sum <= paid.minor())
         .ok_or(Refusal::at(Reason::RefundExceedsPayment, "amount"))?;
-    let cause = posting::Cause { reference: request.id.0, at_ms: request.now_ms };
+    let cause = posting::Cause { reference: request.id.0, counterparty: payment.merchant.0, at_ms: request.now_ms };
     let booking = posting::refund(cause, account.0, partition, amount)
         .and_then(|entry| Booking::new(entry, balances))
         .map_err(|_| Reason::BooksRefused)?;
@@ -77,13 +77,7 @@ pub(super) fn give_back(
         amount,
         created_ms: request.now_ms,
     };
-    let item = ClearingItem { merchant: payment.merchant, currency: amount.currency(), minor: -amount.minor_signed() };
-    let changes = vec![
-        Change::Book(booking),
-        Change::PutRefund(refund.clone()),
-        Change::PutPayment(payment.clone()),
-        Change::AddClearingItem(item),
-    ];
+    let changes = vec![Change::Book(booking), Change::PutRefund(refund.clone()), Change::PutPayment(payment.clone())];
     Ok((refund, payment, changes))
 }
 

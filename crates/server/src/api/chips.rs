@@ -46,8 +46,8 @@ pub(crate) async fn register(
     Body(new): Body<NewChip>,
 ) -> Result<(StatusCode, Json<ChipKeys>), ApiError> {
     let id = ChipId::parse(&new.chip_id)?;
-    let key_version = app.vault.versions().chip;
-    let keys = app.vault.chip_keys(id, key_version).map_err(platform::Refusal::from)?;
+    let key_version = app.env.vault.versions().chip;
+    let keys = app.env.vault.chip_keys(id, key_version).map_err(platform::Refusal::from)?;
     app.store.execute(RegisterChip(Chip { id, key_version, registered_ms: now_ms() })).await?;
     let answer = ChipKeys {
         chip_id: id.to_string(),

@@ -102,14 +102,14 @@ pub(crate) async fn pay(
     Body(new): Body<NewPayment>,
 ) -> Result<Json<PaymentView>, ApiError> {
     let now_ms = now_ms();
-    let command = Pay {
-        id: PaymentId::new(now_ms, random()?),
+    let new = store::commands::NewPayment {
         merchant: merchant.id,
         order: MerchantNumber::parse(&new.order, "order")?,
         code: Zeroizing::new(new.code),
         amount: super::amount(new.amount, &new.currency)?,
         now_ms,
     };
+    let command = Pay::new(new, &app.env)?;
     let paid = app.store.execute(command).await?;
     match paid {
         Paid::Wait { wait_ms } => {
@@ -201,7 +201,7 @@ pub(crate) async fn cancel(
     let request = CancelRequest {
         merchant: merchant.id,
         order: MerchantNumber::parse(&cancel.order, "order")?,
-        payment_id: PaymentId::new(now_ms, random()?),
+        payment_id: PaymentId([0; 16]),
         refund_id: RefundId::new(now_ms, random()?),
         now_ms,
     };

@@ -14,9 +14,9 @@ pub struct OpenAccount(pub accounts::OpenAccount);
 impl Command for OpenAccount {
     type Answer = Account;
 
-    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<Account, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Account, Failure> {
         env.settings.offers(self.0.currency)?;
-        let (account, changes) = accounts::open(self.0)?;
+        let (account, changes) = accounts::open(self.0.clone())?;
         tables.apply_all(&changes)?;
         Ok(account)
     }
@@ -28,8 +28,8 @@ pub struct TopUpAccount(pub TopUp);
 impl Command for TopUpAccount {
     type Answer = TopUp;
 
-    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<TopUp, Failure> {
-        let request = self.0;
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<TopUp, Failure> {
+        let request = self.0.clone();
         let account = tables.account(request.account)?.ok_or(Reason::AccountNotFound)?;
         let before = tables.top_up(request.account, &request.reference)?;
         let currency = request.amount.currency();
@@ -47,9 +47,9 @@ pub struct TakeOnMerchant(pub merchants::TakeOn);
 impl Command for TakeOnMerchant {
     type Answer = Merchant;
 
-    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<Merchant, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Merchant, Failure> {
         env.settings.offers(self.0.currency)?;
-        let (merchant, changes) = merchants::take_on(self.0)?;
+        let (merchant, changes) = merchants::take_on(self.0.clone())?;
         tables.apply_all(&changes)?;
         Ok(merchant)
     }
@@ -61,9 +61,9 @@ pub struct RegisterChip(pub Chip);
 impl Command for RegisterChip {
     type Answer = Chip;
 
-    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<Chip, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Chip, Failure> {
         let before = tables.chip(self.0.id)?;
-        let (chip, changes) = chips::register(self.0, before.as_ref())?;
+        let (chip, changes) = chips::register(self.0.clone(), before.as_ref())?;
         tables.apply_all(&changes)?;
         Ok(chip)
     }

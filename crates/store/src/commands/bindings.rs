@@ -11,8 +11,8 @@ pub struct StartBinding(pub StartRequest);
 impl Command for StartBinding {
     type Answer = RelayAnswer;
 
-    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<RelayAnswer, Failure> {
-        let request = self.0;
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<RelayAnswer, Failure> {
+        let request = &self.0;
         tables.account(request.account)?.ok_or(Reason::AccountNotFound)?;
         let before = tables.binding_by_offer(request.offer.chip, request.offer.nonce)?;
         let before = before.map(|binding| known(binding, tables, env)).transpose()?;
@@ -23,7 +23,7 @@ impl Command for StartBinding {
             next_index: tables.next_token_index(&env.settings.codes.format)?,
             versions: env.vault.versions(),
         };
-        let (answer, changes) = bindings::start(&request, facts, &env.settings)?;
+        let (answer, changes) = bindings::start(request, facts, &env.settings)?;
         tables.apply_all(&changes)?;
         Ok(answer)
     }
@@ -46,7 +46,7 @@ pub struct RelayBinding {
 impl Command for RelayBinding {
     type Answer = RelayAnswer;
 
-    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<RelayAnswer, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<RelayAnswer, Failure> {
         let binding = tables.binding(self.id)?.ok_or(Reason::BindingNotFound)?;
         let facts = known(binding, tables, env)?;
         let (answer, changes) =
@@ -57,7 +57,7 @@ impl Command for RelayBinding {
 }
 
 /// Everything a step of this binding needs.
-fn known(binding: Binding, tables: &dyn Tables, env: &Env) -> Result<RelayFacts, Failure> {
+fn known(binding: Binding, tables: &mut Tables<'_>, env: &Env) -> Result<RelayFacts, Failure> {
     let token = tables.token(binding.token)?.ok_or(StoreError::Corrupt("binding's token"))?;
     let account = tables.account(binding.account)?.ok_or(StoreError::Corrupt("binding's account"))?;
     let chip = tables.chip(binding.chip)?.ok_or(StoreError::Corrupt("binding's chip"))?;

@@ -8,6 +8,6 @@ mod tokens;
 
 pub use accounts::{OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
 pub use bindings::{RelayBinding, StartBinding};
-pub use payments::{CancelOrder, Paid, Pay, RefundPayment};
+pub use payments::{CancelOrder, NewPayment, Paid, Pay, RefundPayment};
 pub use postings::PostClearing;
 pub use tokens::ActOnToken;

@@ -1,21 +1,23 @@
 //! Paying, cancelling and refunding.
 
+use std::sync::Arc;
+
 use ledger::{Amount, Balances};
-use paycode::{PayKey, TimeStep};
+use paycode::{PayKey, TimeStep, Unmasked, find};
 use platform::payments::cancel::CancelRequest;
-use platform::payments::code::{Candidate, PresentedCode, Verdict, fingerprint, judge};
+use platform::payments::code::{Candidate, Found, PresentedCode, Verdict, fingerprint, judge};
 use platform::payments::pay::{PayRequest, Purse};
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, Payment, PaymentState, Refund, cancel, pay, refund};
 use platform::tokens::Token;
-use platform::{MerchantId, PaymentId, Reason, UnixMs, mask_keys};
+use platform::{AccountId, MerchantId, PaymentId, Reason, UnixMs};
 
+use crate::key::{Key, Numbered};
+use crate::rows;
 use crate::{Command, Env, Failure, StoreError, Tables};
 
-/// A till asks for a payment.
-pub struct Pay {
-    /// A fresh id.
-    pub id: PaymentId,
+/// What a till asks for.
+pub struct NewPayment {
     /// Who is to be paid.
     pub merchant: MerchantId,
     /// The merchant's order number.
@@ -26,6 +28,80 @@ pub struct Pay {
     pub amount: Amount,
     /// The present time.
     pub now_ms: UnixMs,
+}
+
+/// A payment that was asked for, its code already looked at: everything about it that no row is needed for has been
+/// done, by whoever made this, so that the one writer need not.
+pub struct Pay {
+    request: PayRequest,
+    presented: PresentedCode,
+    suspects: Vec<Suspect>,
+    now: TimeStep,
+}
+
+/// A token the code may be of, under one mask key, and where its password fits if the token's pay key has the version
+/// that new tokens get.
+struct Suspect {
+    mask_version: u8,
+    unmasked: Unmasked,
+    key_version: u8,
+    pay_key: Arc<PayKey>,
+    found: Found,
+}
+
+impl Pay {
+    /// Looks at the code.
+    ///
+    /// # Errors
+    /// [`Reason::CodeMalformed`], and [`Reason::KeysUnavailable`] where the vault does not answer.
+    pub fn new(new: NewPayment, env: &Env) -> Result<Self, Failure> {
+        let codes = &env.settings.codes;
+        let presented = PresentedCode::parse(&new.code, &codes.format)?;
+        let now = TimeStep::from_unix_seconds(new.now_ms / 1_000).map_err(|_| StoreError::Corrupt("clock"))?;
+        let key_version = env.vault.versions().pay;
+        let mut suspects = Vec::new();
+        for (mask_version, unmasked) in presented.unmasked(&codes.format, &env.masks) {
+            let key = env.vault.pay_key(&codes.format, unmasked.index, key_version)?;
+            let pay_key = Arc::new(PayKey::new(codes.suite, &key));
+            let found = find(&pay_key, &unmasked, now);
+            suspects.push(Suspect { mask_version, unmasked, key_version, pay_key, found });
+            // A password that fits under the current mask key fits by chance under no other.
+            if found.is_in_window() {
+                break;
+            }
+        }
+        let request = PayRequest {
+            // The store counts payments; until it has, the payment has no number.
+            id: PaymentId([0; 16]),
+            merchant: new.merchant,
+            order: new.order,
+            fingerprint: fingerprint(&new.code, new.amount),
+            amount: new.amount,
+            now_ms: new.now_ms,
+        };
+        Ok(Self { request, presented, suspects, now })
+    }
+
+    /// The tokens the code may be of, each with what its password comes to.
+    fn candidates(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Vec<Candidate>, Failure> {
+        let codes = &env.settings.codes;
+        let mut candidates = Vec::new();
+        for suspect in &self.suspects {
+            let Some(token) = tables.token_by_index(&codes.format, suspect.unmasked.index)? else { continue };
+            let mask_version = suspect.mask_version;
+            let as_supposed = token.pay_key_version == suspect.key_version && token.suite == codes.suite;
+            let (pay_key, found) = if as_supposed {
+                (Arc::clone(&suspect.pay_key), suspect.found)
+            } else {
+                let key = env.vault.pay_key(&token.format, token.index, token.pay_key_version)?;
+                let pay_key = Arc::new(PayKey::new(token.suite, &key));
+                let found = find(&pay_key, &suspect.unmasked, self.now);
+                (pay_key, found)
+            };
+            candidates.push(Candidate { token, pay_key, found, mask_version });
+        }
+        Ok(candidates)
+    }
 }
 
 /// The answer to [`Pay`].
@@ -43,67 +119,77 @@ pub enum Paid {
 impl Command for Pay {
     type Answer = Paid;
 
-    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<Paid, Failure> {
+    fn wants(&self, known: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError> {
+        let request = &self.request;
+        let mut keys = vec![Key::order(request.merchant, &request.order), Key::merchant(request.merchant)];
+        for suspect in &self.suspects {
+            let name = Key::token_number(&env.settings.codes.format, suspect.unmasked.index);
+            let id = known.known(&name).map(|fields| rows::id("token_numbers", fields)).transpose()?;
+            keys.push(name);
+            let Some(id) = id else { continue };
+            let token = Key::Number(Numbered::Tokens, platform::TokenId(id).number());
+            let account = known.known(&token).map(rows::token_account).transpose()?;
+            keys.push(token);
+            keys.extend(account.into_iter().flat_map(|account| [Key::account(account), Key::purse(account)]));
+        }
+        Ok(keys)
+    }
+
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Paid, Failure> {
         let settings = &env.settings;
-        let presented = PresentedCode::parse(&self.code, &settings.codes.format)?;
-        let request = PayRequest {
-            id: self.id,
-            merchant: self.merchant,
-            order: self.order,
-            amount: self.amount,
-            fingerprint: fingerprint(&self.code, self.amount),
-            now_ms: self.now_ms,
-        };
+        let request = &self.request;
         if let Some(existing) = tables.payment_by_order(request.merchant, &request.order)? {
-            return Ok(Paid::Payment(pay::repeat(&request, existing)?));
+            return Ok(Paid::Payment(pay::repeat(request, existing)?));
         }
         let merchant = tables.merchant(request.merchant)?.ok_or(Reason::MerchantNotFound)?;
-        pay::accept(&request, &merchant)?;
+        pay::accept(request, &merchant)?;
         if let Some(wait_ms) = merchant.wrong_codes.wait_ms(request.now_ms, &settings.codes) {
             return Ok(Paid::Wait { wait_ms });
         }
-        let verdict = verdict(&presented, request.now_ms, tables, env)?;
+        let verdict = judge(&self.presented, self.candidates(tables, env)?);
         let purse = match &verdict {
-            Verdict::Genuine { token, .. } => Some(purse(token, &request, tables, env)?),
+            Verdict::Genuine { token, .. } => Some(purse(token, request, tables, env)?),
             _ => None,
         };
+        let id = PaymentId::numbered(request.now_ms, tables.next_payment_number());
+        let request = PayRequest { id, ..request.clone() };
         let (payment, changes) = pay::decide(&request, &merchant, verdict, purse.as_ref(), settings);
         tables.apply_all(&changes)?;
         Ok(Paid::Payment(payment))
     }
 }
 
-fn verdict(presented: &PresentedCode, now_ms: UnixMs, tables: &dyn Tables, env: &Env) -> Result<Verdict, Failure> {
-    let codes = &env.settings.codes;
-    let masks = mask_keys(env.vault.as_ref(), &codes.format, codes.suite)?;
-    let mut candidates = Vec::new();
-    for (mask_version, unmasked) in presented.unmasked(&codes.format, &masks) {
-        let Some(token) = tables.token_by_index(&codes.format, unmasked.index)? else { continue };
-        let key = env.vault.pay_key(&token.format, token.index, token.pay_key_version)?;
-        let pay_key = PayKey::new(token.suite, &key);
-        candidates.push(Candidate { token, pay_key, unmasked, mask_version });
-    }
-    let now = TimeStep::from_unix_seconds(now_ms / 1_000).map_err(|_| StoreError::Corrupt("clock"))?;
-    Ok(judge(presented, candidates, now))
-}
-
-fn purse(token: &Token, request: &PayRequest, tables: &dyn Tables, env: &Env) -> Result<Purse, Failure> {
-    let account = tables.account(token.account)?.ok_or(StoreError::Corrupt("token's account"))?;
+fn purse(token: &Token, request: &PayRequest, tables: &mut Tables<'_>, env: &Env) -> Result<Purse, Failure> {
+    let account = tables.account(token.account)?.ok_or(StoreError::Corrupt("accounts"))?;
     let day_use = tables.day_use(&account, env.settings.day_of(request.now_ms))?;
-    let balances = tables.purse_balances(account.id, env.settings.partition, request.amount.currency())?;
-    Ok(Purse { account, day_use, balances })
+    let balances = tables.purse_balances(account.id, request.amount.currency())?;
+    Ok(Purse { account, day_use, partition: tables.partition(), balances })
 }
 
-/// A till wants an order over, whatever became of it.
+/// A till wants an order over, whatever became of it. The id of the payment in the request is given by the store.
 pub struct CancelOrder(pub CancelRequest);
 
 impl Command for CancelOrder {
     type Answer = Payment;
 
-    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<Payment, Failure> {
+    fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
+        let name = Key::order(self.0.merchant, &self.0.order);
+        let id = known.known(&name).map(|fields| rows::id("orders", fields)).transpose()?;
+        let payment = id.map(|id| wanted_for(PaymentId(id), known)).transpose()?;
+        Ok([name].into_iter().chain(payment.into_iter().flatten()).collect())
+    }
+
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Payment, Failure> {
         let existing = tables.payment_by_order(self.0.merchant, &self.0.order)?;
-        let balances = existing.as_ref().map_or_else(|| Ok(Balances::new()), |p| paid_balances(p, tables, env))?;
-        let (payment, changes) = cancel::cancel(self.0, existing, env.settings.partition, &balances)?;
+        let balances = existing.as_ref().map_or_else(|| Ok(Balances::new()), |p| paid_balances(p, tables))?;
+        let request = match &existing {
+            Some(_) => self.0.clone(),
+            None => {
+                let payment_id = PaymentId::numbered(self.0.now_ms, tables.next_payment_number());
+                CancelRequest { payment_id, ..self.0.clone() }
+            }
+        };
+        let (payment, changes) = cancel::cancel(request, existing, tables.partition(), &balances)?;
         tables.apply_all(&changes)?;
         Ok(payment)
     }
@@ -122,24 +208,35 @@ pub struct RefundPayment {
 impl Command for RefundPayment {
     type Answer = Refund;
 
-    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<Refund, Failure> {
+    fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
+        let mut keys = wanted_for(self.payment, known)?;
+        keys.push(Key::refund_number(self.merchant, &self.request.number));
+        Ok(keys)
+    }
+
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Refund, Failure> {
         let payment = tables.payment(self.payment)?;
         // Another merchant's payment does not exist for this one.
         let payment = payment.filter(|p| p.merchant == self.merchant).ok_or(Reason::PaymentNotFound)?;
         let before = tables.refund(self.merchant, &self.request.number)?;
-        let balances = paid_balances(&payment, tables, env)?;
-        let (refund, changes) = refund::refund(self.request, payment, before, env.settings.partition, &balances)?;
+        let balances = paid_balances(&payment, tables)?;
+        let (refund, changes) = refund::refund(self.request.clone(), payment, before, tables.partition(), &balances)?;
         tables.apply_all(&changes)?;
         Ok(refund)
     }
 }
 
+/// A payment's row, and then its wearer's purse.
+fn wanted_for(payment: PaymentId, known: &Tables<'_>) -> Result<Vec<Key>, StoreError> {
+    let key = Key::Number(Numbered::Payments, payment.number());
+    let account: Option<AccountId> = known.known(&key).map(rows::payment).transpose()?.and_then(|p| p.account);
+    Ok([key].into_iter().chain(account.map(Key::purse)).collect())
+}
+
 /// The balances a refund of this payment would touch; none where no money moved.
-fn paid_balances(payment: &Payment, tables: &dyn Tables, env: &Env) -> Result<Balances, StoreError> {
+fn paid_balances(payment: &Payment, tables: &mut Tables<'_>) -> Result<Balances, StoreError> {
     match (payment.account, payment.amount, payment.state) {
-        (Some(account), Some(amount), PaymentState::Succeeded) => {
-            tables.purse_balances(account, env.settings.partition, amount.currency())
-        }
+        (Some(account), Some(amount), PaymentState::Succeeded) => tables.purse_balances(account, amount.currency()),
         _ => Ok(Balances::new()),
     }
 }

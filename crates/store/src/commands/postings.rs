@@ -1,14 +1,14 @@
 //! Posting what waits in clearing to the merchants.
 
 use ledger::posting::{clearing, payable};
-use platform::{Reason, UnixMs, postings};
+use platform::{Change, UnixMs, postings};
 
 use crate::{Command, Env, Failure, Tables};
 
-/// The most merchants posted in one command; the rest wait for the next.
-const MAX_MERCHANTS: usize = 500;
+/// The most journal records posted in one command; the rest wait for the next.
+const MAX_RECORDS: usize = 20_000;
 
-/// Posts to as many merchants as have something waiting, up to `MAX_MERCHANTS`.
+/// Posts what went through this partition's clearing to its merchants, one net entry a merchant.
 pub struct PostClearing {
     /// The present time.
     pub now_ms: UnixMs,
@@ -17,26 +17,22 @@ pub struct PostClearing {
 }
 
 impl Command for PostClearing {
-    /// How many merchants were posted to.
+    /// How many merchants something was posted to or from.
     type Answer = usize;
 
-    fn run(self, tables: &mut dyn Tables, env: &Env) -> Result<usize, Failure> {
-        let partition = env.settings.partition;
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<usize, Failure> {
+        let partition = tables.partition();
+        let (sums, up_to) = tables.unposted(MAX_RECORDS)?;
         let mut posted = 0;
-        for (number, unposted) in tables.unposted(MAX_MERCHANTS)?.into_iter().enumerate() {
+        for (number, unposted) in sums.into_iter().enumerate() {
             let touched = [clearing(partition, unposted.currency), payable(unposted.merchant.0, unposted.currency)];
             let balances = tables.balances(&touched)?;
             let reference = reference(self.now_ms, self.random, number);
-            match postings::post(&unposted, partition, reference, self.now_ms, &balances) {
-                Ok(changes) => {
-                    tables.apply_all(&changes)?;
-                    posted += 1;
-                }
-                // The merchant owes more than it is owed: its items wait for payments to cover them.
-                Err(refusal) if refusal.reason == Reason::BooksRefused => {}
-                Err(refusal) => return Err(refusal.into()),
-            }
+            let changes = postings::post(&unposted, partition, reference, self.now_ms, &balances);
+            posted += usize::from(changes.iter().any(|change| matches!(change, Change::Book(_))));
+            tables.apply_all(&changes)?;
         }
+        tables.apply(&Change::PostedUpTo(up_to))?;
         Ok(posted)
     }
 }
@@ -46,7 +42,7 @@ fn reference(now_ms: UnixMs, random: [u8; 10], number: usize) -> [u8; 16] {
     let mut id = [0; 16];
     id[..6].copy_from_slice(&now_ms.to_be_bytes()[2..]);
     id[6..].copy_from_slice(&random);
-    // MAX_MERCHANTS fits two bytes.
+    // MAX_RECORDS fits two bytes.
     let [low, high, ..] = number.to_le_bytes();
     id[6..8].copy_from_slice(&[high, low]);
     id

@@ -20,7 +20,7 @@ pub struct ActOnToken {
 impl Command for ActOnToken {
     type Answer = Token;
 
-    fn run(self, tables: &mut dyn Tables, _: &Env) -> Result<Token, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Token, Failure> {
         let token = tables.token(self.token)?.ok_or(Reason::TokenNotFound)?;
         let (token, changes) = tokens::act(self.caller, self.action, token, self.now_ms)?;
         tables.apply_all(&changes)?;

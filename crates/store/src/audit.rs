@@ -1,0 +1,370 @@
+//! The audit: reads everything as it was at one moment, follows every partition's journal, and adds all of it up again.
+
+use std::collections::BTreeMap;
+
+use ledger::journal::{GENESIS, Head, Record};
+use ledger::{AccountKind, Balances, Currency, LedgerAccount, TrialBalance};
+use platform::AccountId;
+use platform::payments::{Payment, PaymentState};
+
+use crate::engine::View;
+use crate::key::{Key, Named, Numbered};
+use crate::queries::partitions;
+use crate::rows::codec::unseal;
+use crate::rows::{self, Balance, PartitionState, Purse};
+use crate::tables::clearing_sums;
+use crate::{Queries, StoreError};
+
+/// Rows read at a time.
+const PIECE: usize = 4_096;
+/// The most findings that are told; what is wrong beyond is of the same cause.
+pub const MAX_FINDINGS: usize = 100;
+
+/// Something that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The first record of a partition's journal that is altered, missing or out of place.
+    Record {
+        /// The partition.
+        partition: u32,
+        /// The record's place in its journal, counted from 1.
+        sequence: u64,
+    },
+    /// A row whose bytes are not those that were written.
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The row's number, or its name in hexadecimal digits.
+        key: String,
+    },
+    /// A balance that is not the sum of its journal lines.
+    Balance(LedgerAccount),
+    /// A payment whose row says other than the journal what was paid or given back; by its id.
+    Payment(platform::PaymentId),
+    /// What is in clearing is not what waits for merchants.
+    Clearing(Currency),
+    /// Debits and credits differ.
+    Trial(Currency),
+    /// What the engine says of its own files.
+    Engine(String),
+}
+
+impl core::fmt::Display for Finding {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Record { partition, sequence } => {
+                write!(f, "journal of partition {partition}: record {sequence} is altered, missing or out of place")
+            }
+            Self::Row { table, key } => write!(f, "{table}: row {key} is altered"),
+            Self::Balance(account) => {
+                write!(f, "the {} balance of ", account.kind.name())?;
+                account.owner.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                write!(f, " in {} is not the sum of its journal lines", account.currency)
+            }
+            Self::Payment(id) => write!(f, "{id}: its row and the journal differ"),
+            Self::Clearing(currency) => write!(f, "what is in clearing in {currency} is not what waits for merchants"),
+            Self::Trial(currency) => write!(f, "debits and credits in {currency} differ"),
+            Self::Engine(line) => write!(f, "database file: {line}"),
+        }
+    }
+}
+
+/// What an audit comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audit {
+    /// Debits and credits by currency.
+    pub trial: BTreeMap<Currency, TrialBalance>,
+    /// How many records all journals hold.
+    pub records: u64,
+    /// How many other rows were read.
+    pub rows: u64,
+    /// What is wrong; empty in sound books, and never longer than [`MAX_FINDINGS`].
+    pub findings: Vec<Finding>,
+}
+
+impl Audit {
+    /// The first record that is altered, missing or out of place; `None` in sound books.
+    pub fn broken_record(&self) -> Option<u64> {
+        self.findings.iter().find_map(|finding| match finding {
+            Finding::Record { sequence, .. } => Some(*sequence),
+            _ => None,
+        })
+    }
+
+    fn find(&mut self, finding: Finding) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
+        }
+    }
+}
+
+impl Queries {
+    /// Audits everything, in one snapshot.
+    ///
+    /// # Errors
+    /// Those of the engine. What is wrong with the books is no error but a [`Finding`].
+    pub fn audit(&self) -> Result<Audit, StoreError> {
+        let mut audit = Audit::default();
+        self.reader().snapshot(&mut |view| {
+            audit = Audit::default();
+            Auditor { view, audit: &mut audit, summed: BTreeMap::new(), moved: BTreeMap::new() }.run()
+        })?;
+        Ok(audit)
+    }
+}
+
+struct Auditor<'a> {
+    view: &'a mut dyn View,
+    audit: &'a mut Audit,
+    /// Each account's balance by the journal.
+    summed: Balances,
+    /// What the journal says was paid (positive) of each payment.
+    moved: BTreeMap<[u8; 16], u64>,
+}
+
+impl Auditor<'_> {
+    fn run(mut self) -> Result<(), StoreError> {
+        for line in self.view.self_check()? {
+            self.audit.find(Finding::Engine(line));
+        }
+        let partitions = match partitions(self.view) {
+            Ok(partitions) => partitions,
+            Err(StoreError::Corrupt(_)) => {
+                self.audit.find(Finding::Row { table: Numbered::Partitions.name(), key: "?".to_owned() });
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut waiting: BTreeMap<Currency, i64> = BTreeMap::new();
+        for (number, state) in &partitions {
+            self.follow(*number, state, &mut waiting)?;
+        }
+        let mut balances = Balances::new();
+        self.check_numbered(&mut balances)?;
+        self.check_named(&mut balances, &mut waiting)?;
+        self.compare(balances, waiting);
+        Ok(())
+    }
+
+    /// Follows one journal from its beginning to the head its partition names.
+    fn follow(
+        &mut self,
+        partition: u32,
+        state: &PartitionState,
+        waiting: &mut BTreeMap<Currency, i64>,
+    ) -> Result<(), StoreError> {
+        let mut head = Head::empty(partition);
+        loop {
+            let records = self.view.scan(Numbered::Journal, head.number, state.head.number, PIECE)?;
+            if records.is_empty() {
+                break;
+            }
+            for (number, row) in &records {
+                let Some(next) = follows(head, *number, row) else {
+                    self.audit.find(Finding::Record { partition, sequence: head.sequence() + 1 });
+                    return Ok(());
+                };
+                self.take_in(row)?;
+                head = next;
+            }
+            let unposted: Vec<_> = records.into_iter().filter(|(number, _)| *number > state.posted).collect();
+            for sum in clearing_sums(&unposted, partition)? {
+                *waiting.entry(sum.currency).or_default() += sum.net_minor;
+            }
+        }
+        self.audit.records += head.sequence();
+        if head != state.head {
+            // The last records are gone: the partition's own state says where its journal ends.
+            self.audit.find(Finding::Record { partition, sequence: head.sequence() + 1 });
+        }
+        let beyond = self.view.scan(Numbered::Journal, state.head.number, Head::empty(partition + 1).number, 1)?;
+        if !beyond.is_empty() {
+            self.audit.find(Finding::Record { partition, sequence: state.head.sequence() + 1 });
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, row: &[u8]) -> Result<(), StoreError> {
+        let record = crate::tables::record(row)?;
+        for line in &record.lines {
+            let sum = self.summed.entry(line.leg.account).or_default();
+            *sum = sum.checked_add(line.leg.change_minor()).ok_or(StoreError::Corrupt("journal"))?;
+        }
+        if record.kind == ledger::EntryKind::Payment {
+            let amount = record.lines.first().map_or(0, |line| line.leg.amount.minor());
+            self.moved.insert(record.cause.reference, amount);
+        }
+        Ok(())
+    }
+
+    fn check_numbered(&mut self, balances: &mut Balances) -> Result<(), StoreError> {
+        for table in Numbered::ALL.iter().copied().filter(|table| *table != Numbered::Journal) {
+            let mut after = None;
+            loop {
+                let rows = self.piece(table, after)?;
+                let Some((last, _)) = rows.last() else { break };
+                after = Some(*last);
+                for (number, row) in rows {
+                    self.audit.rows += 1;
+                    if self.check_row(table, number, &row, balances).is_none() {
+                        self.audit.find(Finding::Row { table: table.name(), key: number.to_string() });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next rows of a table; number 0 is a row like every other.
+    fn piece(&mut self, table: Numbered, after: Option<u64>) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        if let Some(after) = after {
+            return self.view.scan(table, after, u64::MAX >> 1, PIECE);
+        }
+        let zero = self.view.read(&[Key::Number(table, 0)])?.pop().flatten();
+        match zero {
+            Some(row) => Ok(vec![(0, row)]),
+            None => self.view.scan(table, 0, u64::MAX >> 1, PIECE),
+        }
+    }
+
+    /// Nothing where the row can't be what was written.
+    fn check_row(&mut self, table: Numbered, number: u64, row: &[u8], balances: &mut Balances) -> Option<()> {
+        let key = Key::Number(table, number);
+        let fields = unseal(&key, row).ok()?;
+        match table {
+            Numbered::Accounts => {
+                let account = rows::account(fields).ok()?;
+                let purse = self.view.read(&[Key::purse(account.id)]).ok()?.pop().flatten();
+                let Some(purse) = purse else { return Some(()) };
+                let purse = Purse::from_row(unseal(&Key::purse(account.id), &purse).ok()?).ok()?;
+                balances.insert(ledger::posting::wallet(account.id.0, account.currency), purse.balance.minor);
+            }
+            Numbered::Purses => drop(Purse::from_row(fields).ok()?),
+            Numbered::Merchants => drop(rows::merchant(fields).ok()?),
+            Numbered::Tokens => {
+                rows::join_token(fields, |account: AccountId| {
+                    let key = Key::purse(account);
+                    let purse = self.view.read(core::slice::from_ref(&key))?.pop().flatten();
+                    Purse::from_row(unseal(&key, &purse.ok_or(StoreError::Corrupt("purses"))?)?)
+                })
+                .ok()?;
+            }
+            Numbered::Bindings => drop(rows::binding(fields).ok()?),
+            Numbered::Payments => {
+                let payment = rows::payment(fields).ok()?;
+                self.check_payment(&payment);
+            }
+            Numbered::Refunds => drop(rows::refund(fields).ok()?),
+            Numbered::Events => drop(rows::event(fields).ok()?),
+            Numbered::Partitions => drop(PartitionState::from_row(fields).ok()?),
+            Numbered::Journal => {}
+        }
+        Some(())
+    }
+
+    /// The journal knows of every payment that moved money, and of no other.
+    fn check_payment(&mut self, payment: &Payment) {
+        let paid = match payment.state {
+            PaymentState::Succeeded => payment.amount.map(ledger::Amount::minor),
+            PaymentState::Cancelled if payment.account.is_some() => payment.amount.map(ledger::Amount::minor),
+            PaymentState::Cancelled | PaymentState::Failed(_) => None,
+        };
+        if self.moved.remove(&payment.id.0) != paid {
+            self.audit.find(Finding::Payment(payment.id));
+        }
+    }
+
+    fn check_named(
+        &mut self,
+        balances: &mut Balances,
+        waiting: &mut BTreeMap<Currency, i64>,
+    ) -> Result<(), StoreError> {
+        for table in Named::ALL.iter().copied() {
+            let mut after = Vec::new();
+            loop {
+                let rows = self.view.scan_names(table, &after, PIECE)?;
+                let Some((last, _)) = rows.last() else { break };
+                after.clone_from(last);
+                for (name, row) in rows {
+                    self.audit.rows += 1;
+                    if check_name(table, &name, &row, balances, waiting).is_none() {
+                        let key = name.iter().map(|byte| format!("{byte:02x}")).collect();
+                        self.audit.find(Finding::Row { table: table.name(), key });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(self, balances: Balances, waiting: BTreeMap<Currency, i64>) {
+        for (account, sum) in &self.summed {
+            if balances.get(account).copied().unwrap_or(0) != *sum {
+                self.audit.find(Finding::Balance(*account));
+            }
+        }
+        for (account, minor) in &balances {
+            if *minor != 0 && !self.summed.contains_key(account) {
+                self.audit.find(Finding::Balance(*account));
+            }
+        }
+        for reference in self.moved.into_keys().take(MAX_FINDINGS) {
+            // The journal moved money for a payment whose row is gone.
+            self.audit.find(Finding::Payment(platform::PaymentId(reference)));
+        }
+        let mut clearing = waiting;
+        for (account, minor) in balances.iter().filter(|(account, _)| account.kind == AccountKind::Clearing) {
+            *clearing.entry(account.currency).or_default() -= minor;
+        }
+        for (currency, _) in clearing.into_iter().filter(|(_, rest)| *rest != 0) {
+            self.audit.find(Finding::Clearing(currency));
+        }
+        self.audit.trial = TrialBalance::of(balances);
+        let unbalanced: Vec<Currency> =
+            self.audit.trial.iter().filter(|(_, sums)| !sums.is_balanced()).map(|(currency, _)| *currency).collect();
+        for currency in unbalanced {
+            self.audit.find(Finding::Trial(currency));
+        }
+    }
+}
+
+/// The head after a record, where it is the one that comes next and reads as what it was written as.
+fn follows(head: Head, number: u64, row: &[u8]) -> Option<Head> {
+    let (content, hash) = row.split_last_chunk::<{ GENESIS.len() }>()?;
+    let next = head.append(content);
+    let whole = next.number == number && next.hash == *hash && Record::from_bytes(content).is_ok();
+    whole.then_some(next)
+}
+
+/// Nothing where the row can't be what was written.
+fn check_name(
+    table: Named,
+    name: &[u8],
+    row: &[u8],
+    balances: &mut Balances,
+    waiting: &mut BTreeMap<Currency, i64>,
+) -> Option<()> {
+    let key = Key::Name(table, name.to_vec());
+    let fields = unseal(&key, row).ok()?;
+    match table {
+        Named::Balances => {
+            balances.insert(LedgerAccount::from_key(name).ok()?, Balance::from_row(fields).ok()?.minor);
+        }
+        Named::Waiting => {
+            let letters = name.last_chunk::<3>()?;
+            let currency = Currency::parse(core::str::from_utf8(letters).ok()?).ok()?;
+            *waiting.entry(currency).or_default() += rows::number(table.name(), fields).ok()?;
+        }
+        Named::TopUps => drop(rows::top_up(fields).ok()?),
+        Named::Chips => drop(rows::chip(fields).ok()?),
+        Named::LastTokenNumbers => drop(rows::number(table.name(), fields).ok()?),
+        Named::WalletKeys
+        | Named::ApiKeys
+        | Named::TokenNumbers
+        | Named::LivingTokens
+        | Named::Offers
+        | Named::Orders
+        | Named::RefundNumbers => drop(rows::id(table.name(), fields).ok()?),
+    }
+    Some(())
+}

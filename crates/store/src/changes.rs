@@ -1,0 +1,144 @@
+//! Changes as rows: what each [`Change`] of a decision does to the working set.
+
+use ledger::journal::Record;
+use platform::postings::Unposted;
+use platform::tokens::{Token, TokenState};
+use platform::{Booking, Change};
+
+use crate::key::{Key, List, Numbered};
+use crate::rows::{self, Balance, Purse, Spend};
+use crate::{StoreError, Tables};
+
+impl Tables<'_> {
+    /// Makes the changes of one decision.
+    ///
+    /// # Errors
+    /// Those of the engine, and [`StoreError::Corrupt`] for a change no rule would make; the command must then be
+    /// undone.
+    pub fn apply_all(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        changes.iter().try_for_each(|change| self.apply(change))
+    }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// Those of [`Tables::apply_all`].
+    pub fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
+        match change {
+            Change::PutAccount(row) => {
+                self.put_new_name(Key::wallet_key(row.wallet_key), row.id.0)?;
+                self.put_owned(Key::account(row.id), row.id.0, rows::put_account(row))
+            }
+            Change::PutTopUp(row) => self.put(Key::top_up(row.account, &row.reference), Some(rows::put_top_up(row))),
+            Change::PutMerchant(row) => {
+                self.put_new_name(Key::api_key(row.api_key), row.id.0)?;
+                self.put_owned(Key::merchant(row.id), row.id.0, rows::put_merchant(row))
+            }
+            Change::PutChip(row) => self.put(Key::chip(row.id), Some(rows::put_chip(row))),
+            Change::PutToken(row) => self.put_token(row),
+            Change::PutBinding(row) => {
+                self.put_new_name(Key::offer(row.chip, row.nonce), row.id.0)?;
+                self.put_owned(Key::Number(Numbered::Bindings, row.id.number()), row.id.0, rows::put_binding(row))
+            }
+            Change::PutPayment(row) => {
+                if self.put_new_name(Key::order(row.merchant, &row.order), row.id.0)? {
+                    self.enlist(List::MerchantPayments, &row.merchant.0, row.id.0);
+                }
+                self.put_owned(Key::Number(Numbered::Payments, row.id.number()), row.id.0, rows::put_payment(row))
+            }
+            Change::PutRefund(row) => {
+                if self.put_new_name(Key::refund_number(row.merchant, &row.number), row.id.0)? {
+                    self.enlist(List::PaymentRefunds, &row.payment.0, row.id.0);
+                }
+                self.put_owned(Key::Number(Numbered::Refunds, row.id.number()), row.id.0, rows::put_refund(row))
+            }
+            Change::PutDayUse(row) => {
+                let purse = Purse {
+                    day: row.day,
+                    day_total_minor: row.total_minor,
+                    day_unverified_minor: row.unverified_minor,
+                    ..self.purse(row.account)?
+                };
+                self.put_purse(row.account, &purse)
+            }
+            Change::SetWaiting(Unposted { merchant, currency, net_minor }) => {
+                let waiting = (*net_minor != 0).then(|| rows::put_number(*net_minor));
+                self.put(Key::waiting(self.partition(), *merchant, *currency), waiting)
+            }
+            Change::PostedUpTo(number) => {
+                self.set_posted(*number);
+                Ok(())
+            }
+            Change::Book(booking) => self.book(booking),
+            Change::AddEvent(event) => {
+                self.add_event(event);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts a row under its number; a number that another id has already is refused, for the row would be lost.
+    fn put_owned(&mut self, key: Key, id: [u8; 16], fields: Vec<u8>) -> Result<(), StoreError> {
+        // Every row under a number begins with its form and its id.
+        let taken = self.fields(&key)?.is_some_and(|row| row.get(1..17) != Some(&id[..]));
+        if taken { Err(StoreError::Taken(key.place().0)) } else { self.put(key, Some(fields)) }
+    }
+
+    /// Gives an id a name; says whether it is new. A name that another id has is refused: it must be unique.
+    fn put_new_name(&mut self, name: Key, id: [u8; 16]) -> Result<bool, StoreError> {
+        match self.id_under(&name)? {
+            None => self.put(name, Some(rows::put_id(id))).map(|()| true),
+            Some(known) if known == id => Ok(false),
+            Some(_) => Err(StoreError::Taken(name.place().0)),
+        }
+    }
+
+    /// A token is two rows: one that never changes, and its part of the account's purse. While it lives, its chip has
+    /// no other.
+    fn put_token(&mut self, token: &Token) -> Result<(), StoreError> {
+        let living = Key::living_token(token.chip);
+        let holder = self.id_under(&living)?;
+        match (token.state, holder) {
+            (TokenState::Revoked, Some(id)) if id == token.id.0 => self.put(living, None)?,
+            (TokenState::Revoked, _) => {}
+            (_, None) => self.put(living, Some(rows::put_id(token.id.0)))?,
+            (_, Some(id)) if id == token.id.0 => {}
+            (_, Some(_)) => return Err(StoreError::Taken("living_tokens")),
+        }
+        if self.put_new_name(Key::token_number(&token.format, token.index), token.id.0)? {
+            self.enlist(List::AccountTokens, &token.account.0, token.id.0);
+            self.put_owned(Key::Number(Numbered::Tokens, token.id.number()), token.id.0, rows::put_token(token))?;
+            self.raise_last_token_number(token)?;
+        }
+        let mut purse = self.purse(token.account)?;
+        purse.put_spend(Spend::of(token));
+        self.put_purse(token.account, &purse)
+    }
+
+    fn raise_last_token_number(&mut self, token: &Token) -> Result<(), StoreError> {
+        if token.index.get() < self.next_token_index(&token.format)? {
+            return Ok(());
+        }
+        // An index has at most ten digits.
+        let last = rows::put_number(token.index.get().cast_signed());
+        self.put(Key::last_token_number(&token.format), Some(last))
+    }
+
+    /// Appends the entry to the journal and moves its balances.
+    fn book(&mut self, booking: &Booking) -> Result<(), StoreError> {
+        let number = self.next_record();
+        let mut before = Vec::with_capacity(booking.balances.len());
+        for account in booking.balances.keys() {
+            before.push((*account, self.stored_balance(account)?));
+        }
+        let record = Record::of(&booking.entry, |account| {
+            let previous = before.iter().find(|(known, _)| known == account).map_or(0, |(_, b)| b.last_record);
+            (booking.balances.get(account).copied().unwrap_or(0), previous)
+        });
+        self.append(&record);
+        for (account, minor) in &booking.balances {
+            self.put_stored_balance(account, Balance { minor: *minor, last_record: number })?;
+        }
+        Ok(())
+    }
+}

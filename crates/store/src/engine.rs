@@ -1,0 +1,97 @@
+//! What an engine does: read rows by key, many at once, and write a batch of them, all or none, so that they survive a
+//! power cut. SQLite and PostgreSQL stand behind this trait; it knows neither payments nor money.
+
+use crate::StoreError;
+use crate::key::{Key, List, Named, Numbered};
+
+/// A row under a number, as it is kept.
+pub type NumberedRow = (u64, Vec<u8>);
+/// A row under a name, as it is kept.
+pub type NamedRow = (Vec<u8>, Vec<u8>);
+
+/// Reading an engine's rows, seals and all.
+pub trait View {
+    /// The rows under these keys, in their order; `None` where there is none.
+    ///
+    /// # Errors
+    /// Those of the engine, here and below.
+    fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+
+    /// The newest ids of a list below `before`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError>;
+
+    /// The rows with numbers above `after` and up to `up_to`, lowest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError>;
+
+    /// The rows with names above `after`, lowest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError>;
+
+    /// The engine's own check of its files, where it has one: what it found wrong, at most a hundred lines.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn self_check(&mut self) -> Result<Vec<String>, StoreError>;
+}
+
+/// The writing side of an engine. One transaction at a time.
+pub trait Engine: View + Send {
+    /// The partition this engine writes: nobody else writes it meanwhile.
+    fn partition(&self) -> u32;
+
+    /// Begins a transaction: what is read from here on is what the writes will stand on.
+    ///
+    /// # Errors
+    /// Those of the engine; then nothing has begun.
+    fn begin(&mut self) -> Result<(), StoreError>;
+
+    /// Writes everything and makes it durable, or nothing.
+    fn commit(&mut self, writes: &Writes) -> Outcome;
+
+    /// Ends the transaction without writing.
+    ///
+    /// # Errors
+    /// Those of the engine; then it must not be used any more.
+    fn roll_back(&mut self) -> Result<(), StoreError>;
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable.
+    Committed,
+    /// Another server changed a row in between: nothing was written; read again and decide again.
+    Conflict,
+    /// It changed nothing.
+    RolledBack(StoreError),
+    /// The commit itself failed: what the disk holds is unknown until the database is opened again.
+    Unknown(StoreError),
+}
+
+/// One row to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowWrite {
+    /// Where.
+    pub key: Key,
+    /// The row the decision stands on; `None` where there must be none yet.
+    pub before: Option<Vec<u8>>,
+    /// The row from now on; `None` where there is none any more.
+    pub after: Option<Vec<u8>>,
+}
+
+/// Everything a transaction writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Rows, each key once, in the order of their keys.
+    pub rows: Vec<RowWrite>,
+    /// New ids in lists: which list, whose, which id.
+    pub listed: Vec<(List, Vec<u8>, [u8; 16])>,
+}

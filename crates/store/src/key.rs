@@ -1,0 +1,214 @@
+//! Where rows are found. There are three shapes of table, the same in every engine:
+//!
+//! - [`Numbered`]: a row under a number, the last eight bytes of its id. Numbers are counted up, so that new rows lie
+//!   side by side;
+//! - [`Named`]: a row, or the id of one, under a name: what must be unique, such as a merchant's order number;
+//! - [`List`]: ids under an owner, newest last.
+//!
+//! What a row holds is the business of [`crate::rows`]; an engine keeps bytes.
+
+use ledger::{Currency, LedgerAccount};
+use paycode::{CodeFormat, TokenIndex};
+use platform::payments::MerchantNumber;
+use platform::{AccountId, ChipId, KeyHash, MerchantId};
+
+macro_rules! tables {
+    ($(#[$doc:meta])* $kind:ident { $($(#[$row_doc:meta])* $name:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $kind {
+            $($(#[$row_doc])* $name,)*
+        }
+
+        impl $kind {
+            /// Every table of this shape.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The table's name in a database.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+tables! {
+    /// Tables of rows under a number.
+    Numbered {
+        /// Wearers' accounts: what does not change.
+        Accounts = "accounts",
+        /// What changes with every payment of an account, in one row: balance, the day's use, its tokens' spent codes.
+        Purses = "purses",
+        /// Merchants.
+        Merchants = "merchants",
+        /// Tokens: what does not change.
+        Tokens = "tokens",
+        /// Bindings.
+        Bindings = "bindings",
+        /// Payments, declined ones as well.
+        Payments = "payments",
+        /// Refunds.
+        Refunds = "refunds",
+        /// The journal.
+        Journal = "journal",
+        /// The audit trail.
+        Events = "events",
+        /// How far each partition is: its journal's head, the last number given out, what has been posted.
+        Partitions = "partitions",
+    }
+}
+
+tables! {
+    /// Tables of rows under a name.
+    Named {
+        /// Accounts by their wallet key's hash.
+        WalletKeys = "wallet_keys",
+        /// Merchants by their API key's hash.
+        ApiKeys = "api_keys",
+        /// Chips by their id.
+        Chips = "chips",
+        /// Tokens by the number in their codes.
+        TokenNumbers = "token_numbers",
+        /// The one living token of a chip. One, so a chip never has two owners.
+        LivingTokens = "living_tokens",
+        /// Bindings by their offer.
+        Offers = "offers",
+        /// Payments by the merchant's order number.
+        Orders = "orders",
+        /// Refunds by the merchant's refund number.
+        RefundNumbers = "refund_numbers",
+        /// Top-ups by account and reference.
+        TopUps = "top_ups",
+        /// Balances of accounts that are no wearer's.
+        Balances = "balances",
+        /// What waits in clearing beyond a posting, by partition, merchant and currency.
+        Waiting = "waiting",
+        /// The highest token number given out under a format.
+        LastTokenNumbers = "last_token_numbers",
+    }
+}
+
+tables! {
+    /// Tables of ids under an owner.
+    List {
+        /// A merchant's payments.
+        MerchantPayments = "merchant_payments",
+        /// An account's tokens.
+        AccountTokens = "account_tokens",
+        /// A payment's refunds.
+        PaymentRefunds = "payment_refunds",
+        /// The audit trail of one thing.
+        SubjectEvents = "subject_events",
+    }
+}
+
+/// Where one row is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Under a number.
+    Number(Numbered, u64),
+    /// Under a name.
+    Name(Named, Vec<u8>),
+}
+
+impl Key {
+    /// The account's unchanging part.
+    pub fn account(id: AccountId) -> Self {
+        Self::Number(Numbered::Accounts, id.number())
+    }
+
+    /// The account's changing part.
+    pub fn purse(id: AccountId) -> Self {
+        Self::Number(Numbered::Purses, id.number())
+    }
+
+    /// A merchant.
+    pub fn merchant(id: MerchantId) -> Self {
+        Self::Number(Numbered::Merchants, id.number())
+    }
+
+    /// An account's id, by its wallet key.
+    pub fn wallet_key(key: KeyHash) -> Self {
+        Self::Name(Named::WalletKeys, key.0.to_vec())
+    }
+
+    /// A merchant's id, by its API key.
+    pub fn api_key(key: KeyHash) -> Self {
+        Self::Name(Named::ApiKeys, key.0.to_vec())
+    }
+
+    /// A chip.
+    pub fn chip(id: ChipId) -> Self {
+        Self::Name(Named::Chips, id.0.to_vec())
+    }
+
+    /// The id of a chip's living token.
+    pub fn living_token(chip: ChipId) -> Self {
+        Self::Name(Named::LivingTokens, chip.0.to_vec())
+    }
+
+    /// A token's id, by the number in its codes.
+    pub fn token_number(format: &CodeFormat, index: TokenIndex) -> Self {
+        Self::Name(Named::TokenNumbers, [format_name(format), index.get().to_be_bytes().to_vec()].concat())
+    }
+
+    /// The highest token number given out under a format.
+    pub fn last_token_number(format: &CodeFormat) -> Self {
+        Self::Name(Named::LastTokenNumbers, format_name(format))
+    }
+
+    /// A binding's id, by its offer.
+    pub fn offer(chip: ChipId, nonce: [u8; 8]) -> Self {
+        Self::Name(Named::Offers, [&chip.0[..], &nonce].concat())
+    }
+
+    /// A payment's id, by its order number.
+    pub fn order(merchant: MerchantId, order: &MerchantNumber) -> Self {
+        Self::Name(Named::Orders, numbered_name(merchant.number(), order.as_str()))
+    }
+
+    /// A refund's id, by its number.
+    pub fn refund_number(merchant: MerchantId, number: &MerchantNumber) -> Self {
+        Self::Name(Named::RefundNumbers, numbered_name(merchant.number(), number.as_str()))
+    }
+
+    /// A top-up.
+    pub fn top_up(account: AccountId, reference: &str) -> Self {
+        Self::Name(Named::TopUps, numbered_name(account.number(), reference))
+    }
+
+    /// The balance of an account that is no wearer's.
+    pub fn balance(account: &LedgerAccount) -> Self {
+        Self::Name(Named::Balances, account.to_key().to_vec())
+    }
+
+    /// What waits for a merchant in a partition's clearing.
+    pub fn waiting(partition: u32, merchant: MerchantId, currency: Currency) -> Self {
+        Self::Name(Named::Waiting, [&partition.to_be_bytes()[..], &merchant.0, &currency.to_bytes()].concat())
+    }
+
+    /// The state of a partition.
+    pub fn partition(number: u32) -> Self {
+        Self::Number(Numbered::Partitions, u64::from(number))
+    }
+
+    /// What binds a row to its place, for its seal.
+    pub(crate) fn place(&self) -> (&'static str, u64, &[u8]) {
+        match self {
+            Self::Number(table, number) => (table.name(), *number, &[]),
+            Self::Name(table, name) => (table.name(), 0, name),
+        }
+    }
+}
+
+/// A format as part of a name: its length, then its prefix, so that no two formats make the same bytes.
+fn format_name(format: &CodeFormat) -> Vec<u8> {
+    // A code has at most 24 digits.
+    let digits = format.total_digits() as u8;
+    let prefix = format.prefix_str();
+    [&[digits, prefix.len() as u8], prefix.as_bytes()].concat()
+}
+
+fn numbered_name(number: u64, text: &str) -> Vec<u8> {
+    [&number.to_be_bytes()[..], text.as_bytes()].concat()
+}

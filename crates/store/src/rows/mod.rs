@@ -1,0 +1,113 @@
+//! What each row holds, and how it becomes the platform's types and back.
+//!
+//! A token is kept in two parts: what never changes in [`Numbered::Tokens`], and what each payment changes in the
+//! [`Purse`] of its account, beside the balance and the day's use. So a payment changes one row of the wearer's.
+
+pub(crate) mod codec;
+mod payments;
+mod purse;
+mod wearers;
+
+pub(crate) use payments::{merchant, payment, put_merchant, put_payment, put_refund, refund};
+pub(crate) use purse::{Purse, Spend};
+pub(crate) use wearers::{
+    account, binding, chip, event, join_token, put_account, put_binding, put_chip, put_event, put_token, put_top_up,
+    token_account, top_up,
+};
+
+use codec::{Decoder, Encoder};
+
+use crate::StoreError;
+
+/// The form rows have now.
+const FORM: u8 = 1;
+
+/// An id under a name, or in a list.
+pub(crate) fn put_id(id: [u8; 16]) -> Vec<u8> {
+    Encoder::new(FORM).raw(&id).finish()
+}
+
+pub(crate) fn id(table: &'static str, fields: &[u8]) -> Result<[u8; 16], StoreError> {
+    let mut decoder = Decoder::new(table, FORM, fields)?;
+    let id = decoder.raw()?;
+    decoder.end().map(|()| id)
+}
+
+/// A number that is counted up, or a sum that waits.
+pub(crate) fn put_number(number: i64) -> Vec<u8> {
+    Encoder::new(FORM).i64(number).finish()
+}
+
+pub(crate) fn number(table: &'static str, fields: &[u8]) -> Result<i64, StoreError> {
+    let mut decoder = Decoder::new(table, FORM, fields)?;
+    let number = decoder.i64()?;
+    decoder.end().map(|()| number)
+}
+
+/// A balance and the last journal record that moved it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Balance {
+    pub(crate) minor: i64,
+    pub(crate) last_record: u64,
+}
+
+impl Balance {
+    pub(crate) fn to_row(self) -> Vec<u8> {
+        Encoder::new(FORM).i64(self.minor).u64(self.last_record).finish()
+    }
+
+    pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
+        let mut decoder = Decoder::new("balances", FORM, fields)?;
+        let balance = Self { minor: decoder.i64()?, last_record: decoder.u64()? };
+        decoder.end().map(|()| balance)
+    }
+}
+
+/// How far a partition is. One row a partition, written with every transaction: who holds the partition holds this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartitionState {
+    /// The head of its journal.
+    pub(crate) head: ledger::journal::Head,
+    /// The last number given out for a payment or an event.
+    pub(crate) last_number: u64,
+    /// Records up to this one have been posted to their merchants.
+    pub(crate) posted: u64,
+    /// Transactions so far: what tells, after a connection lost in a commit, whether it came through.
+    pub(crate) transactions: u64,
+    /// Who holds it: the random number of one run of one server.
+    pub(crate) holder: [u8; 16],
+    /// Until when, Unix milliseconds; another may take it after that.
+    pub(crate) held_until_ms: u64,
+}
+
+impl PartitionState {
+    pub(crate) fn new(partition: u32) -> Self {
+        let head = ledger::journal::Head::empty(partition);
+        Self { head, last_number: head.number, posted: head.number, transactions: 0, holder: [0; 16], held_until_ms: 0 }
+    }
+
+    pub(crate) fn to_row(self) -> Vec<u8> {
+        Encoder::new(FORM)
+            .u64(self.head.number)
+            .raw(&self.head.hash)
+            .u64(self.last_number)
+            .u64(self.posted)
+            .u64(self.transactions)
+            .raw(&self.holder)
+            .u64(self.held_until_ms)
+            .finish()
+    }
+
+    pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
+        let mut decoder = Decoder::new("partitions", FORM, fields)?;
+        let state = Self {
+            head: ledger::journal::Head { number: decoder.u64()?, hash: decoder.raw()? },
+            last_number: decoder.u64()?,
+            posted: decoder.u64()?,
+            transactions: decoder.u64()?,
+            holder: decoder.raw()?,
+            held_until_ms: decoder.u64()?,
+        };
+        decoder.end().map(|()| state)
+    }
+}

@@ -1,0 +1,117 @@
+//! Merchants, payments and refunds as rows.
+
+use platform::merchants::{Merchant, WrongCodes};
+use platform::payments::{Decline, Fingerprint, Payment, PaymentState, Refund};
+use platform::{AccountId, KeyHash, MerchantId, PaymentId, RefundId, TokenId};
+
+use super::FORM;
+use super::codec::{Decoder, Encoder};
+use crate::StoreError;
+
+pub(crate) fn put_merchant(row: &Merchant) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .text(&row.name)
+        .currency(row.currency)
+        .raw(&row.api_key.0)
+        .u64(row.created_ms)
+        .u64(row.wrong_codes.since_ms)
+        .u32(row.wrong_codes.count)
+        .finish()
+}
+
+pub(crate) fn merchant(fields: &[u8]) -> Result<Merchant, StoreError> {
+    let mut row = Decoder::new("merchants", FORM, fields)?;
+    let merchant = Merchant {
+        id: MerchantId(row.raw()?),
+        name: row.text()?.to_owned(),
+        currency: row.currency()?,
+        api_key: KeyHash(row.raw()?),
+        created_ms: row.u64()?,
+        wrong_codes: WrongCodes { since_ms: row.u64()?, count: row.u32()? },
+    };
+    row.end().map(|()| merchant)
+}
+
+/// A state as two numbers: which, and why it was declined.
+const fn state_numbers(state: PaymentState) -> (u8, u8) {
+    match state {
+        PaymentState::Succeeded => (1, 0),
+        PaymentState::Failed(decline) => (2, decline as u8),
+        PaymentState::Cancelled => (3, 0),
+    }
+}
+
+fn state_of(state: u8, decline: u8) -> Option<PaymentState> {
+    match (state, decline) {
+        (1, 0) => Some(PaymentState::Succeeded),
+        (2, decline) => Decline::from_number(decline).map(PaymentState::Failed),
+        (3, 0) => Some(PaymentState::Cancelled),
+        _ => None,
+    }
+}
+
+pub(crate) fn put_payment(row: &Payment) -> Vec<u8> {
+    let (state, decline) = state_numbers(row.state);
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .raw(&row.merchant.0)
+        .text(row.order.as_str())
+        .maybe(row.fingerprint, |to, fingerprint| to.raw(&fingerprint.0))
+        .maybe(row.amount, Encoder::amount)
+        .u8(state)
+        .u8(decline)
+        .maybe(row.account, |to, id| to.raw(&id.0))
+        .maybe(row.token, |to, id| to.raw(&id.0))
+        .flag(row.verified)
+        .u64(row.refunded_minor)
+        .u64(row.created_ms)
+        .finish()
+}
+
+pub(crate) fn payment(fields: &[u8]) -> Result<Payment, StoreError> {
+    let mut row = Decoder::new("payments", FORM, fields)?;
+    let (id, merchant) = (PaymentId(row.raw()?), MerchantId(row.raw()?));
+    let order = row.merchant_number()?;
+    let fingerprint = row.maybe(|row| row.raw().map(Fingerprint))?;
+    let amount = row.maybe(Decoder::amount)?;
+    let state = state_of(row.u8()?, row.u8()?);
+    let payment = Payment {
+        id,
+        merchant,
+        order,
+        fingerprint,
+        amount,
+        state: row.known(state)?,
+        account: row.maybe(|row| row.raw().map(AccountId))?,
+        token: row.maybe(|row| row.raw().map(TokenId))?,
+        verified: row.flag()?,
+        refunded_minor: row.u64()?,
+        created_ms: row.u64()?,
+    };
+    row.end().map(|()| payment)
+}
+
+pub(crate) fn put_refund(row: &Refund) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .raw(&row.payment.0)
+        .raw(&row.merchant.0)
+        .text(row.number.as_str())
+        .amount(row.amount)
+        .u64(row.created_ms)
+        .finish()
+}
+
+pub(crate) fn refund(fields: &[u8]) -> Result<Refund, StoreError> {
+    let mut row = Decoder::new("refunds", FORM, fields)?;
+    let refund = Refund {
+        id: RefundId(row.raw()?),
+        payment: PaymentId(row.raw()?),
+        merchant: MerchantId(row.raw()?),
+        number: row.merchant_number()?,
+        amount: row.amount()?,
+        created_ms: row.u64()?,
+    };
+    row.end().map(|()| refund)
+}

@@ -1,0 +1,123 @@
+//! The purse: everything of an account that a payment changes.
+
+use paycode::{Sequence, Stamp, TimeStep};
+use platform::TokenId;
+use platform::tokens::TokenState;
+
+use super::codec::{Decoder, Encoder};
+use super::{Balance, FORM};
+use crate::StoreError;
+
+/// What changes with every payment of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Purse {
+    /// The wallet's balance, and the last journal record that moved it.
+    pub(crate) balance: Balance,
+    /// The day the two sums are of, counted from 1970-01-01 in the operator's time.
+    pub(crate) day: i64,
+    /// What was paid on that day, minor units.
+    pub(crate) day_total_minor: u64,
+    /// The part of it without passcode.
+    pub(crate) day_unverified_minor: u64,
+    /// The account's tokens.
+    pub(crate) spends: Vec<Spend>,
+}
+
+/// What changes of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spend {
+    pub(crate) token: TokenId,
+    pub(crate) state: TokenState,
+    pub(crate) last_stamp: Option<Stamp>,
+    pub(crate) last_counter: Option<u32>,
+    pub(crate) misses: u32,
+}
+
+impl Purse {
+    pub(crate) fn spend_of(&self, token: TokenId) -> Option<&Spend> {
+        self.spends.iter().find(|spend| spend.token == token)
+    }
+
+    pub(crate) fn put_spend(&mut self, spend: Spend) {
+        match self.spends.iter_mut().find(|known| known.token == spend.token) {
+            Some(known) => *known = spend,
+            None => self.spends.push(spend),
+        }
+    }
+
+    pub(crate) fn to_row(&self) -> Vec<u8> {
+        let row = Encoder::new(FORM)
+            .i64(self.balance.minor)
+            .u64(self.balance.last_record)
+            .i64(self.day)
+            .u64(self.day_total_minor)
+            .u64(self.day_unverified_minor)
+            .u16(self.spends.len() as u16);
+        self.spends.iter().fold(row, |row, spend| spend.write(row)).finish()
+    }
+
+    pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
+        let mut row = Decoder::new("purses", FORM, fields)?;
+        let mut purse = Self {
+            balance: Balance { minor: row.i64()?, last_record: row.u64()? },
+            day: row.i64()?,
+            day_total_minor: row.u64()?,
+            day_unverified_minor: row.u64()?,
+            spends: Vec::new(),
+        };
+        for _ in 0..row.u16()? {
+            purse.spends.push(Spend::read(&mut row)?);
+        }
+        row.end().map(|()| purse)
+    }
+}
+
+impl Spend {
+    fn write(&self, row: Encoder) -> Encoder {
+        row.raw(&self.token.0)
+            .u8(self.state as u8)
+            .maybe(self.last_stamp, |row, stamp| row.u32(stamp.step.0).u8(stamp.sequence.get()))
+            .maybe(self.last_counter, Encoder::u32)
+            .u32(self.misses)
+    }
+
+    fn read(row: &mut Decoder<'_>) -> Result<Self, StoreError> {
+        let token = TokenId(row.raw()?);
+        let state = TokenState::from_number(row.u8()?);
+        let state = row.known(state)?;
+        let last_stamp = row.maybe(|row| {
+            let step = TimeStep(row.u32()?);
+            let sequence = Sequence::new(row.u8()?).map_err(|_| row.corrupt())?;
+            Ok(Stamp::new(step, sequence))
+        })?;
+        Ok(Self { token, state, last_stamp, last_counter: row.maybe(Decoder::u32)?, misses: row.u32()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purse_comes_back_as_it_was_written() {
+        let stamp = Stamp::new(TimeStep(9), Sequence::FIRST);
+        let spend = |id, last_stamp, last_counter| Spend {
+            token: TokenId([id; 16]),
+            state: TokenState::Frozen,
+            last_stamp,
+            last_counter,
+            misses: 3,
+        };
+        let mut purse = Purse { balance: Balance { minor: -1, last_record: 7 }, day: -2, ..Purse::default() };
+        assert_eq!(Purse::from_row(&purse.to_row()), Ok(purse.clone()));
+        purse.put_spend(spend(1, None, None));
+        purse.put_spend(spend(2, Some(stamp), Some(8)));
+        purse.put_spend(spend(1, Some(stamp), None));
+        assert_eq!(purse.spends.len(), 2);
+        let bytes = purse.to_row();
+        assert_eq!(Purse::from_row(&bytes), Ok(purse));
+        for cut in 0..bytes.len() {
+            assert!(Purse::from_row(&bytes[..cut]).is_err());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Accounts, top-ups, chips, tokens, bindings and the audit trail as rows.
+
+use paycode::{CodeFormat, Suite, TokenIndex};
+use platform::accounts::{Account, TopUp};
+use platform::bindings::{Binding, BindingState};
+use platform::chips::Chip;
+use platform::tokens::Token;
+use platform::{AccountId, BindingId, ChipId, Event, KeyHash, TokenId, TopUpId};
+
+use super::codec::{Decoder, Encoder};
+use super::{FORM, Purse, Spend};
+use crate::{EventLine, StoreError};
+
+pub(crate) fn put_account(row: &Account) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .text(&row.name)
+        .currency(row.currency)
+        .raw(&row.wallet_key.0)
+        .u64(row.created_ms)
+        .finish()
+}
+
+pub(crate) fn account(fields: &[u8]) -> Result<Account, StoreError> {
+    let mut row = Decoder::new("accounts", FORM, fields)?;
+    let account = Account {
+        id: AccountId(row.raw()?),
+        name: row.text()?.to_owned(),
+        currency: row.currency()?,
+        wallet_key: KeyHash(row.raw()?),
+        created_ms: row.u64()?,
+    };
+    row.end().map(|()| account)
+}
+
+pub(crate) fn put_top_up(row: &TopUp) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .raw(&row.account.0)
+        .text(&row.reference)
+        .amount(row.amount)
+        .u64(row.created_ms)
+        .finish()
+}
+
+pub(crate) fn top_up(fields: &[u8]) -> Result<TopUp, StoreError> {
+    let mut row = Decoder::new("top_ups", FORM, fields)?;
+    let top_up = TopUp {
+        id: TopUpId(row.raw()?),
+        account: AccountId(row.raw()?),
+        reference: row.text()?.to_owned(),
+        amount: row.amount()?,
+        created_ms: row.u64()?,
+    };
+    row.end().map(|()| top_up)
+}
+
+pub(crate) fn put_chip(row: &Chip) -> Vec<u8> {
+    Encoder::new(FORM).raw(&row.id.0).u8(row.key_version).u64(row.registered_ms).finish()
+}
+
+pub(crate) fn chip(fields: &[u8]) -> Result<Chip, StoreError> {
+    let mut row = Decoder::new("chips", FORM, fields)?;
+    let chip = Chip { id: ChipId(row.raw()?), key_version: row.u8()?, registered_ms: row.u64()? };
+    row.end().map(|()| chip)
+}
+
+/// The part of a token that never changes; the rest is its [`Spend`].
+pub(crate) fn put_token(row: &Token) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .raw(&row.account.0)
+        .raw(&row.chip.0)
+        .text(row.format.prefix_str())
+        // A code has at most 24 digits.
+        .u8(row.format.total_digits() as u8)
+        .u8(row.suite.id())
+        .u64(row.index.get())
+        .u8(row.pay_key_version)
+        .u8(row.mask_key_version)
+        .u64(row.created_ms)
+        .finish()
+}
+
+/// The account whose purse holds the rest of this token.
+pub(crate) fn token_account(fields: &[u8]) -> Result<AccountId, StoreError> {
+    let mut row = Decoder::new("tokens", FORM, fields)?;
+    row.raw::<16>()?;
+    row.raw().map(AccountId)
+}
+
+/// A token from its two parts; `purse` gives the purse of an account.
+pub(crate) fn join_token(
+    fields: &[u8],
+    purse: impl FnOnce(AccountId) -> Result<Purse, StoreError>,
+) -> Result<Token, StoreError> {
+    let mut row = Decoder::new("tokens", FORM, fields)?;
+    let (id, account) = (TokenId(row.raw()?), AccountId(row.raw()?));
+    let chip = ChipId(row.raw()?);
+    let prefix = row.text()?;
+    let format = CodeFormat::new(prefix, row.u8()?).map_err(|_| row.corrupt())?;
+    let suite = Suite::from_id(row.u8()?);
+    let suite = row.known(suite)?;
+    let index = TokenIndex::new(row.u64()?).map_err(|_| row.corrupt())?;
+    let (pay_key_version, mask_key_version, created_ms) = (row.u8()?, row.u8()?, row.u64()?);
+    row.end()?;
+    let purse = purse(account)?;
+    let spend = purse.spend_of(id).ok_or(StoreError::Corrupt("purses"))?;
+    Ok(Token {
+        id,
+        account,
+        chip,
+        format,
+        suite,
+        index,
+        pay_key_version,
+        mask_key_version,
+        state: spend.state,
+        last_stamp: spend.last_stamp,
+        last_counter: spend.last_counter,
+        misses: spend.misses,
+        created_ms,
+    })
+}
+
+impl Spend {
+    /// The part of a token that changes.
+    pub(crate) fn of(token: &Token) -> Self {
+        Self {
+            token: token.id,
+            state: token.state,
+            last_stamp: token.last_stamp,
+            last_counter: token.last_counter,
+            misses: token.misses,
+        }
+    }
+}
+
+pub(crate) fn put_binding(row: &Binding) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .raw(&row.account.0)
+        .raw(&row.chip.0)
+        .raw(&row.nonce)
+        .raw(&row.token.0)
+        .raw(&row.host_challenge)
+        .u8(row.attempt)
+        .maybe(row.card_answer.as_deref(), Encoder::bytes)
+        .u64(row.anchor_s)
+        .u32(row.offline_allowance_s)
+        .u16(row.code_budget)
+        .u8(row.state as u8)
+        .u64(row.created_ms)
+        .finish()
+}
+
+pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
+    let mut row = Decoder::new("bindings", FORM, fields)?;
+    let (id, account, chip) = (BindingId(row.raw()?), AccountId(row.raw()?), ChipId(row.raw()?));
+    let (nonce, token, host_challenge) = (row.raw()?, TokenId(row.raw()?), row.raw()?);
+    let (attempt, card_answer) = (row.u8()?, row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?);
+    let (anchor_s, offline_allowance_s, code_budget) = (row.u64()?, row.u32()?, row.u16()?);
+    let state = BindingState::from_number(row.u8()?);
+    let binding = Binding {
+        id,
+        account,
+        chip,
+        nonce,
+        token,
+        host_challenge,
+        attempt,
+        card_answer,
+        anchor_s,
+        offline_allowance_s,
+        code_budget,
+        state: row.known(state)?,
+        created_ms: row.u64()?,
+    };
+    row.end().map(|()| binding)
+}
+
+pub(crate) fn put_event(row: &Event) -> Vec<u8> {
+    Encoder::new(FORM).u64(row.at_ms).text(&row.subject).text(row.name).text(&row.actor).finish()
+}
+
+pub(crate) fn event(fields: &[u8]) -> Result<EventLine, StoreError> {
+    let mut row = Decoder::new("events", FORM, fields)?;
+    let line = EventLine {
+        at_ms: row.u64()?,
+        subject: row.text()?.to_owned(),
+        name: row.text()?.to_owned(),
+        actor: row.text()?.to_owned(),
+    };
+    row.end().map(|()| line)
+}

@@ -1,0 +1,141 @@
+//! The tables of a database file, and the statements on them: one text a table, made once.
+
+use std::sync::LazyLock;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::StoreError;
+use crate::key::{List, Named, Numbered};
+
+/// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0.
+const VERSION: usize = 2;
+/// Marks the file as ours (`application_id`): "PCHP".
+const APPLICATION_ID: i32 = 0x5043_4850;
+/// Bytes of a page. Small, because a payment changes one row each in a few pages that no other payment of its batch
+/// touches, and whole pages go through the log.
+const PAGE_BYTES: i64 = 2_048;
+
+/// What is done with the rows of a table.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rows {
+    Insert,
+    Update,
+    Delete,
+    Select,
+    Scan,
+}
+
+/// What is done with a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ids {
+    Insert,
+    Select,
+}
+
+impl Rows {
+    const ALL: [Self; 5] = [Self::Insert, Self::Update, Self::Delete, Self::Select, Self::Scan];
+
+    fn write(self, table: &str) -> String {
+        match self {
+            Self::Insert => format!("INSERT INTO {table} (key, row) VALUES (?1, ?2)"),
+            Self::Update => format!("UPDATE {table} SET row = ?2 WHERE key = ?1"),
+            Self::Delete => format!("DELETE FROM {table} WHERE key = ?1"),
+            Self::Select => format!("SELECT row FROM {table} WHERE key = ?1"),
+            Self::Scan => format!(
+                "SELECT key, row FROM {table} WHERE key > ?1 AND (?2 IS NULL OR key <= ?2) ORDER BY key LIMIT ?3"
+            ),
+        }
+    }
+}
+
+impl Ids {
+    const ALL: [Self; 2] = [Self::Insert, Self::Select];
+
+    fn write(self, table: &str) -> String {
+        match self {
+            Self::Insert => format!("INSERT INTO {table} (owner, id) VALUES (?1, ?2)"),
+            Self::Select => format!("SELECT id FROM {table} WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
+        }
+    }
+}
+
+/// Every statement as text, made once: formatting one takes longer than looking it up.
+struct Statements {
+    numbered: Vec<[String; 5]>,
+    named: Vec<[String; 5]>,
+    lists: Vec<[String; 2]>,
+}
+
+static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| Statements {
+    numbered: Numbered::ALL.iter().map(|table| Rows::ALL.map(|what| what.write(table.name()))).collect(),
+    named: Named::ALL.iter().map(|table| Rows::ALL.map(|what| what.write(table.name()))).collect(),
+    lists: List::ALL.iter().map(|table| Ids::ALL.map(|what| what.write(table.name()))).collect(),
+});
+
+/// The statement that does this with the rows of a table of numbers.
+pub(super) fn numbered(what: Rows, table: Numbered) -> &'static str {
+    &STATEMENTS.numbered[table as usize][what as usize]
+}
+
+/// The statement that does this with the rows of a table of names.
+pub(super) fn named(what: Rows, table: Named) -> &'static str {
+    &STATEMENTS.named[table as usize][what as usize]
+}
+
+/// The statement that does this with a list.
+pub(super) fn list(what: Ids, table: List) -> &'static str {
+    &STATEMENTS.lists[table as usize][what as usize]
+}
+
+/// Takes effect on a file that is still empty, and on no other.
+pub(super) fn choose_page_size(connection: &Connection) -> Result<(), StoreError> {
+    Ok(connection.pragma_update(None, "page_size", PAGE_BYTES)?)
+}
+
+/// Makes the tables of a new file; refuses one of another program or of a schema it does not know.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: usize = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let application: i32 = transaction.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(StoreError::Engine("this database belongs to another program".to_owned()));
+    }
+    match version {
+        0 => create(&transaction)?,
+        VERSION => {}
+        1 => return Err(StoreError::Engine("this database has the schema of release 0.1.0".to_owned())),
+        newer => {
+            let text = format!("this database has schema {newer}, newer than this program knows");
+            return Err(StoreError::Engine(text));
+        }
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+fn create(connection: &Connection) -> Result<(), StoreError> {
+    for table in Numbered::ALL {
+        let name = table.name();
+        connection
+            .execute_batch(&format!("CREATE TABLE {name} (key INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT"))?;
+    }
+    for table in Named::ALL {
+        let name = table.name();
+        connection.execute_batch(&format!(
+            "CREATE TABLE {name} (key BLOB PRIMARY KEY, row BLOB NOT NULL) STRICT, WITHOUT ROWID"
+        ))?;
+    }
+    for table in List::ALL {
+        let name = table.name();
+        connection.execute_batch(&format!(
+            "CREATE TABLE {name} (owner BLOB NOT NULL, id BLOB NOT NULL, PRIMARY KEY (owner, id)) STRICT, WITHOUT ROWID"
+        ))?;
+    }
+    // The journal is only ever added to.
+    Ok(connection.execute_batch(
+        "CREATE TRIGGER journal_is_final BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is final'); END;
+         CREATE TRIGGER journal_is_kept BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is final'); END;",
+    )?)
+}
