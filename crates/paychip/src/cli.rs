@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Token(TokenCommand),
     /// Follow the whole journal of the cloud and add everything up again.
     Audit,
+    /// Measure payments over HTTP on this machine, beside what the same server answers without doing anything.
+    Bench(Bench),
     /// Print the OpenAPI document.
     Openapi,
     /// Print completions for a shell.
@@ -92,6 +94,19 @@ pub(crate) struct Serve {
     /// Serve plain HTTP beyond loopback, because something in front ends TLS.
     #[arg(long)]
     pub(crate) plain_http: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Tokens in the database; made first where there are fewer.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub(crate) tokens: u64,
+    /// Connections that pay at the same time.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub(crate) clients: usize,
+    /// Seconds measured, after one that is not.
+    #[arg(long, default_value_t = 5, value_name = "S")]
+    pub(crate) seconds: u64,
 }
 
 #[derive(Debug, Args)]

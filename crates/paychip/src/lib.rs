@@ -9,9 +9,11 @@
 //! | [`pos`], [`scan`], [`picture`] | the till: reading pictures, charging |
 //! | [`books`] | accounts, merchants, tokens, audit |
 //! | `demo` | the whole story in one run |
+//! | `bench` | payments a second, beside what the same server answers without doing anything |
 //! | [`api`], [`profile`], `output`, [`fault`] | the HTTP client, what is remembered, how answers and failures are told |
 
 pub mod api;
+mod bench;
 pub mod books;
 pub mod chip;
 mod cli;
@@ -54,6 +56,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Account(command) => books::account(&place, command, output),
         Command::Merchant(command) => books::merchant(&place, command, output),
         Command::Token(command) => books::token(&place, command, output),
+        Command::Bench(bench) => bench::run(&place, &bench, output),
         Command::Audit => books::audit(&place, output),
         Command::Watch { watch, command } => watch::run(&place, &watch, command, output),
         Command::Chip { which, command } => chip::run(&place, &which, command, output),

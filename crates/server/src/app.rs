@@ -2,7 +2,7 @@
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -93,6 +93,8 @@ pub(crate) fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
     let document = with_errors(document);
     router
+        // What the server itself costs, for whoever measures it.
+        .route("/ping", post(|| async { StatusCode::NO_CONTENT }))
         .route("/openapi.json", get(move || async move { Json(document) }))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "path_not_found", "There is nothing at this path.") })
         .method_not_allowed_fallback(|| async {

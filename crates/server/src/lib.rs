@@ -15,7 +15,7 @@ mod vault;
 
 use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -104,6 +104,44 @@ pub(crate) struct App {
     pub(crate) operator_key: KeyHash,
 }
 
+/// The data a server works on, opened: what decides and what reads, without any HTTP.
+pub struct Data {
+    /// Where commands go.
+    pub store: Store,
+    /// Where reads go.
+    pub queries: Queries,
+    /// Keys and choices.
+    pub env: Env,
+    operator_key: String,
+    writer: JoinHandle<()>,
+    // Held for as long as the data is open: no second server works on the same folder.
+    _folder: data_dir::DataDir,
+}
+
+impl Data {
+    /// Opens the data folder and its database, making what is absent.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open(folder: &Path, settings: Settings) -> Result<Self, StartError> {
+        let folder = data_dir::DataDir::open(folder)?;
+        let vault: Arc<dyn KeyVault> = Arc::new(vault::SoftwareVault::new(folder.master_key()?));
+        let operator_key = folder.operator_key()?;
+        let engine = SqliteEngine::open(&folder.database())?;
+        let queries = Queries::new(Box::new(SqliteReader::open(&folder.database())?));
+        let env = Env::new(vault, Arc::new(settings)).map_err(|_| StartError::Vault)?;
+        let (store, writer) = Store::start(Box::new(engine), env.clone())?;
+        Ok(Self { store, queries, env, operator_key, writer, _folder: folder })
+    }
+
+    /// Answers what was accepted and closes the database.
+    pub fn close(self) {
+        drop(self.store);
+        // A writer that panicked has told so itself.
+        let _ = self.writer.join();
+    }
+}
+
 /// A server with its data open and its port bound.
 pub struct Server {
     app: App,
@@ -111,8 +149,7 @@ pub struct Server {
     address: SocketAddr,
     operator_key: String,
     writer: JoinHandle<()>,
-    // Held for as long as the server lives: no second one works on the same folder.
-    _data: data_dir::DataDir,
+    _folder: data_dir::DataDir,
 }
 
 impl Server {
@@ -124,19 +161,14 @@ impl Server {
         if !config.listen.ip().is_loopback() && !config.plain_http {
             return Err(StartError::PlainHttp(config.listen));
         }
-        let data = data_dir::DataDir::open(&config.data_dir)?;
-        let vault: Arc<dyn KeyVault> = Arc::new(vault::SoftwareVault::new(data.master_key()?));
-        let operator_key = data.operator_key()?;
-        let engine = SqliteEngine::open(&data.database())?;
-        let queries = Arc::new(Queries::new(Box::new(SqliteReader::open(&data.database())?)));
-        let env = Env::new(Arc::clone(&vault), Arc::new(config.settings)).map_err(|_| StartError::Vault)?;
-        let (store, writer) = Store::start(Box::new(engine), env.clone())?;
+        let Data { store, queries, env, operator_key, writer, _folder } =
+            Data::open(&config.data_dir, config.settings)?;
         let listen_error =
             |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let app = App { store, queries, env, operator_key: KeyHash::of(&operator_key) };
-        Ok(Self { app, listener, address, operator_key, writer, _data: data })
+        let app = App { store, queries: Arc::new(queries), env, operator_key: KeyHash::of(&operator_key) };
+        Ok(Self { app, listener, address, operator_key, writer, _folder })
     }
 
     /// Where it listens.

@@ -1,0 +1,101 @@
+//! `paychip bench`: how many durable payments a second this machine makes over HTTP, beside what the same server answers
+//! to an empty POST. The server is a process of its own; the load comes from this one.
+//!
+//! Every payment is of a fresh valid code. One merchant in a hundred takes half of the payments. What the first seconds
+//! do is not measured, and a run in which anything but a payment was answered is thrown away.
+
+mod codes;
+mod load;
+mod seed;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::cli::Bench;
+use crate::fault::Fault;
+use crate::output::Output;
+use crate::profile::Place;
+use load::{Load, Measured};
+
+/// Merchants that are paid.
+const MERCHANTS: u64 = 1_000;
+/// What is not measured at the beginning of a run.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How long the empty handler is measured.
+const EMPTY: Duration = Duration::from_secs(3);
+
+pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fault> {
+    let keys = seed::fill(&place.data, bench.tokens, MERCHANTS)?;
+    let checks_per_s = codes::checks_per_second(&keys);
+    let server = ServerProcess::start(place)?;
+    let measured = Duration::from_secs(bench.seconds);
+    let load = Load { address: server.address.clone(), clients: bench.clients, warm_up: WARM_UP };
+
+    let empty = load.empty(EMPTY)?;
+    let supply = codes::Supply::new(keys, bench.tokens, MERCHANTS);
+    let peak = load.payments(&supply, measured, None)?;
+    let half = load.payments(&supply, measured, Some(peak.per_second / 2.0))?;
+    let rss_mib = server.rss_mib();
+    drop(server);
+
+    let row = json!({
+        "engine": "sqlite", "tokens": bench.tokens, "clients": bench.clients,
+        "payments_per_s": peak.per_second.round(), "empty_per_s": empty.per_second.round(),
+        "p50_ms": peak.percentile_ms(50.0), "p99_ms": peak.percentile_ms(99.0), "p999_ms": peak.percentile_ms(99.9),
+        "p99_half_load_ms": half.percentile_ms(99.0), "code_checks_per_s": checks_per_s.right.round(),
+        "wrong_code_checks_per_s": checks_per_s.wrong.round(), "rss_mib": rss_mib,
+    });
+    output.answer(&lines(&row, &peak, &empty), &row);
+    Ok(())
+}
+
+fn lines(row: &serde_json::Value, peak: &Measured, empty: &Measured) -> String {
+    let share = peak.per_second * 100.0 / empty.per_second.max(1.0);
+    format!("{:.0} payments/s, {share:.0} % of the empty handler's {:.0}/s\n{row:#}", peak.per_second, empty.per_second)
+}
+
+/// A server on a free port, ended when this is dropped.
+struct ServerProcess {
+    child: Child,
+    address: String,
+}
+
+impl ServerProcess {
+    fn start(place: &Place) -> Result<Self, Fault> {
+        let failed = |error: std::io::Error| Fault::new("server", error.to_string());
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut command = Command::new(program);
+        command.arg("--data").arg(&place.data).args(["--json", "serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).env("PAYCHIP_LOG", "warn").spawn().map_err(failed)?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
+        }
+        let said: Option<serde_json::Value> = serde_json::from_str(&line).ok();
+        let url = said.and_then(|said| Some(said.get("url")?.as_str()?.to_owned()));
+        match url.as_deref().and_then(|url| url.strip_prefix("http://")) {
+            Some(address) => Ok(Self { address: address.to_owned(), child }),
+            None => {
+                let _ = child.kill();
+                Err(Fault::new("server", "the server did not say where it listens".to_owned()))
+            }
+        }
+    }
+
+    /// The most memory it has held, MiB; 0 where the system does not tell.
+    fn rss_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        kib.unwrap_or(0_u64) / 1_024
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

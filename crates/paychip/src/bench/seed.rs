@@ -1,0 +1,139 @@
+//! Accounts with money and a token each, and merchants, written through the same engine that the server uses. The books
+//! are sound afterwards: every wallet's money came in by an entry.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ledger::{Amount, Currency};
+use paycode::{CodeFormat, TokenIndex};
+use platform::accounts::Account;
+use platform::merchants::Merchant;
+use platform::tokens::{Token, TokenState};
+use platform::{AccountId, Change, ChipId, KeyHash, KeyVault, MerchantId, TokenId};
+use server::{Data, Settings};
+use store::commands::TopUpAccount;
+use store::{Command, Env, Failure, Tables};
+
+use crate::fault::Fault;
+
+/// Money in each wallet, minor units.
+const WALLET_MINOR: u64 = 100_000_000;
+/// Accounts made by one command.
+const ACCOUNTS_A_COMMAND: u64 = 2_000;
+/// When all of it was made: 2026-01-01, Unix milliseconds.
+const CREATED_MS: u64 = 1_767_225_600_000;
+
+/// What is needed to make codes.
+pub(super) struct Keys {
+    pub(super) vault: Arc<dyn KeyVault>,
+    pub(super) settings: Settings,
+}
+
+/// The API key of a merchant.
+pub(super) fn api_key(merchant: u64) -> String {
+    format!("sk_bench{merchant:024}")
+}
+
+/// Makes what is missing.
+pub(super) fn fill(folder: &Path, tokens: u64, merchants: u64) -> Result<Keys, Fault> {
+    let settings = Settings::default();
+    let failed = |text: String| Fault::new("bench_data", text);
+    let data = Data::open(folder, settings.clone()).map_err(|error| failed(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| failed(error.to_string()))?;
+    runtime.block_on(async {
+        let command = Merchants(merchants);
+        data.store.execute(command).await.map_err(|failure| failed(format!("{failure:?}")))?;
+        let mut first = 1;
+        while first <= tokens {
+            let command = Accounts { first, last: tokens.min(first + ACCOUNTS_A_COMMAND - 1) };
+            first = command.last + 1;
+            data.store.execute(command).await.map_err(|failure| failed(format!("{failure:?}")))?;
+        }
+        Ok(())
+    })?;
+    let vault = Arc::clone(&data.env.vault);
+    data.close();
+    Ok(Keys { vault, settings })
+}
+
+fn id(number: u64) -> [u8; 16] {
+    AccountId::numbered(CREATED_MS, number).0
+}
+
+struct Merchants(u64);
+
+impl Command for Merchants {
+    type Answer = ();
+
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<(), Failure> {
+        for number in 1..=self.0 {
+            if tables.merchant(MerchantId(id(number)))?.is_none() {
+                let merchant = Merchant {
+                    id: MerchantId(id(number)),
+                    name: format!("Shop {number}"),
+                    currency: Currency::CNY,
+                    api_key: KeyHash::of(&api_key(number)),
+                    created_ms: CREATED_MS,
+                    wrong_codes: Default::default(),
+                };
+                tables.apply(&Change::PutMerchant(merchant))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Accounts {
+    first: u64,
+    last: u64,
+}
+
+impl Command for Accounts {
+    type Answer = ();
+
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<(), Failure> {
+        for number in self.first..=self.last {
+            if tables.account(AccountId(id(number)))?.is_none() {
+                make(number, tables, env)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make(number: u64, tables: &mut Tables<'_>, env: &Env) -> Result<(), Failure> {
+    let account = Account {
+        id: AccountId(id(number)),
+        name: format!("Wearer {number}"),
+        currency: Currency::CNY,
+        wallet_key: KeyHash::of(&format!("wk_bench{number}")),
+        created_ms: CREATED_MS,
+    };
+    let mut chip = [0xBE; 16];
+    chip[8..].copy_from_slice(&number.to_be_bytes());
+    let versions = env.vault.versions();
+    let token = Token {
+        id: TokenId(id(number)),
+        account: account.id,
+        chip: ChipId(chip),
+        format: CodeFormat::DEFAULT,
+        suite: env.settings.codes.suite,
+        index: TokenIndex::new(number).map_err(|_| platform::Reason::TokensExhausted)?,
+        pay_key_version: versions.pay,
+        mask_key_version: versions.mask,
+        state: TokenState::Active,
+        last_stamp: None,
+        last_counter: None,
+        misses: 0,
+        created_ms: CREATED_MS,
+    };
+    let top_up = platform::accounts::TopUp {
+        id: platform::TopUpId(id(number)),
+        account: account.id,
+        reference: "bench".to_owned(),
+        amount: Amount::new(WALLET_MINOR, Currency::CNY).map_err(|_| platform::Reason::AmountInvalid)?,
+        created_ms: CREATED_MS,
+    };
+    tables.apply_all(&[Change::PutAccount(account), Change::PutToken(token)])?;
+    TopUpAccount(top_up).run(tables, env).map(drop)
+}
