@@ -356,7 +356,7 @@ fn check_name(
             *waiting.entry(currency).or_default() += rows::number(table.name(), fields).ok()?;
         }
         Named::TopUps => drop(rows::top_up(fields).ok()?),
-        Named::Chips => drop(rows::chip(fields).ok()?),
+        Named::Chips => rows::chip(fields).map(|_| ()).ok()?,
         Named::LastTokenNumbers => drop(rows::number(table.name(), fields).ok()?),
         Named::WalletKeys
         | Named::ApiKeys

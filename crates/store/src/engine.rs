@@ -47,6 +47,12 @@ pub trait Engine: View + Send {
     /// The partition this engine writes: nobody else writes it meanwhile.
     fn partition(&self) -> u32;
 
+    /// Under what the partition is held from the next transaction on. An engine that is alone with its database holds
+    /// its partition for ever.
+    fn lease(&self) -> Lease {
+        Lease::default()
+    }
+
     /// Begins a transaction: what is read from here on is what the writes will stand on.
     ///
     /// # Errors
@@ -54,13 +60,24 @@ pub trait Engine: View + Send {
     fn begin(&mut self) -> Result<(), StoreError>;
 
     /// Writes everything and makes it durable, or nothing.
-    fn commit(&mut self, writes: &Writes) -> Outcome;
+    fn commit(&mut self, writes: Writes) -> Outcome;
 
     /// Ends the transaction without writing.
     ///
     /// # Errors
     /// Those of the engine; then it must not be used any more.
     fn roll_back(&mut self) -> Result<(), StoreError>;
+}
+
+/// Who holds a partition, and until when: written with every transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lease {
+    /// The random number of one run of one server.
+    pub holder: [u8; 16],
+    /// Unix milliseconds by the database's clock; another may take the partition after that.
+    pub held_until_ms: u64,
+    /// Whether it has to be written soon, even where nothing else has.
+    pub is_due: bool,
 }
 
 /// How a transaction ended.

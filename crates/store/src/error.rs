@@ -3,7 +3,7 @@
 /// The store could not do it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreError {
-    /// The queue is full: try again a little later.
+    /// The queue is full, or the database cannot be reached: try again a little later.
     Busy,
     /// The store has stopped, after an error of the disk or at shutdown. It acknowledges nothing any more.
     Stopped,
@@ -18,7 +18,7 @@ pub enum StoreError {
 impl core::fmt::Display for StoreError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Busy => f.write_str("the store's queue is full"),
+            Self::Busy => f.write_str("the store is busy, or cannot reach its database"),
             Self::Stopped => f.write_str("the store has stopped"),
             Self::Engine(message) => write!(f, "the storage engine failed: {message}"),
             Self::Taken(what) => write!(f, "a row of {what} that must be unique is there already"),

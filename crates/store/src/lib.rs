@@ -14,6 +14,7 @@
 //! | `commands/` | what can be asked |
 //! | `queries.rs`, `audit.rs` | reading, and adding everything up again |
 //! | [`sqlite`] | the embedded engine |
+//! | [`postgres`] | the engine for several servers on one database |
 
 mod audit;
 mod changes;
@@ -21,6 +22,7 @@ pub mod commands;
 pub mod engine;
 mod error;
 pub mod key;
+pub mod postgres;
 mod queries;
 mod rows;
 pub mod sqlite;

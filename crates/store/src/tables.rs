@@ -244,10 +244,16 @@ impl<'e> Tables<'e> {
         let begun_at = self.fields(&Key::partition(self.partition))?;
         let begun_at = begun_at.map(|fields| PartitionState::from_row(&fields)).transpose()?;
         let unchanged = self.slots.values().all(|slot| !slot.changed);
-        if unchanged && begun_at.is_none_or(|begun_at| begun_at == self.state) {
+        let lease = self.engine.lease();
+        if unchanged && !lease.is_due && begun_at.is_none_or(|begun_at| begun_at == self.state) {
             return Ok(None);
         }
-        let state = PartitionState { transactions: self.state.transactions + 1, ..self.state };
+        let state = PartitionState {
+            transactions: self.state.transactions + 1,
+            holder: lease.holder,
+            held_until_ms: lease.held_until_ms,
+            ..self.state
+        };
         self.put(Key::partition(self.partition), Some(state.to_row()))?;
         let changed = self.slots.into_iter().filter(|(_, slot)| slot.changed);
         let mut rows: Vec<RowWrite> = changed

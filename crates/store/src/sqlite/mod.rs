@@ -115,8 +115,8 @@ impl Engine for SqliteEngine {
         Ok(self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)?)
     }
 
-    fn commit(&mut self, writes: &Writes) -> Outcome {
-        if let Err(error) = self.write_all(writes) {
+    fn commit(&mut self, writes: Writes) -> Outcome {
+        if let Err(error) = self.write_all(&writes) {
             return self.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error));
         }
         let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));

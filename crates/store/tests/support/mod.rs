@@ -1,9 +1,12 @@
-//! A store on a fresh SQLite file, with a wearer, a token and a shop in it.
+//! A store on a fresh database of each engine, with a wearer, a token and a shop in it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::sync::Arc;
+pub mod postgres;
+
+use std::sync::{Arc, LazyLock};
+use std::thread::JoinHandle;
 
 use ledger::{Amount, Currency};
 use paycode::{CodeFormat, MaskKey, PayKey, Sequence, Stamp, Suite, TimeStep, TokenIndex, make};
@@ -16,6 +19,7 @@ use platform::{
 };
 use protocol::scp03::KeySet;
 use store::commands::{NewPayment, Paid, Pay, TopUpAccount};
+use store::postgres::{PostgresEngine, PostgresReader};
 use store::sqlite::{SqliteEngine, SqliteReader};
 use store::{Command, Env, Failure, Queries, Store, Tables};
 use tempfile::TempDir;
@@ -60,17 +64,88 @@ impl Command for Put {
     }
 }
 
+/// Where a database is: it outlives the stores that are opened on it.
+pub enum Home {
+    Sqlite(TempDir),
+    Postgres(String, &'static postgres::Postgres),
+}
+
+/// One server for all tests of a file, each with a database of its own.
+static POSTGRES: LazyLock<Option<postgres::Postgres>> = LazyLock::new(postgres::Postgres::start);
+
+impl Home {
+    pub fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    /// A new database; none where PostgreSQL is missing.
+    pub fn postgres() -> Option<Self> {
+        POSTGRES.as_ref().map(|server| Self::Postgres(server.new_database(), server))
+    }
+
+    /// The database as its own operator sees it: runs SQL.
+    pub fn sql(&self, sql: &str) -> Result<String, String> {
+        match self {
+            Self::Sqlite(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("paychip.db")).unwrap();
+                file.execute_batch(sql).map(|()| String::new()).map_err(|error| error.to_string())
+            }
+            Self::Postgres(url, server) => {
+                let database = url.rsplit('/').next().unwrap();
+                server.try_sql(database, &format!("SET search_path = paychip; {sql}"))
+            }
+        }
+    }
+
+    fn open(&self) -> (Box<dyn store::engine::Engine>, Queries) {
+        match self {
+            Self::Sqlite(folder) => {
+                let path = folder.path().join("paychip.db");
+                let engine = SqliteEngine::open(&path).unwrap();
+                (Box::new(engine), Queries::new(Box::new(SqliteReader::open(&path).unwrap())))
+            }
+            Self::Postgres(url, _) => {
+                let url = url.parse().unwrap();
+                let engine = PostgresEngine::open(&url).unwrap();
+                (Box::new(engine), Queries::new(Box::new(PostgresReader::open(&url).unwrap())))
+            }
+        }
+    }
+}
+
+/// Makes each of these functions a test on every engine: they are given a [`Home`] without a database in it yet.
+#[macro_export]
+macro_rules! on_every_engine {
+    ($($name:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::support::Home::sqlite()).await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if let Some(home) = super::support::Home::postgres() {
+                    super::$name(home).await;
+                }
+            })*
+        }
+    };
+}
+
 pub struct World {
     pub store: Store,
     pub queries: Queries,
-    pub folder: TempDir,
+    pub home: Home,
+    pub writer: JoinHandle<()>,
 }
 
 impl World {
     /// A world in which the wearer has this much money.
-    pub async fn with_money(minor: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let world = Self::open(folder);
+    pub async fn with_money(home: Home, minor: u64) -> Self {
+        let world = Self::open(home);
         let account = Account {
             id: ACCOUNT,
             name: "Li".to_owned(),
@@ -114,13 +189,19 @@ impl World {
         world
     }
 
-    /// The world in a folder, as a restarted process finds it.
-    pub fn open(folder: TempDir) -> Self {
-        let path = folder.path().join("paychip.db");
-        let engine = SqliteEngine::open(&path).unwrap();
-        let env = env();
-        let (store, _) = Store::start(Box::new(engine), env).unwrap();
-        Self { store, queries: Queries::new(Box::new(SqliteReader::open(&path).unwrap())), folder }
+    /// The world in a database, as a restarted process finds it.
+    pub fn open(home: Home) -> Self {
+        let (engine, queries) = home.open();
+        let (store, writer) = Store::start(engine, env()).unwrap();
+        Self { store, queries, home, writer }
+    }
+
+    /// Stops the store as a server that is told to stop does; everything is in the database then.
+    pub fn close(self) -> Home {
+        let Self { store, queries, home, writer } = self;
+        drop((store, queries));
+        writer.join().unwrap();
+        home
     }
 
     pub fn balance(&self) -> i64 {

@@ -1,0 +1,166 @@
+//! Partitions as leases. There is no leader: each server holds a partition by a row that says who holds it and until
+//! when, and whoever finds it past its time may take it, by the same comparison of the whole row that every write of
+//! it makes.
+//!
+//! Times are the database's. They only decide when a partition *may* be taken: that no two servers ever write one
+//! partition is in the comparison, not in a clock.
+
+use tokio_postgres::Error;
+
+use super::link::{Link, failed};
+use super::statements::Rows;
+use crate::StoreError;
+use crate::key::{Key, Numbered};
+use crate::rows::PartitionState;
+use crate::rows::codec::{seal, unseal};
+
+/// How long a partition stays with a server that does nothing.
+pub(super) const LEASE_MS: u64 = 10_000;
+/// With this much left, the lease is written again even where nothing else is.
+pub(super) const RENEW_BELOW_MS: u64 = 6_000;
+/// The most partitions of a database. A server that starts takes one whose lease has run out before it makes another,
+/// so there are as many as servers ever ran at the same time.
+const MAX_PARTITIONS: usize = 4_096;
+/// How often others may be faster in taking one.
+const MAX_TRIES: usize = 256;
+
+/// A partition that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) partition: u32,
+    pub(super) holder: [u8; 16],
+    /// Its row, as it is in the database, seal and all.
+    pub(super) row: Vec<u8>,
+}
+
+impl Held {
+    pub(super) fn state(&self) -> Result<PartitionState, StoreError> {
+        state_in(self.partition, &self.row)
+    }
+}
+
+/// The state in a partition's row.
+pub(super) fn state_in(partition: u32, row: &[u8]) -> Result<PartitionState, StoreError> {
+    PartitionState::from_row(unseal(&Key::partition(partition), row)?)
+}
+
+/// A partition's row with this state.
+pub(super) fn row_of(partition: u32, state: PartitionState) -> Vec<u8> {
+    seal(&Key::partition(partition), state.to_row())
+}
+
+/// A partition as it was found.
+pub(super) struct Found {
+    partition: u32,
+    row: Vec<u8>,
+    state: PartitionState,
+}
+
+impl Found {
+    fn is_free(&self, now_ms: u64) -> bool {
+        self.state.held_until_ms <= now_ms
+    }
+
+    /// Whether merchants wait for money of it that nobody posts.
+    fn has_unposted(&self) -> bool {
+        self.state.posted < self.state.head.number
+    }
+}
+
+/// Every partition there is.
+async fn all(link: &Link) -> Result<Vec<Found>, StoreError> {
+    let rows = link.scan(Numbered::Partitions, u64::MAX, u64::from(u32::MAX), MAX_PARTITIONS).await.map_err(failed)?;
+    let found = rows.into_iter().map(|(number, row)| {
+        let partition = u32::try_from(number).map_err(|_| StoreError::Corrupt("partitions"))?;
+        Ok(Found { partition, state: state_in(partition, &row)?, row })
+    });
+    found.collect()
+}
+
+/// Takes the lowest partition that is free, or makes the next.
+pub(super) async fn take_any(link: &Link, holder: [u8; 16]) -> Result<Held, StoreError> {
+    for _ in 0..MAX_TRIES {
+        let all = all(link).await?;
+        let now_ms = link.now_ms();
+        let taken = match all.iter().find(|found| found.is_free(now_ms)) {
+            Some(free) => take(link, free, holder).await,
+            None if all.len() < MAX_PARTITIONS => {
+                let next = all.last().map_or(0, |last| last.partition + 1);
+                make(link, next, holder).await
+            }
+            None => return Err(StoreError::Engine(format!("all {MAX_PARTITIONS} partitions are held"))),
+        };
+        if let Some(held) = taken.map_err(failed)? {
+            return Ok(held);
+        }
+    }
+    Err(StoreError::Busy)
+}
+
+/// Takes a partition as it was found; nothing where another was faster.
+pub(super) async fn take(link: &Link, free: &Found, holder: [u8; 16]) -> Result<Option<Held>, Error> {
+    let state = PartitionState {
+        holder,
+        held_until_ms: link.now_ms() + LEASE_MS,
+        transactions: free.state.transactions + 1,
+        ..free.state
+    };
+    let row = row_of(free.partition, state);
+    let taken = replace(link, free.partition, &free.row, &row).await?;
+    Ok(taken.then_some(Held { partition: free.partition, holder, row }))
+}
+
+async fn make(link: &Link, partition: u32, holder: [u8; 16]) -> Result<Option<Held>, Error> {
+    let held_until_ms = link.now_ms() + LEASE_MS;
+    let row = row_of(partition, PartitionState { holder, held_until_ms, ..PartitionState::new(partition) });
+    let insert = "INSERT INTO paychip.partitions (key, row) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    let made = link.client.execute(insert, &[&i64::from(partition), &row]).await? == 1;
+    Ok(made.then_some(Held { partition, holder, row }))
+}
+
+/// Changes a partition's row, where it still is as it was.
+async fn replace(link: &Link, partition: u32, before: &[u8], after: &[u8]) -> Result<bool, Error> {
+    let update = "UPDATE paychip.partitions SET row = $3 WHERE key = $1 AND row = $2";
+    Ok(link.client.execute(update, &[&i64::from(partition), &before, &after]).await? == 1)
+}
+
+/// Gives a partition back, so that the next server need not wait for the lease to run out.
+pub(super) async fn give_back(link: &Link, held: &Held) -> Result<(), StoreError> {
+    let state = PartitionState { held_until_ms: 0, ..held.state()? };
+    let row = row_of(held.partition, state);
+    replace(link, held.partition, &held.row, &row).await.map(drop).map_err(failed)
+}
+
+/// The row of a partition now.
+pub(super) async fn row_now(link: &Link, partition: u32) -> Result<Option<Vec<u8>>, Error> {
+    let select = link.statements.numbered(Rows::Select, Numbered::Partitions);
+    let rows = link.client.query(select, &[&vec![i64::from(partition)]]).await?;
+    rows.first().map(|row| row.try_get(1)).transpose()
+}
+
+/// Looks for partitions that nobody holds any more while merchants wait for what is in them.
+///
+/// One is taken only after it was seen unchanged in two looks: after an outage of the database every lease has run out,
+/// and the servers that still live renew theirs well between two looks.
+#[derive(Default)]
+pub(super) struct Watch {
+    seen: Option<(u32, Vec<u8>)>,
+}
+
+impl Watch {
+    /// One look; the partition that may be taken, where there is one.
+    pub(super) async fn look(&mut self, link: &Link) -> Result<Option<Found>, StoreError> {
+        let before = self.seen.take();
+        let now_ms = link.now_ms();
+        let all = all(link).await?;
+        let Some(found) = all.into_iter().find(|found| found.is_free(now_ms) && found.has_unposted()) else {
+            return Ok(None);
+        };
+        let seen = Some((found.partition, found.row.clone()));
+        if before == seen {
+            return Ok(Some(found));
+        }
+        self.seen = seen;
+        Ok(None)
+    }
+}

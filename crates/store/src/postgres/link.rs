@@ -1,0 +1,230 @@
+//! One connection: its session set up so that a commit is durable, its statements prepared, and what is asked over it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, NoTls};
+
+use super::pipeline::in_order;
+use super::statements::{Ids, Rows, Statements};
+use super::url::PostgresUrl;
+use crate::StoreError;
+use crate::engine::{NamedRow, NumberedRow};
+use crate::key::{Key, List, Named, Numbered};
+
+/// What holds for every session.
+///
+/// Rows are found by their keys and in the order of the keys, whatever the planner believes of a table that was empty a
+/// moment ago; in that order two servers never wait for each other in a circle. The time-outs end what a server that
+/// hangs has begun, so that nobody waits for its locks for ever.
+const SESSION: &str = "SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+     SET enable_hashjoin = off; SET enable_mergejoin = off;
+     SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning;
+     SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '20s'";
+
+/// What holds for a session that only reads: an audit takes its time.
+const READING: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+
+/// A connection with its statements prepared.
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) statements: Statements,
+    clock: Clock,
+    driver: JoinHandle<()>,
+}
+
+/// The database's time, counted on from when it was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    database_ms: u64,
+    asked: Instant,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // The socket closes with it.
+        self.driver.abort();
+    }
+}
+
+/// Opens a connection without statements; it is driven for as long as its task lives.
+pub(super) async fn connect(url: &PostgresUrl) -> Result<(Client, JoinHandle<()>), Error> {
+    let (client, connection) = url.config().connect(NoTls).await?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(error = %told(&error), "a connection to the database ended");
+        }
+    });
+    Ok((client, driver))
+}
+
+impl Link {
+    /// A connection for the engine.
+    pub(super) async fn writing(url: &PostgresUrl) -> Result<Self, Error> {
+        let link = Self::open(url).await?;
+        make_durable(&link.client).await?;
+        Ok(link)
+    }
+
+    /// A connection that only reads.
+    pub(super) async fn reading(url: &PostgresUrl) -> Result<Self, Error> {
+        let link = Self::open(url).await?;
+        link.client.batch_execute(READING).await?;
+        Ok(link)
+    }
+
+    async fn open(url: &PostgresUrl) -> Result<Self, Error> {
+        let (client, driver) = connect(url).await?;
+        client.batch_execute(SESSION).await?;
+        let asked = Instant::now();
+        let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let database_ms: i64 = client.query_one(now, &[]).await?.get(0);
+        let statements = Statements::prepare(&client).await?;
+        Ok(Self { client, statements, clock: Clock { database_ms: database_ms.cast_unsigned(), asked }, driver })
+    }
+
+    /// The database's time, Unix milliseconds.
+    pub(super) fn now_ms(&self) -> u64 {
+        let passed = u64::try_from(self.clock.asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.clock.database_ms.saturating_add(passed)
+    }
+
+    /// The rows under these keys, in their order; one statement a table, all of them in one round trip.
+    pub(super) async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let mut numbered: BTreeMap<Numbered, Vec<(i64, usize)>> = BTreeMap::new();
+        let mut named: BTreeMap<Named, Vec<(&[u8], usize)>> = BTreeMap::new();
+        for (place, key) in keys.iter().enumerate() {
+            match key {
+                Key::Number(table, number) => numbered.entry(*table).or_default().push((number.cast_signed(), place)),
+                Key::Name(table, name) => named.entry(*table).or_default().push((name, place)),
+            }
+        }
+        let numbered = async {
+            let asked = numbered.iter().map(|(table, keys)| self.read_numbered(*table, keys));
+            in_order(asked).await.into_iter().collect::<Result<Vec<_>, _>>()
+        };
+        let named = async {
+            let asked = named.iter().map(|(table, keys)| self.read_named(*table, keys));
+            in_order(asked).await.into_iter().collect::<Result<Vec<_>, _>>()
+        };
+        let (numbered, named) = tokio::join!(numbered, named);
+        let mut found = vec![None; keys.len()];
+        for (place, row) in numbered?.into_iter().chain(named?).flatten() {
+            if let Some(slot) = found.get_mut(place) {
+                *slot = Some(row);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read_numbered(&self, table: Numbered, keys: &[(i64, usize)]) -> Result<Vec<(usize, Vec<u8>)>, Error> {
+        let wanted: Vec<i64> = keys.iter().map(|(key, _)| *key).collect();
+        let rows = self.client.query(self.statements.numbered(Rows::Select, table), &[&wanted]).await?;
+        let places: BTreeMap<i64, usize> = keys.iter().copied().collect();
+        rows.iter()
+            .filter_map(|row| {
+                let key = row.try_get(0).map(|key: i64| places.get(&key)).transpose()?;
+                Some(key.and_then(|place| Ok((*place, row.try_get(1)?))))
+            })
+            .collect()
+    }
+
+    async fn read_named(&self, table: Named, keys: &[(&[u8], usize)]) -> Result<Vec<(usize, Vec<u8>)>, Error> {
+        let wanted: Vec<&[u8]> = keys.iter().map(|(key, _)| *key).collect();
+        let rows = self.client.query(self.statements.named(Rows::Select, table), &[&wanted]).await?;
+        let places: BTreeMap<&[u8], usize> = keys.iter().copied().collect();
+        rows.iter()
+            .filter_map(|row| {
+                let key = row.try_get(0).map(|key: &[u8]| places.get(key)).transpose()?;
+                Some(key.and_then(|place| Ok((*place, row.try_get(1)?))))
+            })
+            .collect()
+    }
+
+    pub(super) async fn list(
+        &self,
+        list: List,
+        owner: &[u8],
+        before: [u8; 16],
+        limit: usize,
+    ) -> Result<Vec<[u8; 16]>, Error> {
+        let params: [&(dyn ToSql + Sync); 3] = [&owner, &&before[..], &count(limit)];
+        let rows = self.client.query(self.statements.list(Ids::Select, list), &params).await?;
+        // An id of another length would be somebody's handiwork; the audit finds it by what it leads to.
+        let ids: Result<Vec<&[u8]>, Error> = rows.iter().map(|row| row.try_get(0)).collect();
+        Ok(ids?.into_iter().filter_map(|id| id.try_into().ok()).collect())
+    }
+
+    pub(super) async fn scan(
+        &self,
+        table: Numbered,
+        after: u64,
+        up_to: u64,
+        limit: usize,
+    ) -> Result<Vec<NumberedRow>, Error> {
+        let up_to = Some(up_to.cast_signed());
+        let params: [&(dyn ToSql + Sync); 3] = [&after.cast_signed(), &up_to, &count(limit)];
+        let rows = self.client.query(self.statements.numbered(Rows::Scan, table), &params).await?;
+        rows.iter().map(|row| Ok((row.try_get::<_, i64>(0)?.cast_unsigned(), row.try_get(1)?))).collect()
+    }
+
+    pub(super) async fn scan_names(&self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, Error> {
+        let params: [&(dyn ToSql + Sync); 3] = [&after, &None::<&[u8]>, &count(limit)];
+        let rows = self.client.query(self.statements.named(Rows::Scan, table), &params).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+}
+
+fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A commit that is answered is on the disk, here and where the cluster says so; whoever has switched that off for the
+/// role or the database is overruled, and told where it cannot be.
+async fn make_durable(client: &Client) -> Result<(), Error> {
+    let setting = async |name: &str| -> Result<String, Error> {
+        Ok(client.query_one("SELECT current_setting($1)", &[&name]).await?.get(0))
+    };
+    // `remote_apply` waits for more than `on`, every other value for less.
+    if setting("synchronous_commit").await? != "remote_apply" {
+        client.batch_execute("SET synchronous_commit = on").await?;
+    }
+    for name in ["fsync", "full_page_writes"] {
+        if setting(name).await? != "on" {
+            tracing::warn!(
+                setting = name,
+                "the database does NOT survive a power cut: switch this on before any money is in it"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error says that the connection is gone, or that this database takes no writes any more: nothing more can
+/// be asked over it.
+pub(super) fn is_lost(error: &Error) -> bool {
+    let Some(told) = error.as_db_error() else { return true };
+    let ends_session = matches!(told.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+    ends_session || *told.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+/// An error as the store tells it. One of the connection is not the command's fault: it may be tried again.
+pub(super) fn failed(error: Error) -> StoreError {
+    if is_lost(&error) {
+        tracing::warn!(error = %told(&error), "the database cannot be reached");
+        return StoreError::Busy;
+    }
+    StoreError::Engine(told(&error))
+}
+
+/// An error with its cause; never with the values of rows.
+pub(super) fn told(error: &Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(told), _) => format!("{} ({})", told.message(), told.code().code()),
+        (None, Some(cause)) => format!("{error}: {cause}"),
+        (None, None) => error.to_string(),
+    }
+}

@@ -1,0 +1,356 @@
+//! The engine for several servers on one PostgreSQL database (docs/decisions/0011).
+//!
+//! Nothing is locked while a batch is decided: rows are read as they are, and the transaction that writes says of each
+//! row what it was when it was read. Where one has changed, nothing is written and the batch is decided anew. Servers
+//! share no leader: each writes a partition of its own, which it holds by a lease ([`lease`]).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `url.rs` | where the database is, and that nothing crosses a network in the clear by accident |
+//! | `schema.rs` | the tables |
+//! | `statements.rs`, `pipeline.rs` | every statement, prepared once; many of them in one round trip |
+//! | `link.rs` | one connection |
+//! | `write.rs` | one transaction in one round trip |
+//! | `outcome.rs` | what became of a commit that was not answered |
+//! | `lease.rs` | who holds which partition |
+//! | `reader.rs` | the reading side |
+
+mod lease;
+mod link;
+mod outcome;
+mod pipeline;
+mod reader;
+mod schema;
+mod statements;
+mod url;
+mod write;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_postgres::Error;
+
+use crate::StoreError;
+use crate::engine::{Engine, Lease, NamedRow, NumberedRow, Outcome, View, Writes};
+use crate::key::{Key, List, Named, Numbered};
+use lease::{Held, LEASE_MS, RENEW_BELOW_MS};
+use link::{Link, failed, is_lost};
+pub use reader::PostgresReader;
+pub use url::PostgresUrl;
+use write::Ended;
+
+/// How long a batch waits for a database that does not answer, before its commands are told to try again.
+const RECONNECT_FOR: Duration = Duration::from_secs(2);
+/// The pause between two tries to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// How long giving a partition back may take when a server ends.
+const GIVE_BACK_FOR: Duration = Duration::from_secs(2);
+
+/// The writing side: one connection, and one partition held.
+pub struct PostgresEngine {
+    on: Runner,
+    url: PostgresUrl,
+    link: Option<Arc<Link>>,
+    held: Held,
+}
+
+impl PostgresEngine {
+    /// Opens the database, making its tables where there are none, and takes a partition.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], also where the schema is of a newer program; [`StoreError::Busy`] where the database
+    /// cannot be reached.
+    pub fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let holder = random_holder()?;
+        let on = Runner::new()?;
+        let (link, held) = on.wait(async {
+            make_schema(url).await?;
+            let link = Link::writing(url).await.map_err(failed)?;
+            let held = lease::take_any(&link, holder).await?;
+            Ok::<_, StoreError>((link, held))
+        })?;
+        tracing::info!(partition = held.partition, "this server writes a partition of the database");
+        Ok(Self { on, url: url.clone(), link: Some(Arc::new(link)), held })
+    }
+
+    /// Remembers what the master key of the database's servers is, by a value that does not tell it, or compares: with
+    /// another key every code ever issued would be wrong.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] where it is another key.
+    pub fn check_master_key(&self, check_value: &[u8]) -> Result<(), StoreError> {
+        let link = self.link.as_ref().ok_or(StoreError::Busy)?;
+        let known: Vec<u8> = self.on.wait(async {
+            let insert = "INSERT INTO paychip.master_key VALUES (true, $1) ON CONFLICT DO NOTHING";
+            link.client.execute(insert, &[&check_value]).await.map_err(failed)?;
+            let row = link.client.query_one("SELECT check_value FROM paychip.master_key", &[]).await;
+            row.map_err(failed)?.try_get(0).map_err(failed)
+        })?;
+        if known == check_value {
+            return Ok(());
+        }
+        let text = "the master key in this server's data folder is not the one this database is used with";
+        Err(StoreError::Engine(text.to_owned()))
+    }
+
+    /// The connection; a lost one is opened anew, trying for this long.
+    fn link(&mut self, patience: Duration) -> Result<Arc<Link>, StoreError> {
+        if let Some(link) = self.link.as_ref().filter(|link| !link.client.is_closed()) {
+            return Ok(Arc::clone(link));
+        }
+        self.link = None;
+        let begun = Instant::now();
+        loop {
+            match self.on.wait(Link::writing(&self.url)) {
+                Ok(link) => return Ok(Arc::clone(self.link.insert(Arc::new(link)))),
+                Err(error) if begun.elapsed() >= patience => return Err(failed(error)),
+                Err(_) => std::thread::sleep(RECONNECT_PAUSE),
+            }
+        }
+    }
+
+    /// The answer to a question over the connection.
+    fn answer<T>(&mut self, answer: Result<T, Error>) -> Result<T, StoreError> {
+        answer.map_err(|error| {
+            if is_lost(&error) {
+                // Not asked again over a connection to a database that is no longer the one that takes writes.
+                self.link = None;
+            }
+            failed(error)
+        })
+    }
+
+    /// Whether the partition is still this server's: what its last write left is what is there.
+    fn is_still_held(&mut self) -> Result<bool, StoreError> {
+        let link = self.link(RECONNECT_FOR)?;
+        let now = self.on.wait(lease::row_now(&link, self.held.partition));
+        Ok(self.answer(now)?.as_deref() == Some(&self.held.row[..]))
+    }
+
+    /// The row of this partition that these writes leave.
+    fn row_after(&self, writes: &Writes) -> Option<Vec<u8>> {
+        let own = Key::partition(self.held.partition);
+        writes.rows.iter().find(|row| row.key == own).and_then(|row| row.after.clone())
+    }
+
+    fn lost_lease(&self) -> StoreError {
+        let partition = self.held.partition;
+        StoreError::Engine(format!("another server has taken partition {partition}, for this one was away too long"))
+    }
+}
+
+impl View for PostgresEngine {
+    fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        // Nobody else writes this server's partition: its row is known. Were it not, the write would say so.
+        let own = Key::partition(self.held.partition);
+        if keys == [own.clone()] {
+            return Ok(vec![Some(self.held.row.clone())]);
+        }
+        let link = self.link(RECONNECT_FOR)?;
+        let rows = self.on.wait(link.read(keys));
+        self.answer(rows)
+    }
+
+    fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
+        let link = self.link(RECONNECT_FOR)?;
+        let ids = self.on.wait(link.list(list, owner, before, limit));
+        self.answer(ids)
+    }
+
+    fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError> {
+        let link = self.link(RECONNECT_FOR)?;
+        let rows = self.on.wait(link.scan(table, after, up_to, limit));
+        self.answer(rows)
+    }
+
+    fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
+        let link = self.link(RECONNECT_FOR)?;
+        let rows = self.on.wait(link.scan_names(table, after, limit));
+        self.answer(rows)
+    }
+
+    fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
+        let url = self.url.clone();
+        self.on.wait(reader::check_indexes(&url))
+    }
+}
+
+impl Engine for PostgresEngine {
+    fn partition(&self) -> u32 {
+        self.held.partition
+    }
+
+    fn lease(&self) -> Lease {
+        let Some(link) = &self.link else { return Lease { holder: self.held.holder, ..Lease::default() } };
+        let now_ms = link.now_ms();
+        let held_until_ms = self.held.state().map_or(0, |state| state.held_until_ms);
+        let is_due = held_until_ms < now_ms + RENEW_BELOW_MS;
+        Lease { holder: self.held.holder, held_until_ms: now_ms + LEASE_MS, is_due }
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.link(RECONNECT_FOR).map(drop)
+    }
+
+    fn commit(&mut self, writes: Writes) -> Outcome {
+        // Nothing has been sent: a connection that is lost here has lost nothing.
+        let link = match self.link(RECONNECT_FOR) {
+            Ok(link) => link,
+            Err(error) => return Outcome::RolledBack(error),
+        };
+        let Some(after) = self.row_after(&writes) else {
+            return Outcome::RolledBack(StoreError::Corrupt("partitions"));
+        };
+        let outcome = match self.on.wait(link.commit(&writes)) {
+            Ended::As(Outcome::Conflict) => self.why_conflict(),
+            Ended::As(outcome) => outcome,
+            Ended::Unheard => return self.find_out(after),
+        };
+        if outcome == Outcome::Committed {
+            self.held.row = after;
+        }
+        outcome
+    }
+
+    fn roll_back(&mut self) -> Result<(), StoreError> {
+        // Nothing is begun in the database before the commit.
+        Ok(())
+    }
+}
+
+impl PostgresEngine {
+    /// A row was changed by somebody else; where it is the partition's own, this server must not go on.
+    fn why_conflict(&mut self) -> Outcome {
+        match self.is_still_held() {
+            Ok(true) => Outcome::Conflict,
+            Ok(false) => Outcome::Unknown(self.lost_lease()),
+            Err(error) => Outcome::RolledBack(error),
+        }
+    }
+}
+
+impl Drop for PostgresEngine {
+    fn drop(&mut self) {
+        let Some(link) = self.link.take().filter(|link| !link.client.is_closed()) else { return };
+        let given_back =
+            self.on.wait(async { tokio::time::timeout(GIVE_BACK_FOR, lease::give_back(&link, &self.held)).await });
+        if !matches!(given_back, Ok(Ok(()))) {
+            tracing::warn!("the partition was not given back; it is free when its lease has run out");
+        }
+        self.on.wait(async { drop(link) });
+    }
+}
+
+/// Makes the tables of a new database.
+///
+/// # Errors
+/// Those of [`PostgresEngine::open`].
+pub fn init(url: &PostgresUrl) -> Result<(), StoreError> {
+    Runner::new()?.wait(make_schema(url))
+}
+
+async fn make_schema(url: &PostgresUrl) -> Result<(), StoreError> {
+    let (mut client, driver) = link::connect(url).await.map_err(failed)?;
+    let made = schema::migrate(&mut client).await;
+    driver.abort();
+    made
+}
+
+/// Finds partitions that nobody holds while merchants wait for what is in them, and opens them to be posted.
+pub struct Heir {
+    on: Runner,
+    url: PostgresUrl,
+    link: Option<Arc<Link>>,
+    watch: lease::Watch,
+}
+
+impl Heir {
+    /// Looks at this database.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn new(url: &PostgresUrl) -> Result<Self, StoreError> {
+        Ok(Self { on: Runner::new()?, url: url.clone(), link: None, watch: lease::Watch::default() })
+    }
+
+    /// One look. A partition found twice without anybody holding it is taken; the caller posts its clearing and drops
+    /// it again.
+    ///
+    /// # Errors
+    /// Those of [`PostgresEngine::open`].
+    pub fn look(&mut self) -> Result<Option<PostgresEngine>, StoreError> {
+        let holder = random_holder()?;
+        let known = self.link.take().filter(|link| !link.client.is_closed());
+        let found = self.on.wait(async {
+            let link = match known {
+                Some(link) => link,
+                None => Arc::new(Link::writing(&self.url).await.map_err(failed)?),
+            };
+            let found = self.watch.look(&link).await?;
+            Ok::<_, StoreError>((link, found))
+        });
+        let (link, found) = found.inspect_err(|_| self.watch = lease::Watch::default())?;
+        let Some(found) = found else {
+            self.link = Some(link);
+            return Ok(None);
+        };
+        // The engine gets a runtime of its own, for it lives elsewhere than this.
+        let on = Runner::new()?;
+        let (own, held) = on.wait(async {
+            let own = Link::writing(&self.url).await.map_err(failed)?;
+            let held = lease::take(&own, &found, holder).await.map_err(failed)?;
+            Ok::<_, StoreError>((own, held))
+        })?;
+        self.link = Some(link);
+        let engine = held.map(|held| Self::engine(on, self.url.clone(), own, held));
+        Ok(engine)
+    }
+
+    fn engine(on: Runner, url: PostgresUrl, link: Link, held: Held) -> PostgresEngine {
+        tracing::info!(partition = held.partition, "a partition that nobody held is taken, to post what is in it");
+        PostgresEngine { on, url, link: Some(Arc::new(link)), held }
+    }
+}
+
+fn random_holder() -> Result<[u8; 16], StoreError> {
+    let mut holder = [0; 16];
+    getrandom::fill(&mut holder).map_err(|error| StoreError::Engine(error.to_string()))?;
+    Ok(holder)
+}
+
+/// Runs futures from a thread that waits for them. Connections make progress while something is waited for.
+struct Runner {
+    runtime: Option<Runtime>,
+}
+
+impl Runner {
+    fn new() -> Result<Self, StoreError> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| StoreError::Engine(error.to_string()))?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    /// The future's result.
+    fn wait<F: Future<Output: Send> + Send>(&self, future: F) -> F::Output {
+        let run = || match &self.runtime {
+            Some(runtime) => runtime.block_on(future),
+            None => unreachable!("the runtime is there until the drop"),
+        };
+        // A thread that drives another runtime may not drive this one: a server opens its data from an async function.
+        if Handle::try_current().is_err() {
+            return run();
+        }
+        std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Without waiting, which an async function could not.
+            runtime.shutdown_background();
+        }
+    }
+}

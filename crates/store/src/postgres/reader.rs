@@ -1,0 +1,201 @@
+//! The reading side: a few connections that many readers share, driven by a thread of their own, so that whoever asks
+//! only waits. An audit gets a connection to itself, and sees one moment.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::sync::Mutex;
+use tokio_postgres::Error;
+
+use super::link::{Link, connect, failed, is_lost, told};
+use super::url::PostgresUrl;
+use crate::StoreError;
+use crate::engine::{NamedRow, NumberedRow, View};
+use crate::key::{Key, List, Named, Numbered};
+use crate::queries::{Reader, Work};
+
+/// Connections that readers share.
+const READERS: usize = 4;
+/// The most lines a check of the database's own files comes to.
+const MAX_LINES: usize = 100;
+
+/// Reading connections to a database.
+pub struct PostgresReader {
+    // Gone only while this is dropped.
+    runtime: Option<Runtime>,
+    driver: Handle,
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    url: PostgresUrl,
+    links: Vec<Mutex<Option<Arc<Link>>>>,
+    next: AtomicUsize,
+}
+
+impl Pool {
+    /// A connection that works as far as is known; each in turn.
+    async fn link(&self) -> Result<Arc<Link>, Error> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % READERS;
+        let Some(slot) = self.links.get(turn) else { return Link::reading(&self.url).await.map(Arc::new) };
+        let mut slot = slot.lock().await;
+        if let Some(link) = slot.as_ref().filter(|link| !link.client.is_closed()) {
+            return Ok(Arc::clone(link));
+        }
+        *slot = None;
+        Ok(Arc::clone(slot.insert(Arc::new(Link::reading(&self.url).await?))))
+    }
+}
+
+impl PostgresReader {
+    /// Reads a database that [`super::PostgresEngine::open`] has prepared. Connections are opened when first needed.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] where no thread can be started.
+    pub fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("store-reader").enable_all().build();
+        let runtime = runtime.map_err(|error| StoreError::Engine(error.to_string()))?;
+        let links = (0..READERS).map(|_| Mutex::new(None)).collect();
+        let pool = Arc::new(Pool { url: url.clone(), links, next: AtomicUsize::new(0) });
+        Ok(Self { driver: runtime.handle().clone(), runtime: Some(runtime), pool })
+    }
+}
+
+impl Drop for PostgresReader {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Without waiting, which an async function could not.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Reader for PostgresReader {
+    fn now(&self, work: Work<'_>) -> Result<(), StoreError> {
+        work(&mut Reading { driver: &self.driver, pool: Arc::clone(&self.pool), only: None })
+    }
+
+    fn snapshot(&self, work: Work<'_>) -> Result<(), StoreError> {
+        let url = self.pool.url.clone();
+        let link = wait(&self.driver, async move {
+            let link = Link::reading(&url).await?;
+            link.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            Ok(Arc::new(link))
+        })?;
+        work(&mut Reading { driver: &self.driver, pool: Arc::clone(&self.pool), only: Some(link) })
+    }
+}
+
+/// What one reader sees.
+struct Reading<'r> {
+    driver: &'r Handle,
+    pool: Arc<Pool>,
+    /// The connection of a snapshot.
+    only: Option<Arc<Link>>,
+}
+
+impl Reading<'_> {
+    /// Asks; once more over another connection where one was lost, for a question changes nothing.
+    fn ask<T, A, F>(&self, question: A) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        A: Fn(Arc<Link>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        let (only, pool) = (self.only.clone(), Arc::clone(&self.pool));
+        wait(self.driver, async move {
+            if let Some(link) = only {
+                return question(link).await;
+            }
+            match question(pool.link().await?).await {
+                Err(error) if is_lost(&error) => question(pool.link().await?).await,
+                answer => answer,
+            }
+        })
+    }
+}
+
+impl View for Reading<'_> {
+    fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let keys: Arc<[Key]> = keys.into();
+        self.ask(move |link| {
+            let keys = Arc::clone(&keys);
+            async move { link.read(&keys).await }
+        })
+    }
+
+    fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
+        let owner: Arc<[u8]> = owner.into();
+        self.ask(move |link| {
+            let owner = Arc::clone(&owner);
+            async move { link.list(list, &owner, before, limit).await }
+        })
+    }
+
+    fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError> {
+        self.ask(move |link| async move { link.scan(table, after, up_to, limit).await })
+    }
+
+    fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
+        let after: Arc<[u8]> = after.into();
+        self.ask(move |link| {
+            let after = Arc::clone(&after);
+            async move { link.scan_names(table, &after, limit).await }
+        })
+    }
+
+    fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
+        let url = self.pool.url.clone();
+        on_driver(self.driver, async move { check_indexes(&url).await })
+    }
+}
+
+fn wait<T: Send + 'static>(
+    driver: &Handle,
+    future: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, StoreError> {
+    on_driver(driver, async move { future.await.map_err(failed) })
+}
+
+/// Runs a future on the driver's thread and waits for what it comes to.
+fn on_driver<T: Send + 'static>(
+    driver: &Handle,
+    future: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (reply, answer) = mpsc::sync_channel(1);
+    driver.spawn(async move {
+        // Nobody waits any more: then nobody is told.
+        let _ = reply.send(future.await);
+    });
+    let receive = || answer.recv().unwrap_or(Err(StoreError::Stopped));
+    // A handler's thread says that it waits, so that others take over what else it would run.
+    match Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(receive),
+        _ => receive(),
+    }
+}
+
+/// The database's own check of the indexes of every table, where its operator has added `amcheck`.
+pub(super) async fn check_indexes(url: &PostgresUrl) -> Result<Vec<String>, StoreError> {
+    let (client, driver) = connect(url).await.map_err(failed)?;
+    let installed = client.query_opt("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'", &[]).await;
+    let mut lines = Vec::new();
+    if installed.map_err(failed)?.is_some() {
+        let indexes = "SELECT indexrelid::regclass::text, indexrelid FROM pg_index \
+                       JOIN pg_class ON pg_class.oid = indrelid WHERE relnamespace = 'paychip'::regnamespace";
+        for row in client.query(indexes, &[]).await.map_err(failed)? {
+            let (name, index): (String, u32) = (row.get(0), row.get(1));
+            let checked = client.query("SELECT bt_index_check($1::oid::regclass, true)", &[&index]).await;
+            if let Err(error) = checked {
+                lines.push(format!("{name}: {}", told(&error)));
+            }
+            if lines.len() >= MAX_LINES {
+                break;
+            }
+        }
+    }
+    driver.abort();
+    Ok(lines)
+}
