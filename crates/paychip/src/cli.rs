@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::chip::{ChipCommand, WhichChip};
+use crate::fault::Fault;
 
 /// The open payment chip: the cloud, a virtual watch, a till, and a demonstration of all three.
 #[derive(Debug, Parser)]
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     Audit,
     /// Measure payments over HTTP on this machine, beside what the same server answers without doing anything.
     Bench(Bench),
+    /// The database, where it is not the file in the data folder.
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Print completions for a shell.
@@ -86,8 +90,47 @@ pub(crate) enum Command {
     },
 }
 
+/// Where the data is kept.
+#[derive(Args)]
+pub(crate) struct DatabaseUrl {
+    /// A PostgreSQL database, such as postgres://paychip@localhost/paychip; a file in the data folder when absent.
+    #[arg(long, env = "PAYCHIP_DATABASE", hide_env_values = true, value_name = "URL")]
+    database: Option<String>,
+}
+
+impl DatabaseUrl {
+    /// The URL as it was given.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
+    /// The database named, or the default.
+    pub(crate) fn database(&self) -> Result<server::Database, Fault> {
+        let Some(url) = &self.database else { return Ok(server::Database::Sqlite) };
+        let url = url
+            .parse()
+            .map_err(|error: store::StoreError| Fault::new("database_url", error.to_string()).at("database"))?;
+        Ok(server::Database::Postgres(url))
+    }
+}
+
+impl core::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // It may hold a password.
+        f.write_str(if self.database.is_some() { "a database URL" } else { "the data folder" })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Make the tables in an empty PostgreSQL database. Harmless where they are there already; `serve` does it as well.
+    Init(DatabaseUrl),
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) database: DatabaseUrl,
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8400", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
@@ -98,6 +141,8 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) database: DatabaseUrl,
     /// Tokens in the database; made first where there are fewer.
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     pub(crate) tokens: u64,

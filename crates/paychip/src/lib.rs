@@ -57,6 +57,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Merchant(command) => books::merchant(&place, command, output),
         Command::Token(command) => books::token(&place, command, output),
         Command::Bench(bench) => bench::run(&place, &bench, output),
+        Command::Db(command) => serve::database(command, output),
         Command::Audit => books::audit(&place, output),
         Command::Watch { watch, command } => watch::run(&place, &watch, command, output),
         Command::Chip { which, command } => chip::run(&place, &which, command, output),

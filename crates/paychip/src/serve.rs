@@ -1,9 +1,9 @@
-//! `paychip serve`: the cloud on one machine.
+//! `paychip serve`: the cloud, alone on one machine or as one of several servers on a database.
 
-use server::{Config, Server};
+use server::{Config, Database, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::Serve;
+use crate::cli::{DbCommand, Serve};
 use crate::fault::Fault;
 use crate::output::Output;
 use crate::profile::Place;
@@ -11,9 +11,15 @@ use crate::profile::Place;
 pub(crate) fn run(place: &Place, serve: &Serve, output: Output) -> Result<(), Fault> {
     log_to_stderr();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Fault::internal(error.to_string()))?;
+    let database = serve.database.database()?;
     runtime.block_on(async {
+        let kept = match &database {
+            Database::Sqlite => place.data.display().to_string(),
+            Database::Postgres(url) => url.to_string(),
+        };
         let config = Config {
             data_dir: place.data.clone(),
+            database,
             listen: serve.listen,
             plain_http: serve.plain_http,
             settings: platform_settings(),
@@ -25,13 +31,26 @@ pub(crate) fn run(place: &Place, serve: &Serve, output: Output) -> Result<(), Fa
         let lines = format!(
             "paychip serves on {url}\n  data            {}\n  operator's key  {}\n  API             {url}/openapi.json\n  \
              keys            software vault in {} — for development; whoever reads it has every key\nStop with Ctrl-C.",
-            place.data.display(),
+            kept,
             key_file.display(),
             place.data.join(server::MASTER_KEY_FILE).display(),
         );
         output.answer(&lines, &serde_json::json!({"url": url, "data": place.data, "operator_key_file": key_file}));
         server.run(stop_asked()).await.map_err(|error| Fault::internal(error.to_string()))
     })
+}
+
+/// Prepares a database that is none of this machine's files.
+pub(crate) fn database(DbCommand::Init(url): DbCommand, output: Output) -> Result<(), Fault> {
+    log_to_stderr();
+    let Database::Postgres(url) = url.database()? else {
+        return Err(Fault::new("database_url", "no database is named")
+            .at("database")
+            .hint("say --database postgres://USER@HOST/DATABASE; a file in the data folder needs no preparation"));
+    };
+    store::postgres::init(&url).map_err(|error| Fault::new("store", error.to_string()))?;
+    output.answer(&format!("The {url} is ready."), &serde_json::json!({"ready": true}));
+    Ok(())
 }
 
 /// The operator's choices of this program: the platform's defaults.

@@ -21,8 +21,8 @@ pub const OPERATOR_KEY_FILE: &str = "operator.key";
 /// An open data folder.
 pub(crate) struct DataDir {
     path: PathBuf,
-    // Locked for as long as it is open; the lock goes with the process, however it ends.
-    _lock: fs::File,
+    // Held for as long as it is open; the lock goes with the process, however it ends.
+    lock: Option<fs::File>,
 }
 
 impl DataDir {
@@ -33,13 +33,19 @@ impl DataDir {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path).map_err(|error| failed(path, &error))?;
-        let lock_path = path.join(LOCK_FILE);
+        Ok(Self { path: path.to_owned(), lock: None })
+    }
+
+    /// Keeps every other server out of this folder: its database is a file that one server writes.
+    pub(crate) fn lock(&mut self) -> Result<(), StartError> {
+        let lock_path = self.path.join(LOCK_FILE);
         let lock = fs::File::create(&lock_path).map_err(|error| failed(&lock_path, &error))?;
         lock.try_lock().map_err(|_| StartError::Data {
-            path: path.to_owned(),
+            path: self.path.clone(),
             reason: "another server works in this folder".to_owned(),
         })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        self.lock = Some(lock);
+        Ok(())
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -59,6 +65,16 @@ impl DataDir {
         hex::decode_to_slice(text.trim(), &mut *key)
             .map_err(|_| StartError::Data { path, reason: "must hold 64 hex digits".to_owned() })?;
         Ok(key)
+    }
+
+    /// Refuses to make a master key for a database that is used with one already.
+    pub(crate) fn must_hold_master_key(&self) -> Result<(), StartError> {
+        let path = self.path.join(MASTER_KEY_FILE);
+        if path.exists() {
+            return Ok(());
+        }
+        let reason = "is missing, and the database is used with one; copy it from a server that works".to_owned();
+        Err(StartError::Data { path, reason })
     }
 
     /// The operator's API key, made at the first start.

@@ -9,6 +9,7 @@ mod app;
 mod auth;
 mod body;
 mod data_dir;
+mod database;
 mod entropy;
 mod error;
 mod vault;
@@ -20,8 +21,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use platform::{KeyHash, KeyVault};
-use store::sqlite::{SqliteEngine, SqliteReader};
+use platform::KeyHash;
 use store::{Env, Queries, Store, StoreError, commands};
 use tokio::net::TcpListener;
 
@@ -29,6 +29,7 @@ pub use app::openapi_json;
 pub use auth::{MERCHANT_KEY, OPERATOR_KEY, WALLET_KEY};
 pub use body::MAX_BODY_BYTES;
 pub use data_dir::{DATABASE_FILE, MASTER_KEY_FILE, OPERATOR_KEY_FILE};
+pub use database::Database;
 pub use platform::{CodeSettings, Limits, Settings};
 
 /// How often clearing is posted to the merchants.
@@ -37,8 +38,10 @@ const POSTING_INTERVAL: Duration = Duration::from_millis(500);
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The folder of database and keys; created when absent.
+    /// The folder of keys, and of the database where it is a file; created when absent.
     pub data_dir: PathBuf,
+    /// Where the data is kept.
+    pub database: Database,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Serve plain HTTP on other addresses than loopback, because something in front ends TLS.
@@ -123,14 +126,12 @@ impl Data {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn open(folder: &Path, settings: Settings) -> Result<Self, StartError> {
-        let folder = data_dir::DataDir::open(folder)?;
-        let vault: Arc<dyn KeyVault> = Arc::new(vault::SoftwareVault::new(folder.master_key()?));
+    pub fn open(folder: &Path, database: &Database, settings: Settings) -> Result<Self, StartError> {
+        let mut folder = data_dir::DataDir::open(folder)?;
+        let database::Opened { engine, queries, vault } = database.open(&mut folder)?;
         let operator_key = folder.operator_key()?;
-        let engine = SqliteEngine::open(&folder.database())?;
-        let queries = Queries::new(Box::new(SqliteReader::open(&folder.database())?));
         let env = Env::new(vault, Arc::new(settings)).map_err(|_| StartError::Vault)?;
-        let (store, writer) = Store::start(Box::new(engine), env.clone())?;
+        let (store, writer) = Store::start(engine, env.clone())?;
         Ok(Self { store, queries, env, operator_key, writer, _folder: folder })
     }
 
@@ -149,6 +150,7 @@ pub struct Server {
     address: SocketAddr,
     operator_key: String,
     writer: JoinHandle<()>,
+    database: Database,
     _folder: data_dir::DataDir,
 }
 
@@ -162,13 +164,13 @@ impl Server {
             return Err(StartError::PlainHttp(config.listen));
         }
         let Data { store, queries, env, operator_key, writer, _folder } =
-            Data::open(&config.data_dir, config.settings)?;
+            Data::open(&config.data_dir, &config.database, config.settings)?;
         let listen_error =
             |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let app = App { store, queries: Arc::new(queries), env, operator_key: KeyHash::of(&operator_key) };
-        Ok(Self { app, listener, address, operator_key, writer, _folder })
+        Ok(Self { app, listener, address, operator_key, writer, database: config.database, _folder })
     }
 
     /// Where it listens.
@@ -188,6 +190,7 @@ impl Server {
     /// nothing any more, and a restart finds out what the disk holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
         let poster = tokio::spawn(post_clearing(self.app.store.clone()));
+        let heir = tokio::spawn(database::post_for_the_gone(self.database, self.app.env.clone()));
         let router = app::router(self.app);
         // Joining must not block the runtime's threads. The writer ends when the last handle to it is gone, or when
         // it can acknowledge nothing any more; the server must not outlive it.
@@ -197,6 +200,7 @@ impl Server {
             served = axum::serve(self.listener, router).with_graceful_shutdown(stop).into_future() => served,
             _ = &mut writer_end => return Err(std::io::Error::other("the store has stopped; see the log")),
         };
+        heir.abort();
         poster.abort();
         // Aborting drops the poster's handle to the store.
         let _ = poster.await;

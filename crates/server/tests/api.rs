@@ -22,6 +22,7 @@ impl Cloud {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let config = Config {
             data_dir: folder.path().to_owned(),
+            database: server::Database::Sqlite,
             listen: ([127, 0, 0, 1], 0).into(),
             plain_http: false,
             settings: Settings::default(),
@@ -203,6 +204,7 @@ fn keys_are_files_of_their_owner_and_plain_http_stays_at_home() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = |listen: &str, plain_http| Config {
         data_dir: folder.path().to_owned(),
+        database: server::Database::Sqlite,
         listen: listen.parse().unwrap(),
         plain_http,
         settings: Settings::default(),

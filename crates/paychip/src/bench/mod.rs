@@ -13,8 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
+use server::Database;
 
-use crate::cli::Bench;
+use crate::cli::{Bench, DatabaseUrl};
 use crate::fault::Fault;
 use crate::output::Output;
 use crate::profile::Place;
@@ -28,9 +29,10 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const EMPTY: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fault> {
-    let keys = seed::fill(&place.data, bench.tokens, MERCHANTS)?;
+    let database = bench.database.database()?;
+    let keys = seed::fill(&place.data, &database, bench.tokens, MERCHANTS)?;
     let checks_per_s = codes::checks_per_second(&keys);
-    let server = ServerProcess::start(place)?;
+    let server = ServerProcess::start(place, &bench.database)?;
     let measured = Duration::from_secs(bench.seconds);
     let load = Load { address: server.address.clone(), clients: bench.clients, warm_up: WARM_UP };
 
@@ -41,8 +43,12 @@ pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fa
     let rss_mib = server.rss_mib();
     drop(server);
 
+    let engine = match database {
+        Database::Sqlite => "sqlite",
+        Database::Postgres(_) => "postgres",
+    };
     let row = json!({
-        "engine": "sqlite", "tokens": bench.tokens, "clients": bench.clients,
+        "engine": engine, "tokens": bench.tokens, "clients": bench.clients,
         "payments_per_s": peak.per_second.round(), "empty_per_s": empty.per_second.round(),
         "p50_ms": peak.percentile_ms(50.0), "p99_ms": peak.percentile_ms(99.0), "p999_ms": peak.percentile_ms(99.9),
         "p99_half_load_ms": half.percentile_ms(99.0), "code_checks_per_s": checks_per_s.right.round(),
@@ -64,11 +70,15 @@ struct ServerProcess {
 }
 
 impl ServerProcess {
-    fn start(place: &Place) -> Result<Self, Fault> {
+    fn start(place: &Place, database: &DatabaseUrl) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| Fault::new("server", error.to_string());
         let program = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg("--data").arg(&place.data).args(["--json", "serve", "--listen", "127.0.0.1:0"]);
+        if let Some(url) = database.text() {
+            // Not as an argument, which every user of the machine may read.
+            command.env("PAYCHIP_DATABASE", url);
+        }
         let mut child = command.stdout(Stdio::piped()).env("PAYCHIP_LOG", "warn").spawn().map_err(failed)?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {

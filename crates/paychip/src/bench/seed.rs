@@ -10,7 +10,7 @@ use platform::accounts::Account;
 use platform::merchants::Merchant;
 use platform::tokens::{Token, TokenState};
 use platform::{AccountId, Change, ChipId, KeyHash, KeyVault, MerchantId, TokenId};
-use server::{Data, Settings};
+use server::{Data, Database, Settings};
 use store::commands::TopUpAccount;
 use store::{Command, Env, Failure, Tables};
 
@@ -35,10 +35,10 @@ pub(super) fn api_key(merchant: u64) -> String {
 }
 
 /// Makes what is missing.
-pub(super) fn fill(folder: &Path, tokens: u64, merchants: u64) -> Result<Keys, Fault> {
+pub(super) fn fill(folder: &Path, database: &Database, tokens: u64, merchants: u64) -> Result<Keys, Fault> {
     let settings = Settings::default();
     let failed = |text: String| Fault::new("bench_data", text);
-    let data = Data::open(folder, settings.clone()).map_err(|error| failed(error.to_string()))?;
+    let data = Data::open(folder, database, settings.clone()).map_err(|error| failed(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| failed(error.to_string()))?;
     runtime.block_on(async {
         let command = Merchants(merchants);

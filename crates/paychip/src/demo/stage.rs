@@ -143,6 +143,7 @@ fn start_server(data: &Path) -> Result<(RunningServer, String, String), Fault> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Fault::internal(error.to_string()))?;
     let config = Config {
         data_dir: data.to_owned(),
+        database: server::Database::Sqlite,
         listen: ([127, 0, 0, 1], 0).into(),
         plain_http: false,
         settings: platform_settings(),

@@ -19,7 +19,7 @@ use serde_json::Value;
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paychip"));
     // Nothing of the tester's own play may leak in.
-    for name in ["PAYCHIP_DATA", "PAYCHIP_SERVER", "PAYCHIP_OPERATOR_KEY", "PAYCHIP_LOG"] {
+    for name in ["PAYCHIP_DATA", "PAYCHIP_SERVER", "PAYCHIP_OPERATOR_KEY", "PAYCHIP_LOG", "PAYCHIP_DATABASE"] {
         command.env_remove(name);
     }
     command

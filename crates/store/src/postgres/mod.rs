@@ -75,6 +75,16 @@ impl PostgresEngine {
         Ok(Self { on, url: url.clone(), link: Some(Arc::new(link)), held })
     }
 
+    /// Whether the database has been used with a master key.
+    ///
+    /// # Errors
+    /// Those of [`PostgresEngine::open`].
+    pub fn has_master_key(&self) -> Result<bool, StoreError> {
+        let link = self.link.as_ref().ok_or(StoreError::Busy)?;
+        let select = "SELECT EXISTS (SELECT 1 FROM paychip.master_key)";
+        self.on.wait(link.client.query_one(select, &[])).and_then(|row| row.try_get(0)).map_err(failed)
+    }
+
     /// Remembers what the master key of the database's servers is, by a value that does not tell it, or compares: with
     /// another key every code ever issued would be wrong.
     ///
