@@ -11,6 +11,7 @@ mod body;
 mod data_dir;
 mod entropy;
 mod error;
+mod known;
 mod vault;
 
 use std::future::{Future, IntoFuture};
@@ -21,7 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use platform::{KeyHash, KeyVault};
-use store::sqlite::{SqliteEngine, SqliteReader};
+use store::sqlite::SqliteEngine;
 use store::{Env, Queries, Store, StoreError, commands};
 use tokio::net::TcpListener;
 
@@ -101,6 +102,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) queries: Arc<Queries>,
     pub(crate) env: Env,
+    pub(crate) known: Arc<known::KnownMerchants>,
     pub(crate) operator_key: KeyHash,
 }
 
@@ -128,7 +130,7 @@ impl Data {
         let vault: Arc<dyn KeyVault> = Arc::new(vault::SoftwareVault::new(folder.master_key()?));
         let operator_key = folder.operator_key()?;
         let engine = SqliteEngine::open(&folder.database())?;
-        let queries = Queries::new(Box::new(SqliteReader::open(&folder.database())?));
+        let queries = Queries::new(Box::new(engine.reader(&folder.database())?));
         let env = Env::new(vault, Arc::new(settings)).map_err(|_| StartError::Vault)?;
         let (store, writer) = Store::start(Box::new(engine), env.clone())?;
         Ok(Self { store, queries, env, operator_key, writer, _folder: folder })
@@ -167,7 +169,9 @@ impl Server {
             |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let app = App { store, queries: Arc::new(queries), env, operator_key: KeyHash::of(&operator_key) };
+        let operator_key_hash = KeyHash::of(&operator_key);
+        let app =
+            App { store, queries: Arc::new(queries), env, known: Arc::default(), operator_key: operator_key_hash };
         Ok(Self { app, listener, address, operator_key, writer, _folder })
     }
 

@@ -54,7 +54,7 @@ pub trait Engine: View + Send {
     fn begin(&mut self) -> Result<(), StoreError>;
 
     /// Writes everything and makes it durable, or nothing.
-    fn commit(&mut self, writes: &Writes) -> Outcome;
+    fn commit(&mut self, writes: Writes) -> Outcome;
 
     /// Ends the transaction without writing.
     ///

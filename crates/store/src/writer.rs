@@ -173,7 +173,7 @@ fn attempt(engine: &mut dyn Engine, env: &Env, batch: &mut [Box<dyn Job>]) -> Ou
         tables.into_writes()
     });
     match decided {
-        Ok(Some(writes)) => engine.commit(&writes),
+        Ok(Some(writes)) => engine.commit(writes),
         // Nothing was changed: the answers stand on what is durable already.
         Ok(None) => engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::Committed),
         Err(error) => engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error)),

@@ -274,9 +274,7 @@ fn settled(minor: u64, world: &World) -> Change {
 async fn everything_acknowledged_is_there_after_a_restart() {
     let world = World::with_money(10_000).await;
     let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
-    let World { store, queries, folder } = world;
-    drop((store, queries));
-    let world = World::open(folder);
+    let world = World::open(world.close());
     assert_eq!(world.queries.payment(paid.id).unwrap(), Some(paid));
     assert_eq!(
         world
@@ -299,6 +297,7 @@ async fn one_altered_byte_of_the_journal_is_named() {
         world.pay(&format!("o-{order}"), &code(0, order), 100).await.unwrap();
     }
     world.assert_sound();
+    let world = World::open(world.close());
     let file = rusqlite::Connection::open(world.folder.path().join("paychip.db")).unwrap();
     let alter = "UPDATE journal SET row = CAST(substr(row, 1, 50) || x'55' || substr(row, 52) AS BLOB) WHERE key = 3";
     file.execute(alter, []).expect_err("the journal is final");
@@ -320,6 +319,7 @@ async fn an_altered_byte_in_any_row_of_any_table_is_found() {
         .unwrap();
     world.store.execute(PostClearing { now_ms: NOW_MS, random: [1; 10] }).await.unwrap();
     world.assert_sound();
+    let world = World::open(world.close());
     let path = world.folder.path().join("paychip.db");
     let file = rusqlite::Connection::open(&path).unwrap();
     file.execute_batch("DROP TRIGGER journal_is_final; DROP TRIGGER journal_is_kept;").unwrap();

@@ -16,7 +16,7 @@ use platform::{
 };
 use protocol::scp03::KeySet;
 use store::commands::{NewPayment, Paid, Pay, TopUpAccount};
-use store::sqlite::{SqliteEngine, SqliteReader};
+use store::sqlite::SqliteEngine;
 use store::{Command, Env, Failure, Queries, Store, Tables};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -64,6 +64,7 @@ pub struct World {
     pub store: Store,
     pub queries: Queries,
     pub folder: TempDir,
+    pub writer: std::thread::JoinHandle<()>,
 }
 
 impl World {
@@ -118,9 +119,17 @@ impl World {
     pub fn open(folder: TempDir) -> Self {
         let path = folder.path().join("paychip.db");
         let engine = SqliteEngine::open(&path).unwrap();
-        let env = env();
-        let (store, _) = Store::start(Box::new(engine), env).unwrap();
-        Self { store, queries: Queries::new(Box::new(SqliteReader::open(&path).unwrap())), folder }
+        let queries = Queries::new(Box::new(engine.reader(&path).unwrap()));
+        let (store, writer) = Store::start(Box::new(engine), env()).unwrap();
+        Self { store, queries, folder, writer }
+    }
+
+    /// Stops the store as a server that is told to stop does; everything is in the database file then.
+    pub fn close(self) -> TempDir {
+        let Self { store, queries, folder, writer } = self;
+        drop((store, queries));
+        writer.join().unwrap();
+        folder
     }
 
     pub fn balance(&self) -> i64 {
