@@ -1,7 +1,7 @@
 //! Command-response scripts: what is sent and what is answered, as data (`scripts/`, their form in
 //! `support/script.rs`). The worked transcript of the specification is such a script too, and is run here as it stands
 //! there.
-#![cfg(feature = "virtual")]
+#![cfg(all(feature = "virtual", feature = "p256"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "support/script.rs"]

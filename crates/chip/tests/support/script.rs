@@ -9,6 +9,7 @@
 use protocol::apdu::Command;
 use protocol::applet::initialize_update;
 use protocol::scp03::{KeySet, Level, host};
+use serde_json::Value;
 use std::path::PathBuf;
 
 const HOST_CHALLENGE: [u8; 8] = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77];
@@ -90,7 +91,8 @@ impl<T: Target> Run<'_, T> {
     }
 }
 
-/// The whole test set, each script with its name: those of the chip's tests, and the transcript of the specification.
+/// The whole test set, each script with its name: those of the chip's tests, the transcripts of the specification, and
+/// those among its vectors.
 pub fn all() -> Vec<(String, String)> {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let folder = std::fs::read_dir(root.join("crates/chip/tests/scripts")).unwrap();
@@ -102,8 +104,12 @@ pub fn all() -> Vec<(String, String)> {
     };
     let mut scripts: Vec<_> = paths.into_iter().map(read).collect();
     let (name, specification) = read(root.join("spec/chip-commands.md"));
-    scripts.push((name, transcript(&specification)));
-    assert!(scripts.len() > 4, "scripts are missing");
+    scripts.extend((1..).zip(transcripts(&specification)).map(|(number, text)| (format!("{name} 7.{number}"), text)));
+    for vectors in ["security-domains.json", "code-log.json"] {
+        let (name, text) = read(root.join("spec/vectors").join(vectors));
+        scripts.push((name, exchanges(&text)));
+    }
+    assert!(scripts.len() > 7, "scripts are missing");
     scripts
 }
 
@@ -122,9 +128,21 @@ pub fn run(name: &str, script: &str, chip: &mut impl Target) {
     assert!(lines > 10, "{name} is hardly a script");
 }
 
-/// The transcripts in the specification, as a script.
-fn transcript(specification: &str) -> String {
-    specification.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("apdu\n")).collect()
+/// The transcripts in the specification, each a script.
+fn transcripts(specification: &str) -> impl Iterator<Item = String> {
+    let blocks = specification.split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.strip_prefix("apdu\n")).map(str::to_owned)
+}
+
+/// The exchanges of a file of vectors, as a script: what is on the wire.
+fn exchanges(vectors: &str) -> String {
+    let vectors: Value = serde_json::from_str(vectors).unwrap();
+    assert_eq!(vectors["chip"], "blank");
+    let text = |exchange: &Value, name: &str| exchange[name].as_str().unwrap_or_default().to_owned();
+    let exchanges = vectors["exchanges"].as_array().unwrap().iter();
+    exchanges
+        .map(|it| format!("# {}\n> {}\n< {}\n", text(it, "about"), text(it, "command"), text(it, "answer")))
+        .collect()
 }
 
 fn bytes(text: &str) -> Vec<u8> {
