@@ -25,6 +25,8 @@ pub(crate) struct Chip {
     pub(crate) silent: bool,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) passcode: Option<Vec<u8>>,
+    /// The token makes no codes without one.
+    pub(crate) passcode_required: bool,
     pub(crate) open: bool,
     pub(crate) tries: u8,
     pub(crate) budget: u16,
@@ -44,6 +46,7 @@ pub(crate) fn bench() -> Bench {
             silent: false,
             lifecycle: Lifecycle::Bound,
             passcode: None,
+            passcode_required: false,
             open: false,
             tries: 5,
             budget: 500,
@@ -253,6 +256,9 @@ impl Chip {
         let Some(stamp) = CodeStamp::new(step, sequence) else {
             return refused(StatusWord::STEP_USED_UP);
         };
+        if self.passcode_required && self.passcode.is_none() {
+            return refused(StatusWord::PASSCODE_REQUIRED);
+        }
         self.last = Some(stamp);
         self.budget -= 1;
         let digits = format!("7100000{step:010}{sequence}{:02}", u8::from(self.open));
