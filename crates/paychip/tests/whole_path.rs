@@ -82,6 +82,21 @@ fn a_watch_pays_by_picture_and_is_frozen_when_lost() {
 }
 
 #[test]
+fn a_stranger_who_tried_the_chips_channel_keeps_nobody_from_binding_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(folder.path());
+    cloud.run(&["account", "new", "Li Wei"]).unwrap();
+    cloud.run(&["watch", "new"]).unwrap();
+    let (ask, guess) = ("8050000008 0011223344556677", "8482330010 00000000000000000000000000000000");
+    let mut stranger = vec!["chip", "apdu"];
+    stranger.extend([ask, guess].repeat(16));
+    stranger.push(ask);
+    let answers = String::from_utf8(cloud.run_raw(&stranger).stdout).unwrap();
+    assert!(answers.contains("9305"), "the chip holds back: {answers}");
+    assert_eq!(cloud.run(&["watch", "bind"]).unwrap()["state"], "done");
+}
+
+#[test]
 fn the_demonstration_comes_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let output = support::program().args(["--json", "demo", "--out"]).arg(folder.path()).output().unwrap();

@@ -58,10 +58,10 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Stor
         Change::PutToken(row) => put_token(connection, row),
         Change::PutBinding(row) => write(
             connection,
-            "INSERT INTO bindings (id, account, chip, nonce, token, host_challenge, attempt, card_answer, anchor_s,
+            "INSERT INTO bindings (id, account, chip, nonce, token, host_challenge, script, card_answer, anchor_s,
                 offline_allowance_s, code_budget, state, created_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-             ON CONFLICT (id) DO UPDATE SET host_challenge = ?6, attempt = ?7, card_answer = ?8, anchor_s = ?9,
+             ON CONFLICT (id) DO UPDATE SET host_challenge = ?6, script = ?7, card_answer = ?8, anchor_s = ?9,
                 state = ?12",
             (
                 row.id.0,
@@ -70,7 +70,7 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Stor
                 row.nonce,
                 row.token.0,
                 row.host_challenge,
-                row.attempt,
+                row.script,
                 row.card_answer.as_deref(),
                 row.anchor_s,
                 row.offline_allowance_s,

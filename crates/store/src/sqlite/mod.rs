@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{StoreError, Tables};
 
 /// The forward-only migrations; the number of those applied is the file's `user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 /// Marks the file as ours (`application_id`): "PCHP".
 const APPLICATION_ID: i32 = 0x5043_4850;
 /// Prepared statements kept a connection.
@@ -117,4 +117,32 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     transaction.pragma_update(None, "user_version", MIGRATIONS.len())?;
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn bindings_under_way_go_on_with_the_number_of_their_script_after_an_update() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        // Channel 1 opening; channel 1 installing; channel 3 installing.
+        for (id, attempt, state) in [(1_u8, 1, 1), (2, 1, 2), (3, 3, 2)] {
+            connection
+                .execute(
+                    "INSERT INTO bindings VALUES (?1, x'00', ?1, x'00', x'00', x'00', ?2, NULL, 0, 0, 0, ?3, 0)",
+                    rusqlite::params![[id], attempt, state],
+                )
+                .unwrap();
+        }
+        migrate(&mut connection).unwrap();
+        let mut statement = connection.prepare("SELECT script FROM bindings ORDER BY id").unwrap();
+        let scripts: Vec<u8> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(scripts, [1, 2, 6]);
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) const MERCHANT: &str = "id, name, currency, api_key, created_ms, wron
 pub(crate) const CHIP: &str = "id, key_version, registered_ms";
 pub(crate) const TOKEN: &str = "id, account, chip, prefix, digits, suite, token_index, pay_key_version, \
     mask_key_version, state, last_step, last_sequence, last_counter, misses, created_ms";
-pub(crate) const BINDING: &str = "id, account, chip, nonce, token, host_challenge, attempt, card_answer, anchor_s, \
+pub(crate) const BINDING: &str = "id, account, chip, nonce, token, host_challenge, script, card_answer, anchor_s, \
      offline_allowance_s, code_budget, state, created_ms";
 pub(crate) const PAYMENT: &str = "id, merchant, order_number, fingerprint, minor, currency, state, decline, account, \
     token, verified, refunded_minor, created_ms";
@@ -167,7 +167,7 @@ pub(crate) fn binding(row: &Row<'_>) -> Result<Binding, StoreError> {
         nonce: columns.take()?,
         token: TokenId(columns.take()?),
         host_challenge: columns.take()?,
-        attempt: columns.number("attempt")?,
+        script: columns.number("script")?,
         card_answer: columns.take()?,
         anchor_s: columns.number("time")?,
         offline_allowance_s: columns.number("allowance")?,

@@ -35,6 +35,8 @@ pub(crate) struct Chip {
     pub(crate) selected: bool,
     pub(crate) channel: bool,
     pub(crate) sessions: u8,
+    /// How often it still refuses to open one.
+    pub(crate) held_back: u8,
     /// Every command that reached the chip.
     pub(crate) commands: Vec<Vec<u8>>,
 }
@@ -55,6 +57,7 @@ pub(crate) fn bench() -> Bench {
             selected: false,
             channel: false,
             sessions: 0,
+            held_back: 0,
             commands: Vec::new(),
         },
         sent: Vec::new(),
@@ -164,6 +167,10 @@ impl Chip {
                 Err(_) => refused(StatusWord::WRONG_DATA),
             },
             ins::INITIALIZE_UPDATE if command.data.len() != 8 => refused(StatusWord::WRONG_LENGTH),
+            ins::INITIALIZE_UPDATE if self.held_back > 0 => {
+                self.held_back -= 1;
+                refused(StatusWord::CHANNEL_HELD_BACK)
+            }
             ins::INITIALIZE_UPDATE => {
                 self.channel = false;
                 // As in the real chip the answer depends on the challenge and on the sessions opened before.
