@@ -165,7 +165,7 @@ pub(crate) fn put_binding(row: &Binding) -> Vec<u8> {
         .raw(&row.nonce)
         .raw(&row.token.0)
         .raw(&row.host_challenge)
-        .u8(row.attempt)
+        .u8(row.script)
         .maybe(row.card_answer.as_deref(), Encoder::bytes)
         .u64(row.anchor_s)
         .u32(row.offline_allowance_s)
@@ -179,7 +179,7 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
     let mut row = Decoder::new("bindings", FORM, fields)?;
     let (id, account, chip) = (BindingId(row.raw()?), AccountId(row.raw()?), ChipId(row.raw()?));
     let (nonce, token, host_challenge) = (row.raw()?, TokenId(row.raw()?), row.raw()?);
-    let (attempt, card_answer) = (row.u8()?, row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?);
+    let (script, card_answer) = (row.u8()?, row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?);
     let (anchor_s, offline_allowance_s, code_budget) = (row.u64()?, row.u32()?, row.u16()?);
     let state = BindingState::from_number(row.u8()?);
     let binding = Binding {
@@ -189,7 +189,7 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
         nonce,
         token,
         host_challenge,
-        attempt,
+        script,
         card_answer,
         anchor_s,
         offline_allowance_s,
