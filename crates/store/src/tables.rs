@@ -244,13 +244,13 @@ impl<'e> Tables<'e> {
         self.state.posted = up_to;
     }
 
-    /// Everything that changed, ready to be written; nothing where nothing did.
-    pub(crate) fn into_writes(mut self) -> Result<Option<Writes>, StoreError> {
+    /// Everything that changed, ready to be written.
+    pub(crate) fn into_writes(mut self) -> Result<Writes, StoreError> {
         let begun_at = self.fields(&Key::partition(self.partition))?;
         let begun_at = begun_at.map(|fields| PartitionState::from_row(&fields)).transpose()?;
         let unchanged = self.slots.values().all(|slot| !slot.changed);
         if unchanged && begun_at.is_none_or(|begun_at| begun_at == self.state) {
-            return Ok(None);
+            return Ok(Writes::default());
         }
         let state = PartitionState { transactions: self.state.transactions + 1, ..self.state };
         self.put(Key::partition(self.partition), Some(state.to_row()))?;
@@ -268,7 +268,7 @@ impl<'e> Tables<'e> {
             .collect();
         rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         self.listed.sort_unstable();
-        Ok(Some(Writes { rows, listed: self.listed }))
+        Ok(Writes { rows, listed: self.listed })
     }
 }
 

@@ -8,6 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -24,7 +25,7 @@ const MAX_CONTENT_BYTES: usize = 256 * 1024 * 1024;
 pub(super) struct Log {
     database: PathBuf,
     number: u64,
-    file: File,
+    file: Arc<File>,
     /// Bytes of whole records in it.
     length: u64,
     buffer: Vec<u8>,
@@ -37,10 +38,10 @@ impl Log {
         let file =
             OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| failed(&path, &error))?;
         sync_folder(database)?;
-        Ok(Self { database: database.to_owned(), number, file, length: 0, buffer: Vec::new() })
+        Ok(Self { database: database.to_owned(), number, file: Arc::new(file), length: 0, buffer: Vec::new() })
     }
 
-    /// Appends what a transaction writes, and makes it durable.
+    /// Appends what a transaction writes. It is durable once [`Log::file`] has been synced.
     pub(super) fn append(&mut self, writes: &Writes) -> Outcome {
         self.buffer.clear();
         self.buffer.extend([0; HEAD_BYTES]);
@@ -51,12 +52,8 @@ impl Log {
         self.buffer.extend((content.len() as u32).to_be_bytes());
         self.buffer.extend(check(&content));
         self.buffer.extend(content);
-        if let Err(error) = self.file.write_all(&self.buffer) {
+        if let Err(error) = (&*self.file).write_all(&self.buffer) {
             return self.forget_tail(failed(&segment(&self.database, self.number), &error));
-        }
-        if let Err(error) = self.file.sync_data() {
-            // What the disk holds is unknown, and asking again tells nothing: the error is reported once.
-            return Outcome::Unknown(failed(&segment(&self.database, self.number), &error));
         }
         self.length += self.buffer.len() as u64;
         Outcome::Committed
@@ -65,11 +62,16 @@ impl Log {
     /// After a write that failed half way (a full disk): the half is cut off.
     fn forget_tail(&mut self, error: StoreError) -> Outcome {
         use std::io::{Seek, SeekFrom};
-        let cut = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
+        let cut = self.file.set_len(self.length).and_then(|()| (&*self.file).seek(SeekFrom::Start(self.length)));
         match cut {
             Ok(_) => Outcome::RolledBack(error),
             Err(_) => Outcome::Unknown(error),
         }
+    }
+
+    /// The file to sync.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     pub(super) fn number(&self) -> u64 {

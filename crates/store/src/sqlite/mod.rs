@@ -9,9 +9,13 @@ mod file;
 mod log;
 mod pending;
 mod schema;
+mod syncer;
 mod view;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SendError, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,12 +23,13 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::StoreError;
-use crate::engine::{Engine, NamedRow, NumberedRow, Outcome, View, Writes};
+use crate::engine::{Done, Engine, NamedRow, NumberedRow, Outcome, View, Writes};
 use crate::key::{Key, List, Named, Numbered};
 use crate::queries::{Reader, Work};
 use file::{DatabaseFile, NotCarried};
 use log::Log;
-use pending::{Generation, Overlay, Shared, Source};
+use pending::{Generation, Overlay, Shared, Source, UNSYNCED};
+use syncer::{Appended, MAX_UNSYNCED};
 
 /// Prepared statements kept a connection.
 const STATEMENTS: usize = 128;
@@ -58,7 +63,13 @@ pub struct SqliteEngine {
     /// What is being carried over as this transaction began: its reads are of that moment, and must not miss what
     /// reaches the file after it.
     before: Option<Arc<Generation>>,
+    /// What was appended to the log and is not known to be durable, oldest first, each under its number.
+    unsynced: VecDeque<(u64, Arc<Generation>)>,
+    appended: u64,
+    /// To the syncer; closed first when the engine is dropped.
+    to_sync: Option<SyncSender<Appended>>,
     shared: Arc<Shared>,
+    syncer: Option<JoinHandle<()>>,
     carrier: Option<JoinHandle<()>>,
 }
 
@@ -79,7 +90,23 @@ impl SqliteEngine {
             .name("store-carrier".to_owned())
             .spawn(move || carrier::carry_over(file, database, theirs))
             .map_err(|error| StoreError::Engine(error.to_string()))?;
-        Ok(Self { log, reading, before: None, shared, carrier: Some(carrier) })
+        let (to_sync, appended) = sync_channel(MAX_UNSYNCED);
+        let theirs = Arc::clone(&shared);
+        let syncer = std::thread::Builder::new()
+            .name("store-syncer".to_owned())
+            .spawn(move || syncer::sync(&appended, &theirs))
+            .map_err(|error| StoreError::Engine(error.to_string()))?;
+        Ok(Self {
+            log,
+            reading,
+            before: None,
+            unsynced: VecDeque::new(),
+            appended: 0,
+            to_sync: Some(to_sync),
+            shared,
+            syncer: Some(syncer),
+            carrier: Some(carrier),
+        })
     }
 
     /// Reads through this engine, beside it.
@@ -107,6 +134,50 @@ impl SqliteEngine {
         Ok(())
     }
 
+    /// Begins a new segment of the log where the present generation is full and the carrier has none. What was appended
+    /// is waited for: a generation is whole segments.
+    fn turn_if_full(&mut self) -> Outcome {
+        let generations = self.shared.read();
+        let is_due = generations.present.rows.len() >= CARRIED_ROWS && generations.before.is_none();
+        drop(generations);
+        if !is_due {
+            return Outcome::Committed;
+        }
+        let synced = self.commit_nothing();
+        if synced == Outcome::Committed {
+            if let Err(error) = self.turn() {
+                // The old segment goes on; it is only longer than it need be.
+                tracing::warn!(%error, "no new segment of the log could be begun");
+            }
+        }
+        synced
+    }
+
+    fn forget_synced(&mut self) {
+        let synced = self.shared.synced.load(Ordering::Acquire);
+        while self.unsynced.front().is_some_and(|(number, _)| *number <= synced) {
+            self.unsynced.pop_front();
+        }
+    }
+
+    /// Waits until everything appended is durable.
+    fn commit_nothing(&mut self) -> Outcome {
+        let (tell, told) = channel();
+        self.hand_over(None, Box::new(move |outcome| drop(tell.send(outcome))));
+        told.recv().unwrap_or(Outcome::Unknown(StoreError::Stopped))
+    }
+
+    fn hand_over(&mut self, rows: Option<Arc<Generation>>, done: Done) {
+        let transaction = Appended { number: self.appended, file: self.log.file(), rows, done };
+        let handed = match &self.to_sync {
+            Some(to_sync) => to_sync.send(transaction),
+            None => Err(SendError(transaction)),
+        };
+        if let Err(SendError(transaction)) = handed {
+            (transaction.done)(Outcome::Unknown(StoreError::Stopped));
+        }
+    }
+
     /// Waits while too much waits to be carried over.
     ///
     /// # Errors
@@ -128,6 +199,10 @@ impl SqliteEngine {
 
 impl Drop for SqliteEngine {
     fn drop(&mut self) {
+        self.to_sync = None;
+        if let Some(syncer) = self.syncer.take() {
+            let _ = syncer.join();
+        }
         // First what the carrier has, then the rest.
         for _ in 0..MAX_HOLDS {
             let signals = self.shared.signals();
@@ -171,7 +246,7 @@ fn recover(path: &Path, file: &mut DatabaseFile) -> Result<u64, StoreError> {
 impl SqliteEngine {
     fn view<T>(&mut self, look: impl FnOnce(&mut dyn View) -> T) -> T {
         let mut file = view::Reading(&self.reading);
-        let waiting = Source::Begun(&self.shared, self.before.as_deref());
+        let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
         look(&mut Overlay { file: &mut file, waiting })
     }
 }
@@ -203,38 +278,59 @@ impl Engine for SqliteEngine {
         PARTITION
     }
 
+    fn may_conflict(&self) -> bool {
+        false
+    }
+
     /// Nobody else writes: what is read stays as it is until this engine changes it. All reads of a transaction are one
     /// of SQLite's, which is cheaper than one each.
     fn begin(&mut self) -> Result<(), StoreError> {
+        self.forget_synced();
+        if self.unsynced.len() > UNSYNCED {
+            // No more are looked at than this.
+            self.commit_nothing();
+            self.forget_synced();
+            if self.unsynced.len() > UNSYNCED {
+                return Err(StoreError::Stopped);
+            }
+        }
         // First what waits, then the moment of the file: what is carried over in between is in both.
         self.before = self.shared.read().before.as_ref().map(|(generation, _)| Arc::clone(generation));
         Ok(self.reading.prepare_cached("BEGIN")?.execute([]).map(drop)?)
     }
 
     fn commit(&mut self, writes: Writes) -> Outcome {
+        let (tell, told) = channel();
+        self.commit_later(writes, Box::new(move |outcome| drop(tell.send(outcome))));
+        told.recv().unwrap_or(Outcome::Unknown(StoreError::Stopped))
+    }
+
+    fn commit_later(&mut self, writes: Writes, done: Done) {
         if let Err(error) = self.roll_back() {
-            return Outcome::Unknown(error);
+            return done(Outcome::Unknown(error));
+        }
+        if writes.is_empty() {
+            return self.hand_over(None, done);
         }
         match self.hold_back() {
             Ok(()) => {}
-            Err(StoreError::Busy) => return Outcome::RolledBack(StoreError::Busy),
-            Err(error) => return Outcome::Unknown(error),
+            Err(StoreError::Busy) => return done(Outcome::RolledBack(StoreError::Busy)),
+            Err(error) => return done(Outcome::Unknown(error)),
         }
-        let outcome = self.log.append(&writes);
-        if outcome != Outcome::Committed {
-            return outcome;
+        let turned = self.turn_if_full();
+        if turned != Outcome::Committed {
+            return done(turned);
         }
-        let mut generations = self.shared.write();
-        generations.present.take_in(writes);
-        let is_full = generations.present.rows.len() >= CARRIED_ROWS;
-        drop(generations);
-        if is_full {
-            if let Err(error) = self.turn() {
-                // The old segment goes on; it is only longer than it need be.
-                tracing::warn!(%error, "no new segment of the log could be begun");
-            }
+        let appended = self.log.append(&writes);
+        if appended != Outcome::Committed {
+            return done(appended);
         }
-        Outcome::Committed
+        self.appended += 1;
+        let mut rows = Generation::default();
+        rows.take_in(writes);
+        let rows = Arc::new(rows);
+        self.unsynced.push_back((self.appended, Arc::clone(&rows)));
+        self.hand_over(Some(rows), done);
     }
 
     fn roll_back(&mut self) -> Result<(), StoreError> {

@@ -1,12 +1,16 @@
 //! What the log holds and the database file does not hold yet, in memory: the present generation, which transactions
 //! are added to, and the one before, while it is carried over. Every reader looks here first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::StoreError;
 use crate::engine::{NamedRow, NumberedRow, View, Writes};
 use crate::key::{Key, List, Named, Numbered};
+
+/// Transactions that the writer may have ahead of what is durable.
+pub(super) const UNSYNCED: usize = 4;
 
 /// A row that waits to be carried over.
 #[derive(Debug, Clone)]
@@ -25,6 +29,21 @@ pub(super) struct Generation {
 }
 
 impl Generation {
+    /// Adds what a later generation holds.
+    pub(super) fn absorb(&mut self, later: &Self) {
+        for (key, waiting) in &later.rows {
+            match self.rows.get_mut(key) {
+                Some(known) => known.row.clone_from(&waiting.row),
+                None => {
+                    self.rows.insert(key.clone(), waiting.clone());
+                }
+            }
+        }
+        for (list, ids) in &later.listed {
+            self.listed.entry(list.clone()).or_default().extend(ids);
+        }
+    }
+
     pub(super) fn take_in(&mut self, writes: Writes) {
         for write in writes.rows {
             let is_new = write.before.is_none();
@@ -57,12 +76,13 @@ pub(super) struct Generations {
 
 impl Generations {
     fn newest_first(&self) -> NewestFirst<'_> {
-        NewestFirst([Some(&self.present), self.before.as_ref().map(|(generation, _)| generation.as_ref())])
+        let before = self.before.as_ref().map(|(generation, _)| generation.as_ref());
+        NewestFirst([None, None, None, None, Some(&self.present), before])
     }
 }
 
 /// The generations a reader looks at.
-struct NewestFirst<'g>([Option<&'g Generation>; 2]);
+struct NewestFirst<'g>([Option<&'g Generation>; UNSYNCED + 2]);
 
 impl NewestFirst<'_> {
     fn iter(&self) -> impl DoubleEndedIterator<Item = &Generation> {
@@ -97,6 +117,8 @@ pub(super) struct Shared {
     /// What the carrier is told, and what it tells.
     signals: Mutex<Signals>,
     changed: Condvar,
+    /// How many transactions are durable and shown to readers.
+    pub(super) synced: AtomicU64,
 }
 
 #[derive(Default)]
@@ -148,8 +170,9 @@ pub(super) struct Overlay<'v, V: View> {
 pub(super) enum Source<'v> {
     /// As they are at each look.
     Now(&'v Shared),
-    /// The present ones as they are at each look, those being carried over as they were when the reader began.
-    Begun(&'v Shared, Option<&'v Generation>),
+    /// As the writer sees them: what is not durable yet, newest last; the present ones as they are at each look; those
+    /// being carried over as they were when its transaction began.
+    Writing(&'v Shared, &'v VecDeque<(u64, Arc<Generation>)>, Option<&'v Generation>),
     /// As they were at one moment.
     Snapshot(Generations),
 }
@@ -158,7 +181,11 @@ impl Source<'_> {
     fn with<T>(&self, look: impl FnOnce(NewestFirst<'_>) -> T) -> T {
         match self {
             Self::Now(shared) => look(shared.read().newest_first()),
-            Self::Begun(shared, before) => look(NewestFirst([Some(&shared.read().present), *before])),
+            Self::Writing(shared, unsynced, before) => {
+                let mut newest_first = unsynced.iter().rev().map(|(_, generation)| generation.as_ref());
+                let [a, b, c, d] = [(); UNSYNCED].map(|()| newest_first.next());
+                look(NewestFirst([a, b, c, d, Some(&shared.read().present), *before]))
+            }
             Self::Snapshot(generations) => look(generations.newest_first()),
         }
     }
