@@ -9,9 +9,8 @@ mod support;
 
 use std::sync::LazyLock;
 
-static STAGES: LazyLock<[support::Flash; 3]> =
-    LazyLock::new(|| [support::blank_flash(), support::ready_flash(), support::bound_flash()]);
+static STAGES: LazyLock<[support::Flash; 5]> = LazyLock::new(entry::stages);
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    entry::run(&STAGES, data);
+    entry::run(&*STAGES, data);
 });

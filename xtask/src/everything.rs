@@ -63,7 +63,7 @@ fn documentation() -> Result<(), String> {
     run_cargo(&["doc", "--locked", "--no-deps", "--workspace"], &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
-/// Running them needs a nightly compiler and cargo-fuzz; compiling them needs neither.
+/// Running them needs cargo-fuzz (fuzz/README.md); compiling them does not.
 fn fuzz_targets() -> Result<(), String> {
     let folder = target().join("fuzz");
     let folder = folder.to_string_lossy();

@@ -9,6 +9,7 @@
 //! | `host_tools` | other people's PC/SC hosts, for the tests that use them |
 //! | `demo` | the demonstration in one process, its picture read by a scanner that is not ours |
 //! | `vectors` | writes the specification's test vectors anew |
+//! | `fuzz` | the fuzz targets' entries under a large budget, without libFuzzer |
 //! | `firmware`, `elf` | builds the chip's RISC-V images, tells their sizes, runs their tests in QEMU |
 //! | `bench_chip` | flash, RAM, instructions and power cuts of the chip, held to budgets |
 //! | `steps`, `process` | how steps are announced and timed; how other programs are run |
@@ -20,6 +21,7 @@ mod demo;
 mod elf;
 mod everything;
 mod firmware;
+mod fuzz;
 mod host_tools;
 mod no_std;
 mod process;
@@ -43,6 +45,10 @@ Usage: cargo xtask COMMAND
   arrows          only the dependency arrows
   demo            only the demonstration and its picture
   vectors         write spec/vectors anew, after a change to the specification
+  fuzz            fuzz chip, channel and TLV: a million commands, and every rule of the chip's life watched
+    --commands N  another number of commands
+    --seconds N   so long instead, or at most
+    --seed N      other inputs; the same seed gives the same
   firmware        build the chip's RISC-V images and run their tests in QEMU
   bench chip      measure the chip in its RISC-V image, and hold the numbers to their budgets
     --json FILE   write the numbers there as well
@@ -61,6 +67,7 @@ fn main() -> ExitCode {
         ["arrows"] => arrows::check(),
         ["demo"] => demo::check(),
         ["vectors"] => vectors::regenerate(),
+        ["fuzz", options @ ..] => fuzz::campaign(options),
         ["firmware"] => firmware::build_and_test(),
         ["bench", "chip"] => bench_chip::run(None),
         ["bench", "chip", "--json", path] => bench_chip::run(Some(path)),

@@ -4,8 +4,11 @@
 
 #[path = "apdus/entry.rs"]
 mod entry;
+#[path = "../../../fuzz/inputs.rs"]
+mod inputs;
 mod support;
 
+use inputs::{Budget, Inputs};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::applet::Lifecycle;
@@ -93,42 +96,46 @@ proptest! {
     }
 }
 
-/// Orders that are right, to get a chip somewhere: each as the input of the entry has it.
-fn seeds() -> Vec<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/chip_commands");
-    let mut seeds: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    seeds.sort();
-    assert!(!seeds.is_empty());
-    seeds.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+/// Runs inputs as long as the budget lasts.
+fn campaign(budget: &Budget) -> entry::Seen {
+    let stages = entry::stages();
+    let mut seen = entry::Seen::default();
+    let mut inputs = Inputs::new("chip_commands", budget.seed);
+    while budget.lasts(seen.commands) {
+        let showed_more = inputs.run_next(|input| seen.add(entry::run(&stages, input)));
+        inputs.keep_last_if(showed_more);
+    }
+    tell(&seen, inputs.sequences());
+    seen
 }
 
-/// Random sequences, and seeds with bytes changed: ten thousand commands, or ten million with `PAYCHIP_LONG=1`.
+fn tell(seen: &entry::Seen, sequences: u64) {
+    let hex = |byte: &u8| format!("{byte:02X}");
+    println!("{} commands in {sequences} sequences, {} of them through a channel", seen.commands, seen.secured);
+    println!("{} channels opened, {} losses of power", seen.channels, seen.power_losses);
+    let statuses: Vec<_> = seen.statuses.iter().map(|(status, count)| format!("{status:04X} ({count})")).collect();
+    println!("{} status words: {}", statuses.len(), statuses.join(" "));
+    println!("{} stages of life: {}", seen.stages.len(), seen.stages.iter().map(hex).collect::<Vec<_>>().join(" "));
+    let ways: Vec<_> = seen.ways.iter().map(|((a, b), count)| format!("{a:02X}-{b:02X} ({count})")).collect();
+    println!("{} ways between them: {}", ways.len(), ways.join(" "));
+    println!("{} kinds of answer (instruction, order, stage, status)", seen.features.len());
+}
+
+/// Thirty thousand commands, or ten million with `PAYCHIP_LONG=1`.
 #[test]
 fn a_chip_under_any_sequence_of_commands_lives_only_the_lives_it_may() {
-    let stages = [support::blank_flash(), support::ready_flash(), bound_flash()];
-    let wanted = if std::env::var("PAYCHIP_LONG").is_ok_and(|long| long == "1") { 10_000_000 } else { 10_000 };
-    let seeds = seeds();
-    let mut commands: u64 = seeds.iter().map(|seed| entry::run(&stages, seed)).sum();
-    let mut draw = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut next = move || {
-        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (draw >> 33) as usize
-    };
-    while commands < wanted {
-        let mut input = if next() % 2 == 0 {
-            (0..next() % 2_000).map(|_| next() as u8).collect()
-        } else {
-            let mut seed = seeds[next() % seeds.len()].clone();
-            seed.extend_from_slice(&seeds[next() % seeds.len()][1..]);
-            seed
-        };
-        for _ in 0..next() % 8 {
-            let at = next() % input.len().max(1);
-            if let Some(byte) = input.get_mut(at) {
-                *byte = next() as u8;
-            }
-        }
-        commands += entry::run(&stages, &input);
-    }
-    println!("{commands} commands");
+    let commands = if std::env::var("PAYCHIP_LONG").is_ok_and(|long| long == "1") { 10_000_000 } else { 30_000 };
+    let seen = campaign(&Budget::of(commands));
+    // What it is worth: every stage of life, every way between them, and nearly every answer were reached.
+    assert_eq!(seen.stages.len(), 5);
+    assert!(seen.ways.len() >= 8 && seen.statuses.len() >= 20, "little was reached");
+}
+
+/// `cargo xtask fuzz`: as many commands, or as long, as it says.
+#[test]
+#[ignore = "run by `cargo xtask fuzz`"]
+fn the_campaign() {
+    let budget = Budget::from_environment();
+    let seen = campaign(&budget);
+    budget.tell(seen.commands);
 }

@@ -39,7 +39,7 @@ fn watches(cloud: &Cloud, wallet: &Api, payments: usize) -> Vec<Watch> {
     let bound = |number: usize| {
         let folder = WatchFolder::named(&place, &format!("w{number}")).unwrap();
         let mut chip = folder.create().unwrap();
-        factory::personalise(&mut chip, &cloud.operator()).unwrap();
+        factory::personalise(&mut chip, &cloud.operator(), &[]).unwrap();
         drop(chip);
         let mut watch = open(&folder).unwrap();
         bind::bind(&mut watch, wallet, |_| ()).unwrap();

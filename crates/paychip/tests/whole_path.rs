@@ -82,6 +82,64 @@ fn a_watch_pays_by_picture_and_is_frozen_when_lost() {
 }
 
 #[test]
+fn a_stranger_who_tried_the_chips_channel_keeps_nobody_from_binding_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(folder.path());
+    cloud.run(&["account", "new", "Li Wei"]).unwrap();
+    cloud.run(&["watch", "new"]).unwrap();
+    let (ask, guess) = ("8050000008 0011223344556677", "8482330010 00000000000000000000000000000000");
+    let mut stranger = vec!["chip", "apdu"];
+    stranger.extend([ask, guess].repeat(16));
+    stranger.push(ask);
+    let answers = String::from_utf8(cloud.run_raw(&stranger).stdout).unwrap();
+    assert!(answers.contains("9305"), "the chip holds back: {answers}");
+    assert_eq!(cloud.run(&["watch", "bind"]).unwrap()["state"], "done");
+}
+
+#[test]
+fn the_factory_makes_a_device_key_and_stores_the_chain_that_is_issued_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(folder.path());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (flash, device, issuer) = (path("chip.flash"), path("device.der"), path("issuer.der"));
+    let chip = |arguments: &[&str]| cloud.run(&[&["chip", "--flash", &flash], arguments].concat());
+    let read = |tag: &str| {
+        let answer = chip(&["apdu", &format!("00CA{tag}00")]).unwrap();
+        (answer["data"].as_str().unwrap().to_owned(), answer["status"].as_str().unwrap().to_owned())
+    };
+    chip(&["new"]).unwrap();
+    let key = chip(&["device-key"]).unwrap()["device_key"].as_str().unwrap().to_owned();
+    assert_eq!(chip(&["device-key"]).unwrap()["device_key"], *key, "the same one again");
+    assert_eq!(read("DF24").0, format!("DF244201{}", key.to_uppercase()));
+
+    // Certificates, as far as the line looks at them: 230 bytes with the key among them, and 90 more.
+    let own = [vec![0x30; 150], hex::decode(&key).unwrap(), vec![0x31; 15]].concat();
+    let root = vec![0x32; 90];
+    std::fs::write(&issuer, &root).unwrap();
+    std::fs::write(&device, vec![0x33; 230]).unwrap();
+    let of_another = chip(&["personalise", "--chain", &device, "--chain", &issuer]);
+    assert_eq!(error_code(of_another), "chain_not_of_this_chip");
+    std::fs::write(&device, vec![0x33; 2_001]).unwrap();
+    assert_eq!(error_code(chip(&["personalise", "--chain", &device])), "chain_too_long");
+    std::fs::write(&device, &own).unwrap();
+    let made = chip(&["personalise", "--chain", &device, "--chain", &issuer]).unwrap();
+    assert_eq!(made["device_key"], *key);
+    assert_eq!(error_code(chip(&["device-key"])), "chip_not_blank");
+
+    let chain = [own, root].concat();
+    let part = |bytes: &[u8]| hex::encode_upper(bytes);
+    assert_eq!(read("DF30").0, format!("DF3081C8{}", part(&chain[..200])));
+    assert_eq!(read("DF31").0, format!("DF3178{}", part(&chain[200..])));
+    assert_eq!(read("DF32").1, "6A88");
+    let attest = chip(&["apdu", &format!("8042000010{}", "07".repeat(16))]).unwrap();
+    assert_eq!(attest["status"], "9000");
+
+    // A watch's chip makes one as well, without being told.
+    let watch = cloud.run(&["watch", "new"]).unwrap();
+    assert_eq!(watch["device_key"].as_str().unwrap().len(), 130);
+}
+
+#[test]
 fn the_demonstration_comes_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let output = support::program().args(["--json", "demo", "--out"]).arg(folder.path()).output().unwrap();

@@ -1,9 +1,12 @@
 //! The fuzz target's entry under a bounded number of inputs: random ones, and ones that look secured.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 #[path = "unwrap/entry.rs"]
 mod entry;
+#[path = "../../../fuzz/inputs.rs"]
+mod inputs;
 
+use inputs::{Budget, Inputs};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -27,4 +30,18 @@ proptest! {
     fn random_bytes_are_no_command_of_a_session(input in vec(any::<u8>(), 0..=300)) {
         entry::unwrap_anything(&input);
     }
+}
+
+/// `cargo xtask fuzz`: as many inputs, or as long, as it says.
+#[test]
+#[ignore = "run by `cargo xtask fuzz`"]
+fn the_campaign() {
+    let budget = Budget::from_environment();
+    let mut inputs = Inputs::new("channel_unwrap", budget.seed);
+    while budget.lasts(inputs.sequences()) {
+        inputs.run_next(entry::unwrap_anything);
+        let sequences = inputs.sequences();
+        inputs.keep_last_if(sequences.is_multiple_of(1_000));
+    }
+    budget.tell(inputs.sequences());
 }

@@ -4,8 +4,10 @@
 use protocol::apdu::Command;
 use protocol::applet::{Attestation, AttestedState, MAX_STATE_BYTES, MAX_STATEMENT_BYTES, SetRules};
 use protocol::applet::{ChipStatus, CodeStamp, Grant, Order, PaymentCode, Slot, TokenStatus, TokenStatuses};
+use protocol::applet::{CodeLog, LOGGED_CODES};
 use protocol::applet::{FactoryData, InstallToken, MaskKeyUpdate, RemoveToken, SyncGrant, encode_token_statuses};
 use protocol::link::{Fragments, MAX_FRAME_BYTES, Reassembler, Received, resend_request};
+use protocol::scp03::{KeySet, Level, host};
 use protocol::script::{MAX_MESSAGE_BYTES, Message, Outcome, ResultsWriter, ScriptWriter, SessionId};
 use serde_json::Value;
 
@@ -286,4 +288,64 @@ fn an_attestation_states_what_the_vector_says() {
     for bytes in [15, 33] {
         assert_eq!(attestation.statement(&[0; 40][..bytes], &mut buffer), Err(protocol::applet::Error::BadCommand));
     }
+}
+
+/// The host's end of a transcript: what it sends, and what it reads out of the answers.
+fn replay_as_host(file: &str) {
+    let vectors: Value = serde_json::from_str(file).unwrap();
+    let host_challenge = x(&vectors["host_challenge"]);
+    let level = Level::from_byte(x(&vectors["level"])[0]).unwrap();
+    let key_set = |version: u8| {
+        let named = items(&vectors["key_sets"]).iter().find(|keys| x(&keys["version"]) == [version]);
+        let key = x(&named.unwrap_or_else(|| panic!("key set {version:02X}"))["key"]);
+        KeySet::from_bytes(version, &key, &key, &key).unwrap()
+    };
+    let mut session = None;
+    let mut secured = 0;
+    for exchange in items(&vectors["exchanges"]) {
+        let (command, mut answer) = (x(&exchange["command"]), x(&exchange["answer"]));
+        let mut buffer = [0; 300];
+        if let Some(plain) = exchange["plain_command"].as_str() {
+            let session: &mut host::Session = session.as_mut().unwrap();
+            let plain = hex::decode(plain).unwrap();
+            let (wrapped, ticket) = session.wrap(&Command::parse(&plain).unwrap(), &mut buffer).unwrap();
+            assert_eq!(wrapped, command, "{exchange}");
+            let found = session.unwrap(ticket, &mut answer).unwrap();
+            let found = [found.data, &found.status.to_bytes()].concat();
+            assert_eq!(found, x(&exchange["plain_answer"]), "{exchange}");
+            secured += 1;
+        } else if let ([0x80, 0x50, version, ..], Some(opening)) = (&*command, answer.strip_suffix(&[0x90, 0x00])) {
+            session = Some(host::Session::open(&key_set(*version), level, &host_challenge, opening).unwrap());
+        } else if command[1] == 0x82 && answer == [0x90, 0x00] {
+            let session = session.as_mut().unwrap();
+            assert_eq!(session.external_authenticate(&mut buffer).unwrap(), command);
+        }
+    }
+    assert!(secured > 10);
+}
+
+#[test]
+fn a_host_sends_what_the_transcripts_of_the_vectors_say_and_reads_their_answers() {
+    replay_as_host(include_str!("../../../spec/vectors/security-domains.json"));
+    replay_as_host(include_str!("../../../spec/vectors/code-log.json"));
+}
+
+#[test]
+fn the_logs_of_the_vectors_are_read_as_codes_newest_first() {
+    let vectors: Value = serde_json::from_str(include_str!("../../../spec/vectors/code-log.json")).unwrap();
+    let mut longest = 0;
+    for exchange in items(&vectors["exchanges"]) {
+        let (Some(command), Some(answer)) = (exchange["plain_command"].as_str(), exchange["plain_answer"].as_str())
+        else {
+            continue;
+        };
+        let Some(slot) = command.strip_prefix("80CADF4").and_then(|rest| rest[..1].parse().ok()) else { continue };
+        let Some(log) = answer.strip_suffix("9000") else { continue };
+        let bytes = hex::decode(log).unwrap();
+        let log = CodeLog::decode(Slot::new(slot).unwrap(), &bytes).unwrap();
+        let codes: Vec<_> = log.codes().collect();
+        assert!(codes.is_sorted_by(|(newer, a), (older, b)| newer == &(older + 1) && a.stamp > b.stamp));
+        longest = longest.max(codes.len());
+    }
+    assert_eq!(longest, LOGGED_CODES);
 }

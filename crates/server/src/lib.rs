@@ -12,6 +12,7 @@ mod data_dir;
 mod database;
 mod entropy;
 mod error;
+mod known;
 mod vault;
 
 use std::future::{Future, IntoFuture};
@@ -104,6 +105,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) queries: Arc<Queries>,
     pub(crate) env: Env,
+    pub(crate) known: Arc<known::KnownMerchants>,
     pub(crate) operator_key: KeyHash,
 }
 
@@ -169,7 +171,9 @@ impl Server {
             |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let app = App { store, queries: Arc::new(queries), env, operator_key: KeyHash::of(&operator_key) };
+        let operator_key_hash = KeyHash::of(&operator_key);
+        let app =
+            App { store, queries: Arc::new(queries), env, known: Arc::default(), operator_key: operator_key_hash };
         Ok(Self { app, listener, address, operator_key, writer, database: config.database, _folder })
     }
 

@@ -234,20 +234,18 @@ impl Auditor<'_> {
         match table {
             Numbered::Accounts => {
                 let account = rows::account(fields).ok()?;
-                let purse = self.view.read(&[Key::purse(account.id)]).ok()?.pop().flatten();
-                let Some(purse) = purse else { return Some(()) };
-                let purse = Purse::from_row(unseal(&Key::purse(account.id), &purse).ok()?).ok()?;
+                let purse = self.purse(account.id).ok()?;
+                if purse.currency != account.currency {
+                    return None;
+                }
                 balances.insert(ledger::posting::wallet(account.id.0, account.currency), purse.balance.minor);
             }
             Numbered::Purses => drop(Purse::from_row(fields).ok()?),
             Numbered::Merchants => drop(rows::merchant(fields).ok()?),
             Numbered::Tokens => {
-                rows::join_token(fields, |account: AccountId| {
-                    let key = Key::purse(account);
-                    let purse = self.view.read(core::slice::from_ref(&key))?.pop().flatten();
-                    Purse::from_row(unseal(&key, &purse.ok_or(StoreError::Corrupt("purses"))?)?)
-                })
-                .ok()?;
+                let place = rows::token_place(fields).ok()?;
+                let token = self.view.read(core::slice::from_ref(&place)).ok()?.pop().flatten()?;
+                rows::join_token(unseal(&place, &token).ok()?, |account| self.purse(account)).ok()?;
             }
             Numbered::Bindings => drop(rows::binding(fields).ok()?),
             Numbered::Payments => {
@@ -260,6 +258,12 @@ impl Auditor<'_> {
             Numbered::Journal => {}
         }
         Some(())
+    }
+
+    fn purse(&mut self, account: AccountId) -> Result<Purse, StoreError> {
+        let key = Key::purse(account);
+        let purse = self.view.read(core::slice::from_ref(&key))?.pop().flatten();
+        Purse::from_row(unseal(&key, &purse.ok_or(StoreError::Corrupt("purses"))?)?)
     }
 
     /// The journal knows of every payment that moved money, and of no other.
@@ -358,9 +362,9 @@ fn check_name(
         Named::TopUps => drop(rows::top_up(fields).ok()?),
         Named::Chips => rows::chip(fields).map(|_| ()).ok()?,
         Named::LastTokenNumbers => drop(rows::number(table.name(), fields).ok()?),
+        Named::TokenNumbers => drop(rows::token_account(fields).ok()?),
         Named::WalletKeys
         | Named::ApiKeys
-        | Named::TokenNumbers
         | Named::LivingTokens
         | Named::Offers
         | Named::Orders

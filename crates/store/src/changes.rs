@@ -27,6 +27,9 @@ impl Tables<'_> {
         match change {
             Change::PutAccount(row) => {
                 self.put_new_name(Key::wallet_key(row.wallet_key), row.id.0)?;
+                if self.purse(row.id)?.is_none() {
+                    self.put_purse(row.id, &Purse::empty(row.currency))?;
+                }
                 self.put_owned(Key::account(row.id), row.id.0, rows::put_account(row))
             }
             Change::PutTopUp(row) => self.put(Key::top_up(row.account, &row.reference), Some(rows::put_top_up(row))),
@@ -57,7 +60,7 @@ impl Tables<'_> {
                     day: row.day,
                     day_total_minor: row.total_minor,
                     day_unverified_minor: row.unverified_minor,
-                    ..self.purse(row.account)?
+                    ..self.present_purse(row.account)?
                 };
                 self.put_purse(row.account, &purse)
             }
@@ -105,12 +108,19 @@ impl Tables<'_> {
             (_, Some(id)) if id == token.id.0 => {}
             (_, Some(_)) => return Err(StoreError::Taken("living_tokens")),
         }
-        if self.put_new_name(Key::token_number(&token.format, token.index), token.id.0)? {
-            self.enlist(List::AccountTokens, &token.account.0, token.id.0);
-            self.put_owned(Key::Number(Numbered::Tokens, token.id.number()), token.id.0, rows::put_token(token))?;
-            self.raise_last_token_number(token)?;
+        let name = Key::token_number(&token.format, token.index);
+        match self.token_by_index(&token.format, token.index)? {
+            Some(known) if known.id == token.id => {}
+            Some(_) => return Err(StoreError::Taken("token_numbers")),
+            None => {
+                self.put(name, Some(rows::put_token(token)))?;
+                let place = Key::Number(Numbered::Tokens, token.id.number());
+                self.put_owned(place, token.id.0, rows::put_token_place(token))?;
+                self.enlist(List::AccountTokens, &token.account.0, token.id.0);
+                self.raise_last_token_number(token)?;
+            }
         }
-        let mut purse = self.purse(token.account)?;
+        let mut purse = self.present_purse(token.account)?;
         purse.put_spend(Spend::of(token));
         self.put_purse(token.account, &purse)
     }

@@ -53,14 +53,26 @@ pub trait Engine: View + Send {
         Lease::default()
     }
 
+    /// Whether others write the same rows: then each transaction is waited for, since it may have to be decided anew.
+    fn may_conflict(&self) -> bool {
+        true
+    }
+
     /// Begins a transaction: what is read from here on is what the writes will stand on.
     ///
     /// # Errors
     /// Those of the engine; then nothing has begun.
     fn begin(&mut self) -> Result<(), StoreError>;
 
-    /// Writes everything and makes it durable, or nothing.
+    /// Writes everything and makes it durable, or nothing. Where there is nothing to write, it is committed when all it
+    /// stands on is.
     fn commit(&mut self, writes: Writes) -> Outcome;
+
+    /// The same, but the engine may go on to the next transaction before this one is durable, and tells `done` when it
+    /// is. The next transaction stands on this one: where this one comes to [`Outcome::Unknown`], so do all after it.
+    fn commit_later(&mut self, writes: Writes, done: Done) {
+        done(self.commit(writes));
+    }
 
     /// Ends the transaction without writing.
     ///
@@ -79,6 +91,9 @@ pub struct Lease {
     /// Whether it has to be written soon, even where nothing else has.
     pub is_due: bool,
 }
+
+/// Who is told how a transaction ended. Called once.
+pub type Done = Box<dyn FnOnce(Outcome) + Send>;
 
 /// How a transaction ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +117,13 @@ pub struct RowWrite {
     pub before: Option<Vec<u8>>,
     /// The row from now on; `None` where there is none any more.
     pub after: Option<Vec<u8>>,
+}
+
+impl Writes {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.listed.is_empty()
+    }
 }
 
 /// Everything a transaction writes.

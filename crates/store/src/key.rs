@@ -41,7 +41,7 @@ tables! {
         Purses = "purses",
         /// Merchants.
         Merchants = "merchants",
-        /// Tokens: what does not change.
+        /// Where each token is, by its id.
         Tokens = "tokens",
         /// Bindings.
         Bindings = "bindings",
@@ -67,7 +67,7 @@ tables! {
         ApiKeys = "api_keys",
         /// Chips by their id.
         Chips = "chips",
-        /// Tokens by the number in their codes.
+        /// Tokens, by the number in their codes: what does not change of them.
         TokenNumbers = "token_numbers",
         /// The one living token of a chip. One, so a chip never has two owners.
         LivingTokens = "living_tokens",
@@ -147,7 +147,7 @@ impl Key {
         Self::Name(Named::LivingTokens, chip.0.to_vec())
     }
 
-    /// A token's id, by the number in its codes.
+    /// A token's unchanging part, by the number in its codes.
     pub fn token_number(format: &CodeFormat, index: TokenIndex) -> Self {
         Self::Name(Named::TokenNumbers, [format_name(format), index.get().to_be_bytes().to_vec()].concat())
     }

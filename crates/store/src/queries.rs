@@ -315,11 +315,13 @@ fn merchant(view: &mut dyn View, id: MerchantId) -> Result<Option<Merchant>, Sto
 }
 
 fn purse(view: &mut dyn View, account: AccountId) -> Result<Purse, StoreError> {
-    fields(view, &Key::purse(account))?.map_or_else(|| Ok(Purse::default()), |fields| Purse::from_row(&fields))
+    let fields = fields(view, &Key::purse(account))?.ok_or(StoreError::Corrupt("purses"))?;
+    Purse::from_row(&fields)
 }
 
 fn token(view: &mut dyn View, id: TokenId) -> Result<Option<Token>, StoreError> {
-    let Some(fields) = fields(view, &Key::Number(Numbered::Tokens, id.number()))? else { return Ok(None) };
+    let Some(place) = fields(view, &Key::Number(Numbered::Tokens, id.number()))? else { return Ok(None) };
+    let fields = fields(view, &rows::token_place(&place)?)?.ok_or(StoreError::Corrupt("token_numbers"))?;
     let token = rows::join_token(&fields, |account| purse(view, account))?;
     Ok((token.id == id).then_some(token))
 }

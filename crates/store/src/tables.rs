@@ -3,8 +3,9 @@
 //!
 //! A command can be undone alone: nothing of it has reached the engine yet.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use ledger::journal::{GENESIS, Record};
 use ledger::{AccountKind, Balances, Currency, LedgerAccount};
@@ -189,9 +190,13 @@ impl<'e> Tables<'e> {
         self.fields(name)?.map(|fields| rows::id(name.place().0, &fields)).transpose()
     }
 
-    pub(crate) fn purse(&mut self, account: AccountId) -> Result<Purse, StoreError> {
-        let fields = self.fields(&Key::purse(account))?;
-        fields.map_or_else(|| Ok(Purse::default()), |fields| Purse::from_row(&fields))
+    pub(crate) fn purse(&mut self, account: AccountId) -> Result<Option<Purse>, StoreError> {
+        self.fields(&Key::purse(account))?.map(|fields| Purse::from_row(&fields)).transpose()
+    }
+
+    /// The purse of an account there is.
+    pub(crate) fn present_purse(&mut self, account: AccountId) -> Result<Purse, StoreError> {
+        self.purse(account)?.ok_or(StoreError::Corrupt("purses"))
     }
 
     pub(crate) fn put_purse(&mut self, account: AccountId, purse: &Purse) -> Result<(), StoreError> {
@@ -200,7 +205,7 @@ impl<'e> Tables<'e> {
 
     pub(crate) fn stored_balance(&mut self, account: &LedgerAccount) -> Result<Balance, StoreError> {
         if account.kind == AccountKind::Wallet {
-            return Ok(self.purse(AccountId(account.owner.0))?.balance);
+            return Ok(self.present_purse(AccountId(account.owner.0))?.balance);
         }
         let fields = self.fields(&Key::balance(account))?;
         fields.map_or_else(|| Ok(Balance::default()), |fields| Balance::from_row(&fields))
@@ -209,7 +214,7 @@ impl<'e> Tables<'e> {
     pub(crate) fn put_stored_balance(&mut self, account: &LedgerAccount, balance: Balance) -> Result<(), StoreError> {
         if account.kind == AccountKind::Wallet {
             let id = AccountId(account.owner.0);
-            let purse = Purse { balance, ..self.purse(id)? };
+            let purse = Purse { balance, ..self.present_purse(id)? };
             return self.put_purse(id, &purse);
         }
         self.put(Key::balance(account), Some(balance.to_row()))
@@ -239,14 +244,14 @@ impl<'e> Tables<'e> {
         self.state.posted = up_to;
     }
 
-    /// Everything that changed, ready to be written; nothing where nothing did.
-    pub(crate) fn into_writes(mut self) -> Result<Option<Writes>, StoreError> {
+    /// Everything that changed, ready to be written.
+    pub(crate) fn into_writes(mut self) -> Result<Writes, StoreError> {
         let begun_at = self.fields(&Key::partition(self.partition))?;
         let begun_at = begun_at.map(|fields| PartitionState::from_row(&fields)).transpose()?;
         let unchanged = self.slots.values().all(|slot| !slot.changed);
         let lease = self.engine.lease();
         if unchanged && !lease.is_due && begun_at.is_none_or(|begun_at| begun_at == self.state) {
-            return Ok(None);
+            return Ok(Writes::default());
         }
         let state = PartitionState {
             transactions: self.state.transactions + 1,
@@ -269,7 +274,7 @@ impl<'e> Tables<'e> {
             .collect();
         rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         self.listed.sort_unstable();
-        Ok(Some(Writes { rows, listed: self.listed }))
+        Ok(Writes { rows, listed: self.listed })
     }
 }
 
@@ -300,14 +305,19 @@ impl Tables<'_> {
     }
 
     pub fn token(&mut self, id: TokenId) -> Result<Option<Token>, StoreError> {
-        let fields = self.fields(&Key::Number(Numbered::Tokens, id.number()))?;
-        let token = fields.map(|fields| rows::join_token(&fields, |account| self.purse(account))).transpose()?;
+        let place = self.fields(&Key::Number(Numbered::Tokens, id.number()))?;
+        let place = place.map(|fields| rows::token_place(&fields)).transpose()?;
+        let token = place.map_or(Ok(None), |place| self.token_at(&place))?;
         Ok(token.filter(|token| token.id == id))
     }
 
     pub fn token_by_index(&mut self, format: &CodeFormat, index: TokenIndex) -> Result<Option<Token>, StoreError> {
-        let id = self.id_under(&Key::token_number(format, index))?;
-        id.map_or(Ok(None), |id| self.token(TokenId(id)))
+        self.token_at(&Key::token_number(format, index))
+    }
+
+    fn token_at(&mut self, place: &Key) -> Result<Option<Token>, StoreError> {
+        let fields = self.fields(place)?;
+        fields.map(|fields| rows::join_token(&fields, |account| self.present_purse(account))).transpose()
     }
 
     /// The token of a chip that is neither revoked nor replaced, if there is one.
@@ -358,12 +368,12 @@ impl Tables<'_> {
     }
 
     /// What an account has paid on a day; zero where nothing is recorded.
-    pub fn day_use(&mut self, account: &Account, day: i64) -> Result<DayUse, StoreError> {
-        let purse = self.purse(account.id)?;
+    pub fn day_use(&mut self, account: AccountId, day: i64) -> Result<DayUse, StoreError> {
+        let purse = self.present_purse(account)?;
         let of_the_day = purse.day == day;
         Ok(DayUse {
-            account: account.id,
-            currency: account.currency,
+            account,
+            currency: purse.currency,
             day,
             total_minor: if of_the_day { purse.day_total_minor } else { 0 },
             unverified_minor: if of_the_day { purse.day_unverified_minor } else { 0 },

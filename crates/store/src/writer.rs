@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{Engine, Outcome};
+use crate::engine::{Engine, Outcome, Writes};
 use crate::key::Key;
 use crate::{Command, Env, Failure, StoreError, Tables};
 
@@ -116,52 +116,42 @@ impl Drop for StopMark<'_> {
     }
 }
 
-fn write_loop(mut engine: Box<dyn Engine>, env: &Env, jobs: &Receiver<Box<dyn Job>>, stopped: &AtomicBool) {
+fn write_loop(mut engine: Box<dyn Engine>, env: &Env, jobs: &Receiver<Box<dyn Job>>, stopped: &Arc<AtomicBool>) {
     let _mark = StopMark(stopped);
     while let Ok(first) = jobs.recv() {
-        let mut batch = vec![first];
-        batch.extend(jobs.try_iter().take(MAX_BATCH - 1));
-        let outcome = transact(engine.as_mut(), env, &mut batch);
-        let committed = match &outcome {
-            Outcome::Committed => Ok(()),
-            Outcome::Conflict => {
-                tracing::error!(commands = batch.len(), "other servers were always faster: a batch was given up");
-                Err(StoreError::Busy)
-            }
-            Outcome::RolledBack(error) => {
-                tracing::error!(%error, commands = batch.len(), "a transaction was rolled back");
-                Err(error.clone())
-            }
-            Outcome::Unknown(error) => {
-                tracing::error!(%error, commands = batch.len(), "a commit failed: the store stops");
-                Err(StoreError::Stopped)
-            }
-        };
-        for job in batch {
-            job.deliver(committed.clone());
-        }
         // After a failed commit nothing is known of what the disk holds: never acknowledge on top of it.
-        if matches!(outcome, Outcome::Unknown(_)) {
+        if stopped.load(Ordering::Acquire) {
+            deliver(vec![first], &Outcome::Unknown(StoreError::Stopped));
             return;
         }
+        let mut batch = vec![first];
+        batch.extend(jobs.try_iter().take(MAX_BATCH - 1));
+        transact(engine.as_mut(), env, batch, stopped);
     }
 }
 
 /// Decides the batch on what is stored and writes it; decides anew where another server was faster.
-fn transact(engine: &mut dyn Engine, env: &Env, batch: &mut [Box<dyn Job>]) -> Outcome {
+fn transact(engine: &mut dyn Engine, env: &Env, mut batch: Vec<Box<dyn Job>>, stopped: &Arc<AtomicBool>) {
     for _ in 0..MAX_CONFLICTS {
-        match attempt(engine, env, batch) {
-            Outcome::Conflict => {}
-            ended => return ended,
+        let writes = match decide(engine, env, &mut batch) {
+            Ok(writes) => writes,
+            Err(outcome) => return end(batch, &outcome, stopped),
+        };
+        if engine.may_conflict() {
+            match engine.commit(writes) {
+                Outcome::Conflict => continue,
+                outcome => return end(batch, &outcome, stopped),
+            }
         }
+        let stopped = Arc::clone(stopped);
+        return engine.commit_later(writes, Box::new(move |outcome| end(batch, &outcome, &stopped)));
     }
-    Outcome::Conflict
+    end(batch, &Outcome::Conflict, stopped);
 }
 
-fn attempt(engine: &mut dyn Engine, env: &Env, batch: &mut [Box<dyn Job>]) -> Outcome {
-    if let Err(error) = engine.begin() {
-        return Outcome::RolledBack(error);
-    }
+/// Runs every command of the batch. What comes back is what is to be written, or how the batch has ended without it.
+fn decide(engine: &mut dyn Engine, env: &Env, batch: &mut [Box<dyn Job>]) -> Result<Writes, Outcome> {
+    engine.begin().map_err(Outcome::RolledBack)?;
     let decided = Tables::open(engine).and_then(|mut tables| {
         tables.read_ahead(|known| {
             batch.iter().try_fold(Vec::new(), |mut keys, job| {
@@ -173,9 +163,37 @@ fn attempt(engine: &mut dyn Engine, env: &Env, batch: &mut [Box<dyn Job>]) -> Ou
         tables.into_writes()
     });
     match decided {
-        Ok(Some(writes)) => engine.commit(writes),
-        // Nothing was changed: the answers stand on what is durable already.
-        Ok(None) => engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::Committed),
-        Err(error) => engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error)),
+        Ok(writes) => Ok(writes),
+        Err(error) => Err(engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error))),
+    }
+}
+
+/// Tells what became of a batch, and answers its commands.
+fn end(batch: Vec<Box<dyn Job>>, outcome: &Outcome, stopped: &AtomicBool) {
+    match outcome {
+        Outcome::Committed => {}
+        Outcome::Conflict => {
+            tracing::error!(commands = batch.len(), "other servers were always faster: a batch was given up");
+        }
+        Outcome::RolledBack(error) => {
+            tracing::error!(%error, commands = batch.len(), "a transaction was rolled back");
+        }
+        Outcome::Unknown(error) => {
+            tracing::error!(%error, commands = batch.len(), "a commit failed: the store stops");
+            stopped.store(true, Ordering::Release);
+        }
+    }
+    deliver(batch, outcome);
+}
+
+fn deliver(batch: Vec<Box<dyn Job>>, outcome: &Outcome) {
+    let committed = match outcome {
+        Outcome::Committed => Ok(()),
+        Outcome::Conflict => Err(StoreError::Busy),
+        Outcome::RolledBack(error) => Err(error.clone()),
+        Outcome::Unknown(_) => Err(StoreError::Stopped),
+    };
+    for job in batch {
+        job.deliver(committed.clone());
     }
 }

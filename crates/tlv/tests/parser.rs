@@ -1,9 +1,12 @@
 //! The fuzz target's entry under a bounded number of inputs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 #[path = "parser/entry.rs"]
 mod entry;
+#[path = "../../../fuzz/inputs.rs"]
+mod inputs;
 
+use inputs::{Budget, Inputs};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -21,4 +24,18 @@ proptest! {
     ) {
         entry::read_everything(&data);
     }
+}
+
+/// `cargo xtask fuzz`: as many inputs, or as long, as it says.
+#[test]
+#[ignore = "run by `cargo xtask fuzz`"]
+fn the_campaign() {
+    let budget = Budget::from_environment();
+    let mut inputs = Inputs::new("tlv", budget.seed);
+    while budget.lasts(inputs.sequences()) {
+        inputs.run_next(entry::read_everything);
+        let sequences = inputs.sequences();
+        inputs.keep_last_if(sequences.is_multiple_of(1_000));
+    }
+    budget.tell(inputs.sequences());
 }

@@ -41,6 +41,8 @@ pub enum Error {
     PasscodeExists,
     /// There is no passcode yet.
     PasscodeNotSet,
+    /// The account wants a passcode, and none is set.
+    PasscodeRequired,
     /// The watch's clock is behind the last code made.
     ClockBehind,
     /// The chip was offline too long.
@@ -75,6 +77,7 @@ impl Error {
             Self::PasscodeBlocked => 32,
             Self::PasscodeExists => 33,
             Self::PasscodeNotSet => 34,
+            Self::PasscodeRequired => 35,
             Self::ClockBehind => 40,
             Self::OfflineTooLong => 41,
             Self::CodesUsedUp => 42,
@@ -89,6 +92,7 @@ impl Error {
             Self::ChipFault(status) | Self::Refused(status) => Some(status),
             Self::PasscodeWrong { tries_left } => Some(StatusWord::tries_left(tries_left)),
             Self::PasscodeBlocked => Some(StatusWord::BLOCKED),
+            Self::PasscodeRequired => Some(StatusWord::PASSCODE_REQUIRED),
             Self::ClockBehind => Some(StatusWord::TIME_BEFORE_LAST_CODE),
             Self::OfflineTooLong => Some(StatusWord::OFFLINE_TOO_LONG),
             Self::CodesUsedUp => Some(StatusWord::BUDGET_USED_UP),
@@ -110,6 +114,7 @@ impl Error {
             Self::PasscodeBlocked => "Passcode blocked",
             Self::PasscodeExists => "Passcode is set",
             Self::PasscodeNotSet => "No passcode",
+            Self::PasscodeRequired => "Set a passcode",
             Self::ClockBehind => "Clock is wrong",
             Self::OfflineTooLong | Self::CodesUsedUp => "Sync needed",
             Self::Wait { .. } => "Wait a moment",
@@ -130,6 +135,7 @@ impl Error {
             Self::PasscodeBlocked => "Bind the device again in the app.",
             Self::PasscodeExists => "Change it instead.",
             Self::PasscodeNotSet => "Set a passcode first.",
+            Self::PasscodeRequired => "Your account pays only with one.",
             Self::ClockBehind => "Let the phone set the time.",
             Self::OfflineTooLong | Self::CodesUsedUp => "Open the app near the device.",
             Self::Wait { .. } => "The next code comes in a few seconds.",
@@ -144,6 +150,7 @@ impl Error {
         }
         match status {
             StatusWord::BLOCKED => Self::PasscodeBlocked,
+            StatusWord::PASSCODE_REQUIRED => Self::PasscodeRequired,
             StatusWord::TIME_BEFORE_LAST_CODE => Self::ClockBehind,
             StatusWord::OFFLINE_TOO_LONG => Self::OfflineTooLong,
             StatusWord::BUDGET_USED_UP => Self::CodesUsedUp,

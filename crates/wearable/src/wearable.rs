@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use protocol::apdu::StatusWord;
 use protocol::applet::{
     self, CHIP_ID_BYTES, ChipStatus, CodeForm, CodeRequest, DataObject, Lifecycle, MAX_COMMAND_BYTES, MAX_LABEL_BYTES,
     Passcode, PasscodeChange, PasscodeState,
@@ -14,6 +15,9 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::offer::{NONCE_BYTES, Offer};
 use crate::relay::{Progress, Relay};
+
+/// How often the opening of a channel is asked for while the chip holds it back (`9305`): `spec/secure-channel.md` 9.3.
+const MAX_ASKED_AGAIN: u8 = 40;
 
 /// How the chip stands.
 #[derive(Clone, PartialEq, Eq)]
@@ -137,11 +141,23 @@ impl<H: Host> Wearable<H> {
         let chip_id = self.chip_id()?;
         let number = self.relay.next_offer(self.element.host_mut());
         let challenge = u64::from(number) << 32 | self.host().unix_time_s() & 0xFFFF_FFFF;
-        let mut answer = Answer::new();
-        self.element.run(&applet::initialize_update(0, &challenge.to_be_bytes()), &mut answer)?;
-        let nonce = fold(answer.response()?.data);
+        let nonce = self.card_nonce(&challenge.to_be_bytes())?;
         self.relay.offered(self.element.host_mut());
         Ok(Offer::new(&chip_id, &nonce))
+    }
+
+    /// A nonce out of the chip's answer to a channel's opening. A chip at whose channel somebody without keys tried
+    /// refuses for a while, and is asked again.
+    fn card_nonce(&mut self, challenge: &[u8; 8]) -> Result<[u8; NONCE_BYTES], Error> {
+        let command = applet::initialize_update(0, challenge);
+        let mut answer = Answer::new();
+        for _ in 0..MAX_ASKED_AGAIN {
+            match self.element.run(&command, &mut answer) {
+                Err(Error::Refused(StatusWord::CHANNEL_HELD_BACK)) => {}
+                result => return result.and_then(|()| Ok(fold(answer.response()?.data))),
+            }
+        }
+        Err(Error::Refused(StatusWord::CHANNEL_HELD_BACK))
     }
 
     /// Asks to be unbound: closes the passcode session, takes the code off the screen, and gives an offer

@@ -55,13 +55,29 @@ impl Cloud {
         self.try_send(chip, command).expect("the answer is authentic")
     }
 
-    /// The same for a command that may close the channel; nothing where the answer is not authentic.
-    pub fn try_send<P: Platform>(&mut self, chip: &mut Chip<P>, command: &[u8]) -> Option<(Vec<u8>, u16)> {
+    /// The cloud's end of a channel that somebody opened.
+    pub fn of(session: host::Session) -> Self {
+        Self { session }
+    }
+
+    /// A plain command as it goes over the wire; nothing where it is none, or has no room in the channel.
+    pub fn wrap(&mut self, command: &[u8]) -> Option<(Vec<u8>, host::Ticket)> {
         let mut buffer = [0; 400];
-        let (wrapped, ticket) = self.session.wrap(&Command::parse(command).unwrap(), &mut buffer).ok()?;
-        let (mut answer, status) = send(chip, wrapped);
-        answer.extend(status.to_be_bytes());
+        let (wrapped, ticket) = self.session.wrap(&Command::parse(command).ok()?, &mut buffer).ok()?;
+        Some((wrapped.to_vec(), ticket))
+    }
+
+    /// What an answer says; nothing where it is not authentic.
+    pub fn unwrap(&mut self, ticket: host::Ticket, data: &[u8], status: u16) -> Option<(Vec<u8>, u16)> {
+        let mut answer = [data, &status.to_be_bytes()].concat();
         self.session.unwrap(ticket, &mut answer).ok().map(|answer| (answer.data.to_vec(), answer.status.0))
+    }
+
+    /// Like `send` for a command that may close the channel; nothing where the answer is not authentic.
+    pub fn try_send<P: Platform>(&mut self, chip: &mut Chip<P>, command: &[u8]) -> Option<(Vec<u8>, u16)> {
+        let (wrapped, ticket) = self.wrap(command)?;
+        let (data, status) = send(chip, &wrapped);
+        self.unwrap(ticket, &data, status)
     }
 
     pub fn send_command<P: Platform>(&mut self, chip: &mut Chip<P>, command: &Command<'_>) -> (Vec<u8>, u16) {

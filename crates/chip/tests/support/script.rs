@@ -1,5 +1,6 @@
-//! Runs command-response scripts against anything that answers commands: the chip in this process, its RISC-V image in
-//! an emulator, a card in a reader. Needs nothing else of this folder, so that other crates' tests can include it.
+//! The command-response test set, and what runs it against anything that answers commands: the chip in this process,
+//! its RISC-V image in an emulator, a card in a reader. Needs nothing else of this folder, so that other crates' tests
+//! can include it.
 //!
 //! A line is `> command` in the clear, `>> command` through the open channel, `< answer` (data and status word,
 //! `..` for a byte that may be any), `open KVN level key` (the cloud opens a channel; one key for all three),
@@ -8,6 +9,8 @@
 use protocol::apdu::Command;
 use protocol::applet::initialize_update;
 use protocol::scp03::{KeySet, Level, host};
+use serde_json::Value;
+use std::path::PathBuf;
 
 const HOST_CHALLENGE: [u8; 8] = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77];
 
@@ -21,24 +24,43 @@ pub trait Target {
 
     /// Power off and on.
     fn power_cycle(&mut self);
+
+    /// Whether this command can be sent at all. What a reader takes for no command never reaches its card.
+    fn carries(&self, _command: &[u8]) -> bool {
+        true
+    }
+}
+
+/// What became of the command before.
+enum Answer {
+    /// Nothing was sent, or its answer was looked at.
+    None,
+    /// The way to the chip doesn't carry it.
+    NotCarried,
+    Given(Vec<u8>),
 }
 
 struct Run<'a, T> {
     chip: &'a mut T,
     channel: Option<host::Session>,
-    answer: Option<Vec<u8>>,
+    answer: Answer,
 }
 
 impl<T: Target> Run<'_, T> {
     fn line(&mut self, line: &str) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
-            ">" => self.answer = Some(self.chip.exchange(&bytes(rest))),
-            ">>" => self.answer = Some(self.through_the_channel(&bytes(rest))),
-            "<" => {
-                let found = written(&self.answer.take().expect("nothing was sent"));
-                assert!(matches(rest, &found), "expected {rest}\n   found {found}");
-            }
+            ">" if !self.chip.carries(&bytes(rest)) => self.answer = Answer::NotCarried,
+            ">" => self.answer = Answer::Given(self.chip.exchange(&bytes(rest))),
+            ">>" => self.answer = Answer::Given(self.through_the_channel(&bytes(rest))),
+            "<" => match std::mem::replace(&mut self.answer, Answer::None) {
+                Answer::Given(answer) => {
+                    let found = written(&answer);
+                    assert!(matches(rest, &found), "expected {rest}\n   found {found}");
+                }
+                Answer::NotCarried => {}
+                Answer::None => panic!("nothing was sent"),
+            },
             "open" => self.open(rest),
             "reset" => self.chip.reset(),
             "power" => self.chip.power_cycle(),
@@ -69,9 +91,31 @@ impl<T: Target> Run<'_, T> {
     }
 }
 
-/// Runs a script from a blank chip on; gives the number of lines that did something.
-pub fn run(name: &str, script: &str, chip: &mut impl Target) -> usize {
-    let mut run = Run { chip, channel: None, answer: None };
+/// The whole test set, each script with its name: those of the chip's tests, the transcripts of the specification, and
+/// those among its vectors.
+pub fn all() -> Vec<(String, String)> {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let folder = std::fs::read_dir(root.join("crates/chip/tests/scripts")).unwrap();
+    let mut paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(&path).unwrap())
+    };
+    let mut scripts: Vec<_> = paths.into_iter().map(read).collect();
+    let (name, specification) = read(root.join("spec/chip-commands.md"));
+    scripts.extend((1..).zip(transcripts(&specification)).map(|(number, text)| (format!("{name} 7.{number}"), text)));
+    for vectors in ["security-domains.json", "code-log.json"] {
+        let (name, text) = read(root.join("spec/vectors").join(vectors));
+        scripts.push((name, exchanges(&text)));
+    }
+    assert!(scripts.len() > 7, "scripts are missing");
+    scripts
+}
+
+/// Runs a script from a blank chip on; all its answers are as written, or it fails.
+pub fn run(name: &str, script: &str, chip: &mut impl Target) {
+    let mut run = Run { chip, channel: None, answer: Answer::None };
     let mut lines = 0;
     for (number, line) in script.lines().enumerate() {
         let line = line.split('#').next().unwrap_or("").trim();
@@ -81,12 +125,24 @@ pub fn run(name: &str, script: &str, chip: &mut impl Target) -> usize {
             lines += 1;
         }
     }
-    lines
+    assert!(lines > 10, "{name} is hardly a script");
 }
 
-/// The transcript in the specification, as a script.
-pub fn transcript(specification: &str) -> String {
-    specification.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("apdu\n")).collect()
+/// The transcripts in the specification, each a script.
+fn transcripts(specification: &str) -> impl Iterator<Item = String> {
+    let blocks = specification.split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.strip_prefix("apdu\n")).map(str::to_owned)
+}
+
+/// The exchanges of a file of vectors, as a script: what is on the wire.
+fn exchanges(vectors: &str) -> String {
+    let vectors: Value = serde_json::from_str(vectors).unwrap();
+    assert_eq!(vectors["chip"], "blank");
+    let text = |exchange: &Value, name: &str| exchange[name].as_str().unwrap_or_default().to_owned();
+    let exchanges = vectors["exchanges"].as_array().unwrap().iter();
+    exchanges
+        .map(|it| format!("# {}\n> {}\n< {}\n", text(it, "about"), text(it, "command"), text(it, "answer")))
+        .collect()
 }
 
 fn bytes(text: &str) -> Vec<u8> {

@@ -28,6 +28,8 @@ pub(super) struct Load {
 /// What a run came to.
 pub(super) struct Measured {
     pub(super) per_second: f64,
+    /// Requests answered, those that were not measured included.
+    pub(super) answered: usize,
     /// Microseconds, in order.
     latencies_us: Vec<u32>,
 }
@@ -52,6 +54,7 @@ struct Run {
     latencies_us: RefCell<Vec<u32>>,
     refused: RefCell<Option<String>>,
     last: Cell<Duration>,
+    answered: Cell<usize>,
 }
 
 enum Requests {
@@ -87,6 +90,7 @@ impl Load {
             latencies_us: RefCell::default(),
             refused: RefCell::default(),
             last: Cell::new(Duration::ZERO),
+            answered: Cell::new(0),
         });
         let local = LocalSet::new();
         local.block_on(&runtime, async {
@@ -108,7 +112,8 @@ impl Load {
         if lasted < Duration::from_secs(1) {
             return Err(failed("not measured, for there were too few fresh codes: take more tokens".to_owned()));
         }
-        Ok(Measured { per_second: latencies_us.len() as f64 / lasted.as_secs_f64(), latencies_us })
+        let answered = run.answered.get();
+        Ok(Measured { per_second: latencies_us.len() as f64 / lasted.as_secs_f64(), answered, latencies_us })
     }
 }
 
@@ -141,6 +146,7 @@ async fn connection(address: String, run: Rc<Run>) -> std::io::Result<()> {
         stream.write_all(&request).await?;
         let length = read_answer(&mut stream, &mut answer).await?;
         let ended = run.begun.elapsed();
+        run.answered.set(run.answered.get() + 1);
         let status = answer.get(9..12).unwrap_or_default();
         if status != b"200" && status != b"204" {
             let text = String::from_utf8_lossy(answer.get(..length).unwrap_or_default()).into_owned();

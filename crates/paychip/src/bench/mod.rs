@@ -36,9 +36,9 @@ pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fa
     let measured = Duration::from_secs(bench.seconds);
     let load = Load { address: server.address.clone(), clients: bench.clients, warm_up: WARM_UP };
 
-    let empty = load.empty(EMPTY)?;
+    let (empty, empty_cpu_us) = server.with_cpu(|| load.empty(EMPTY))?;
     let supply = codes::Supply::new(keys, bench.tokens, MERCHANTS);
-    let peak = load.payments(&supply, measured, None)?;
+    let (peak, peak_cpu_us) = server.with_cpu(|| load.payments(&supply, measured, None))?;
     let half = load.payments(&supply, measured, Some(peak.per_second / 2.0))?;
     let rss_mib = server.rss_mib();
     drop(server);
@@ -53,6 +53,7 @@ pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fa
         "p50_ms": peak.percentile_ms(50.0), "p99_ms": peak.percentile_ms(99.0), "p999_ms": peak.percentile_ms(99.9),
         "p99_half_load_ms": half.percentile_ms(99.0), "code_checks_per_s": checks_per_s.right.round(),
         "wrong_code_checks_per_s": checks_per_s.wrong.round(), "rss_mib": rss_mib,
+        "server_cpu_us_per_payment": peak_cpu_us, "server_cpu_us_per_empty": empty_cpu_us,
     });
     output.answer(&lines(&row, &peak, &empty), &row);
     Ok(())
@@ -93,6 +94,26 @@ impl ServerProcess {
                 Err(Fault::new("server", "the server did not say where it listens".to_owned()))
             }
         }
+    }
+
+    /// Puts a load on, and tells the processor time the server took for each request of it, microseconds: a number that
+    /// others who use the machine meanwhile hardly change.
+    fn with_cpu(&self, load: impl FnOnce() -> Result<Measured, Fault>) -> Result<(Measured, f64), Fault> {
+        let before = self.cpu_us();
+        let measured = load()?;
+        let each = (self.cpu_us() - before) / (measured.answered.max(1) as f64);
+        Ok((measured, (each * 10.0).round() / 10.0))
+    }
+
+    /// Processor time of all its threads, microseconds; 0 where the system does not tell.
+    fn cpu_us(&self) -> f64 {
+        /// Linux tells this time in hundredths of a second.
+        const US_PER_TICK: f64 = 10_000.0;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // The name of the program, in brackets, may hold spaces.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+        ticks.sum::<f64>() * US_PER_TICK
     }
 
     /// The most memory it has held, MiB; 0 where the system does not tell.

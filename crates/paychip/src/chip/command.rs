@@ -37,8 +37,14 @@ pub(crate) enum ChipCommand {
         #[arg(required = true, value_name = "HEX")]
         commands: Vec<String>,
     },
-    /// Give a blank chip its id and its keys, as a factory does, from the cloud.
-    Personalise,
+    /// Have a blank chip make its device key, and show the public half, to issue a certificate for.
+    DeviceKey,
+    /// Give a blank chip its device key, its id and its keys, as a factory does, from the cloud.
+    Personalise {
+        /// A certificate of the chip's chain, in DER: its own first, then its issuer's, and so on.
+        #[arg(long, value_name = "FILE")]
+        chain: Vec<PathBuf>,
+    },
     /// Check that the chip answers as the specification says. Nothing is spent or changed but, on a blank chip, the
     /// counter of its secure channel.
     Selftest,

@@ -47,7 +47,15 @@ pub(crate) fn run(place: &Place, which: &WhichChip, command: ChipCommand, output
             let commands = commands.iter().map(|command| bytes(command)).collect::<Result<Vec<_>, _>>()?;
             apdu(&mut *which::open(place, which)?, &commands, output)
         }
-        ChipCommand::Personalise => personalise(place, which, output),
+        ChipCommand::DeviceKey => {
+            let key = hex::encode(factory::make_device_key(&mut *blank(place, which)?)?);
+            output.answer(
+                &format!("The chip's public device key, to issue a certificate for:\n  {key}"),
+                &json!({"device_key": key}),
+            );
+            Ok(())
+        }
+        ChipCommand::Personalise { chain } => personalise(place, which, &factory::read_chain(&chain)?, output),
         ChipCommand::Selftest => self_test(&mut *which::open(place, which)?, output),
         ChipCommand::Serve { vpcd } => serve(which::open(place, which)?, &vpcd, output),
     }
@@ -167,19 +175,23 @@ fn apdu(card: &mut dyn Card, commands: &[Vec<u8>], output: Output) -> Result<(),
     Ok(())
 }
 
-fn personalise(place: &Place, which: &WhichChip, output: Output) -> Result<(), Fault> {
-    let operator = place.operator()?;
+/// The chip that is meant, which must be blank.
+fn blank(place: &Place, which: &WhichChip) -> Result<Box<dyn Card + Send>, Fault> {
     let mut card = which::open(place, which)?;
     let told = ask(&mut *card, &DataObject::Lifecycle.command())?.accepted("GET DATA")?;
     let lifecycle = applet::decode_lifecycle(&told).map_err(broken)?;
     if lifecycle != Lifecycle::Blank {
-        // Asked before the cloud gives an id away.
         let message = format!("the chip is {}, and only a blank one is personalised", lifecycle_name(lifecycle));
         return Err(Fault::new("chip_not_blank", message));
     }
-    let chip_id = factory::personalise(&mut *card, &operator)?;
-    output
-        .answer(&format!("Personalised: this is chip {chip_id} now, ready to be bound"), &json!({"chip_id": chip_id}));
+    Ok(card)
+}
+
+fn personalise(place: &Place, which: &WhichChip, chain: &[u8], output: Output) -> Result<(), Fault> {
+    let operator = place.operator()?;
+    let made = factory::personalise(&mut *blank(place, which)?, &operator, chain)?;
+    let line = format!("Personalised: this is chip {} now, ready to be bound", made.chip_id);
+    output.answer(&line, &json!({"chip_id": made.chip_id, "device_key": made.device_key}));
     Ok(())
 }
 

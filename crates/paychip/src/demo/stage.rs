@@ -98,7 +98,7 @@ impl Stage {
 
     pub(super) fn make_watch(&self) -> Result<String, Fault> {
         let mut chip = WatchFolder::named(&self.place, "watch")?.create()?;
-        factory::personalise(&mut chip, &self.operator)
+        Ok(factory::personalise(&mut chip, &self.operator, &[])?.chip_id)
     }
 
     pub(super) fn watch(&self) -> Result<Watch, Fault> {

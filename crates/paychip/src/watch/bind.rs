@@ -12,8 +12,9 @@ use crate::fault::Fault;
 
 /// What every BLE link carries in one notification.
 const FRAME_BYTES: usize = 20;
-/// Messages to the watch in one binding, at most: two for each channel, and the last word.
-const MAX_MESSAGES: u8 = 24;
+/// Messages to the watch in one binding, at most: two for each channel, one each time a chip that holds its channel back
+/// is asked again, and the last word.
+const MAX_MESSAGES: u8 = 64;
 /// Polls the watch is given for one message, at most: it runs one command a poll and sends a few frames.
 const MAX_POLLS: u32 = 200;
 

@@ -116,9 +116,13 @@ fn new(
             }
         })?,
     };
-    let chip_id = factory::personalise(&mut chip, &operator).inspect_err(|_| discard(folder))?;
+    let made = factory::personalise(&mut chip, &operator, &[]).inspect_err(|_| discard(folder))?;
+    let chip_id = made.chip_id;
     let line = format!("Made the watch '{name}' with chip {chip_id}, in {}", folder.path().display());
-    output.answer(&line, &json!({"watch": name, "chip_id": chip_id, "folder": folder.path()}));
+    output.answer(
+        &line,
+        &json!({"watch": name, "chip_id": chip_id, "device_key": made.device_key, "folder": folder.path()}),
+    );
     Ok(())
 }
 

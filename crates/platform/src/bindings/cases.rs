@@ -10,7 +10,7 @@ use protocol::script::{Message, Outcome, ResultsWriter, SessionId};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::bindings::{BindingState, MAX_ATTEMPTS};
+use crate::bindings::{BindingState, MAX_ASKED_AGAIN, MAX_ATTEMPTS};
 use crate::{ChipId, KeyHash};
 
 const NOW_MS: u64 = 1_763_890_000_000;
@@ -235,6 +235,47 @@ fn a_lost_channel_is_opened_anew_with_another_challenge_and_not_for_ever() {
         script = answer.message;
     }
     assert_eq!(facts.token.state, TokenState::Revoked);
+}
+
+#[test]
+fn a_chip_that_holds_its_channel_back_is_asked_until_it_obeys() {
+    let (mut facts, mut script) = started();
+    let session = SessionId(facts.binding.id.0);
+    for asked in 1..=32 {
+        let Ok(Message::Script(opening)) = Message::decode(&script) else { panic!("not a script") };
+        assert_eq!(opening.number, u16::from(asked), "a wearable runs only the next script");
+        let held_back = results(session, opening.number, &[vec![0x90, 0x00], vec![0x93, 0x05]]);
+        let (answer, changes) = step(facts_again(&facts), &held_back);
+        assert_eq!((answer.binding.state, answer.binding.script), (BindingState::Opening, asked + 1));
+        facts = after(facts, answer.binding.clone(), &changes);
+        script = answer.message;
+    }
+    let mut card = Card::with(keys(1));
+    let (answer, changes) = step(facts_again(&facts), &card.run(&script));
+    facts = after(facts, answer.binding.clone(), &changes);
+    let (answer, changes) = step(facts, &card.run(&answer.message));
+    assert_eq!((answer.binding.state, token_state(&changes)), (BindingState::Done, Some(TokenState::Active)));
+}
+
+#[test]
+fn what_the_chip_answers_to_the_opening_and_what_it_leads_to() {
+    for (what, script, answer, expected) in [
+        ("held back", 1, Some([0x93, 0x05]), BindingState::Opening),
+        ("held back, the last time but one", MAX_ASKED_AGAIN - 1, Some([0x93, 0x05]), BindingState::Opening),
+        ("held back for ever", MAX_ASKED_AGAIN, Some([0x93, 0x05]), BindingState::Failed),
+        ("terminated", 1, Some([0x69, 0x85]), BindingState::Failed),
+        ("other keys", 1, Some([0x6A, 0x88]), BindingState::Failed),
+        ("nothing", 1, None, BindingState::Failed),
+    ] {
+        let (facts, _) = started();
+        let binding = Binding { script, ..facts.binding.clone() };
+        let answers: Vec<Vec<u8>> =
+            [Some([0x90, 0x00]), answer].into_iter().flatten().map(|answer| answer.to_vec()).collect();
+        let message = results(SessionId(binding.id.0), u16::from(script), &answers);
+        let (answer, changes) = step(self::facts(binding, facts.token), &message);
+        let token = (expected == BindingState::Failed).then_some(TokenState::Revoked);
+        assert_eq!((answer.binding.state, token_state(&changes)), (expected, token), "{what}");
+    }
 }
 
 #[test]

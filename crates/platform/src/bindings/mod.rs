@@ -21,8 +21,11 @@ pub use steps::{BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest, 
 
 use crate::{AccountId, BindingId, ChipId, TokenId, UnixMs};
 
-/// How often one binding may open a new channel before it fails.
+/// How many channels one binding may open before it fails.
 pub const MAX_ATTEMPTS: u8 = 5;
+/// The last script in which it asks a chip that holds its channel back (`9305`): somebody without keys has tried before. Such
+/// a chip refuses thirty-two times before it obeys once, and some of the messages may be lost.
+pub const MAX_ASKED_AGAIN: u8 = 40;
 
 /// Where a binding is. The number is what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +83,9 @@ pub struct Binding {
     pub token: TokenId,
     /// The challenge of the present channel.
     pub host_challenge: [u8; 8],
-    /// How many channels were opened, this one included. Also the number of the scripts.
-    pub attempt: u8,
+    /// The number of the script that is due: each is one more than the one before. A channel that opens takes two, one
+    /// that is held back takes one.
+    pub script: u8,
     /// The chip's answer to INITIALIZE UPDATE, once it came.
     pub card_answer: Option<Vec<u8>>,
     /// The time anchor the chip is given, Unix seconds. Kept so that a repeated script is the same script.

@@ -1,12 +1,12 @@
 //! The decisions of a binding: what starts it, and what each message from the chip leads to.
 
-use protocol::apdu::{Command, Response};
+use protocol::apdu::{Command, Response, StatusWord};
 use protocol::applet::{self, Grant, InstallToken, Order, Slot};
 use protocol::scp03::{KeySet, Level, host};
 use zeroize::Zeroizing;
 
 use super::messages::{self, Results};
-use super::{Binding, BindingState, MAX_ATTEMPTS, Offer};
+use super::{Binding, BindingState, MAX_ASKED_AGAIN, MAX_ATTEMPTS, Offer};
 use crate::accounts::Account;
 use crate::chips::Chip;
 use crate::tokens::{Token, TokenState};
@@ -93,7 +93,7 @@ pub fn start(
         nonce: request.offer.nonce,
         token: token.id,
         host_challenge: request.host_challenge,
-        attempt: 1,
+        script: 1,
         card_answer: None,
         anchor_s: 0,
         offline_allowance_s: settings.codes.offline_allowance_s,
@@ -193,22 +193,30 @@ pub fn relay(
     if now_ms > facts.binding.created_ms.saturating_add(lifetime_ms) {
         return Ok(fail(facts, now_ms, "binding_expired"));
     }
-    if results.number != script_number(&facts.binding) {
+    if results.number != u16::from(facts.binding.script) {
         // A repeat of something answered before: say again what is due now.
         let message = due_script(&facts)?;
         return Ok((RelayAnswer { binding: facts.binding, message }, Vec::new()));
     }
     match facts.binding.state {
-        BindingState::Opening => opened(facts, &results, now_ms),
+        BindingState::Opening => opened(facts, &results, host_challenge, now_ms),
         _ => installed(facts, &results, host_challenge, now_ms),
     }
 }
 
 /// The chip has answered INITIALIZE UPDATE: check that it is the chip, and send it the token.
-fn opened(facts: RelayFacts, results: &Results, now_ms: UnixMs) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
-    let Some(answer) =
-        results.answers.get(1).and_then(|answer| Response::parse(answer).ok()).filter(|a| a.status.is_ok())
-    else {
+fn opened(
+    facts: RelayFacts,
+    results: &Results,
+    host_challenge: [u8; 8],
+    now_ms: UnixMs,
+) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
+    let answer = results.answers.get(1).and_then(|answer| Response::parse(answer).ok());
+    let held_back = answer.as_ref().is_some_and(|answer| answer.status == StatusWord::CHANNEL_HELD_BACK);
+    if held_back && facts.binding.script < MAX_ASKED_AGAIN {
+        return Ok(reopen(facts.binding, host_challenge, facts.keys.chip.version()));
+    }
+    let Some(answer) = answer.filter(|answer| answer.status.is_ok()) else {
         return Ok(fail(facts, now_ms, "chip_refused_channel"));
     };
     let challenge = facts.binding.host_challenge;
@@ -216,8 +224,13 @@ fn opened(facts: RelayFacts, results: &Results, now_ms: UnixMs) -> Result<(Relay
         return Ok(fail(facts, now_ms, Reason::ChipNotGenuine.code()));
     }
     let card_answer = Some(answer.data.to_vec());
-    let binding =
-        Binding { card_answer, anchor_s: now_ms / 1_000, state: BindingState::Installing, ..facts.binding.clone() };
+    let binding = Binding {
+        script: facts.binding.script.saturating_add(1),
+        card_answer,
+        anchor_s: now_ms / 1_000,
+        state: BindingState::Installing,
+        ..facts.binding.clone()
+    };
     let facts = RelayFacts { binding, ..facts };
     let message = due_script(&facts)?;
     let changes = vec![Change::PutBinding(facts.binding.clone())];
@@ -241,7 +254,7 @@ fn installed(
         ];
         return Ok((done_answer(binding, &facts.account), changes));
     }
-    if facts.binding.attempt >= MAX_ATTEMPTS {
+    if facts.binding.script >= 2 * MAX_ATTEMPTS {
         return Ok(fail(facts, now_ms, Reason::BindingFailed.code()));
     }
     Ok(reopen(facts.binding, host_challenge, facts.keys.chip.version()))
@@ -292,23 +305,17 @@ fn installation(facts: &RelayFacts) -> Result<(Vec<Vec<u8>>, host::Session, host
     Ok((vec![authenticate, install], session, ticket))
 }
 
-/// Every script has its own number, each one more than the one before: two for each channel opened.
-fn script_number(binding: &Binding) -> u16 {
-    let installing = u16::from(binding.state == BindingState::Installing);
-    u16::from(binding.attempt) * 2 - 1 + installing
-}
-
 fn due_script(facts: &RelayFacts) -> Result<Vec<u8>, Refusal> {
     if facts.binding.state == BindingState::Opening {
         return Ok(opening_script(&facts.binding, facts.keys.chip.version()));
     }
     let (commands, ..) = installation(facts)?;
-    Ok(messages::script(&facts.binding, script_number(&facts.binding), &commands))
+    Ok(messages::script(&facts.binding, u16::from(facts.binding.script), &commands))
 }
 
 fn opening_script(binding: &Binding, key_version: u8) -> Vec<u8> {
     let commands = [applet::select(), applet::initialize_update(key_version, &binding.host_challenge)].map(encoded);
-    messages::script(binding, script_number(binding), &commands)
+    messages::script(binding, u16::from(binding.script), &commands)
 }
 
 fn encoded(command: Command<'_>) -> Vec<u8> {
@@ -319,8 +326,8 @@ fn encoded(command: Command<'_>) -> Vec<u8> {
 
 /// The same binding with a new channel.
 fn reopen(binding: Binding, host_challenge: [u8; 8], key_version: u8) -> (RelayAnswer, Vec<Change>) {
-    let attempt = binding.attempt.saturating_add(1);
-    let binding = Binding { attempt, host_challenge, card_answer: None, state: BindingState::Opening, ..binding };
+    let script = binding.script.saturating_add(1);
+    let binding = Binding { script, host_challenge, card_answer: None, state: BindingState::Opening, ..binding };
     let message = opening_script(&binding, key_version);
     let changes = vec![Change::PutBinding(binding.clone())];
     (RelayAnswer { binding, message }, changes)

@@ -7,7 +7,6 @@ use paycode::Stamp;
 
 use super::code::Verdict;
 use super::{DayUse, Decline, Fingerprint, MerchantNumber, Payment, PaymentState};
-use crate::accounts::Account;
 use crate::merchants::Merchant;
 use crate::tokens::{Token, TokenState};
 use crate::{Booking, Change, Event, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
@@ -56,9 +55,7 @@ pub fn accept(request: &PayRequest, merchant: &Merchant) -> Result<(), Refusal> 
 /// The account behind a genuine code, as known at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purse {
-    /// The account.
-    pub account: Account,
-    /// What it has paid today.
+    /// Whose it is, in which currency, and what it has paid today.
     pub day_use: DayUse,
     /// The partition whose clearing account the money goes to.
     pub partition: u32,
@@ -126,12 +123,12 @@ fn charge(
         TokenState::Frozen | TokenState::FrozenByRisk => return Err(Decline::TokenFrozen),
         TokenState::Revoked => return Err(Decline::TokenRevoked),
     }
-    if request.amount.currency() != purse.account.currency {
+    if request.amount.currency() != purse.day_use.currency {
         return Err(Decline::CurrencyDiffers);
     }
     let day_use = within_limits(request.amount, verified, purse.day_use, settings)?;
     let cause = posting::Cause { reference: request.id.0, counterparty: request.merchant.0, at_ms: request.now_ms };
-    let booking = posting::payment(cause, purse.account.id.0, purse.partition, request.amount)
+    let booking = posting::payment(cause, purse.day_use.account.0, purse.partition, request.amount)
         .and_then(|entry| Booking::new(entry, &purse.balances))
         .map_err(|_| Decline::InsufficientFunds)?;
     Ok(vec![Change::Book(booking), Change::PutDayUse(day_use)])

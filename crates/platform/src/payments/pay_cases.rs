@@ -56,11 +56,9 @@ fn genuine(state: TokenState, verified: bool) -> Verdict {
 
 fn purse(wallet_minor: u64) -> Purse {
     let id = AccountId([1; 16]);
-    let account =
-        Account { id, name: "Li".to_owned(), currency: Currency::CNY, wallet_key: KeyHash([0; 32]), created_ms: 0 };
     let wallet = posting::wallet(id.0, Currency::CNY);
     let day_use = DayUse { account: id, currency: Currency::CNY, day: 0, total_minor: 0, unverified_minor: 0 };
-    Purse { account, day_use, partition: 0, balances: Balances::from([(wallet, wallet_minor.cast_signed())]) }
+    Purse { day_use, partition: 0, balances: Balances::from([(wallet, wallet_minor.cast_signed())]) }
 }
 
 fn token_after(changes: &[Change]) -> Option<&Token> {

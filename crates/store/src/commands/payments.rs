@@ -124,13 +124,9 @@ impl Command for Pay {
         let mut keys = vec![Key::order(request.merchant, &request.order), Key::merchant(request.merchant)];
         for suspect in &self.suspects {
             let name = Key::token_number(&env.settings.codes.format, suspect.unmasked.index);
-            let id = known.known(&name).map(|fields| rows::id("token_numbers", fields)).transpose()?;
+            let account = known.known(&name).map(rows::token_account).transpose()?;
             keys.push(name);
-            let Some(id) = id else { continue };
-            let token = Key::Number(Numbered::Tokens, platform::TokenId(id).number());
-            let account = known.known(&token).map(rows::token_account).transpose()?;
-            keys.push(token);
-            keys.extend(account.into_iter().flat_map(|account| [Key::account(account), Key::purse(account)]));
+            keys.extend(account.map(Key::purse));
         }
         Ok(keys)
     }
@@ -160,10 +156,9 @@ impl Command for Pay {
 }
 
 fn purse(token: &Token, request: &PayRequest, tables: &mut Tables<'_>, env: &Env) -> Result<Purse, Failure> {
-    let account = tables.account(token.account)?.ok_or(StoreError::Corrupt("accounts"))?;
-    let day_use = tables.day_use(&account, env.settings.day_of(request.now_ms))?;
-    let balances = tables.purse_balances(account.id, request.amount.currency())?;
-    Ok(Purse { account, day_use, partition: tables.partition(), balances })
+    let day_use = tables.day_use(token.account, env.settings.day_of(request.now_ms))?;
+    let balances = tables.purse_balances(token.account, request.amount.currency())?;
+    Ok(Purse { day_use, partition: tables.partition(), balances })
 }
 
 /// A till wants an order over, whatever became of it. The id of the payment in the request is given by the store.

@@ -1,7 +1,8 @@
 //! What each row holds, and how it becomes the platform's types and back.
 //!
-//! A token is kept in two parts: what never changes in [`Numbered::Tokens`], and what each payment changes in the
-//! [`Purse`] of its account, beside the balance and the day's use. So a payment changes one row of the wearer's.
+//! A token is kept in two parts: what never changes under the number in its codes, and what each payment changes in the
+//! [`Purse`] of its account, beside the balance and the day's use. So a payment reads two rows of the wearer's, and
+//! changes one.
 
 pub(crate) mod codec;
 mod payments;
@@ -11,8 +12,8 @@ mod wearers;
 pub(crate) use payments::{merchant, payment, put_merchant, put_payment, put_refund, refund};
 pub(crate) use purse::{Purse, Spend};
 pub(crate) use wearers::{
-    account, binding, chip, event, join_token, put_account, put_binding, put_chip, put_event, put_token, put_top_up,
-    token_account, top_up,
+    account, binding, chip, event, join_token, put_account, put_binding, put_chip, put_event, put_token,
+    put_token_place, put_top_up, token_account, token_place, top_up,
 };
 
 use codec::{Decoder, Encoder};

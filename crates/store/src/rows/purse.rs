@@ -1,5 +1,6 @@
 //! The purse: everything of an account that a payment changes.
 
+use ledger::Currency;
 use paycode::{Sequence, Stamp, TimeStep};
 use platform::TokenId;
 use platform::tokens::TokenState;
@@ -9,8 +10,10 @@ use super::{Balance, FORM};
 use crate::StoreError;
 
 /// What changes with every payment of an account.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Purse {
+    /// The account's currency.
+    pub(crate) currency: Currency,
     /// The wallet's balance, and the last journal record that moved it.
     pub(crate) balance: Balance,
     /// The day the two sums are of, counted from 1970-01-01 in the operator's time.
@@ -34,6 +37,18 @@ pub(crate) struct Spend {
 }
 
 impl Purse {
+    /// The purse of a new account.
+    pub(crate) fn empty(currency: Currency) -> Self {
+        Self {
+            currency,
+            balance: Balance::default(),
+            day: 0,
+            day_total_minor: 0,
+            day_unverified_minor: 0,
+            spends: Vec::new(),
+        }
+    }
+
     pub(crate) fn spend_of(&self, token: TokenId) -> Option<&Spend> {
         self.spends.iter().find(|spend| spend.token == token)
     }
@@ -47,6 +62,7 @@ impl Purse {
 
     pub(crate) fn to_row(&self) -> Vec<u8> {
         let row = Encoder::new(FORM)
+            .currency(self.currency)
             .i64(self.balance.minor)
             .u64(self.balance.last_record)
             .i64(self.day)
@@ -59,6 +75,7 @@ impl Purse {
     pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
         let mut row = Decoder::new("purses", FORM, fields)?;
         let mut purse = Self {
+            currency: row.currency()?,
             balance: Balance { minor: row.i64()?, last_record: row.u64()? },
             day: row.i64()?,
             day_total_minor: row.u64()?,
@@ -108,7 +125,8 @@ mod tests {
             last_counter,
             misses: 3,
         };
-        let mut purse = Purse { balance: Balance { minor: -1, last_record: 7 }, day: -2, ..Purse::default() };
+        let balance = Balance { minor: -1, last_record: 7 };
+        let mut purse = Purse { balance, day: -2, ..Purse::empty(Currency::CNY) };
         assert_eq!(Purse::from_row(&purse.to_row()), Ok(purse.clone()));
         purse.put_spend(spend(1, None, None));
         purse.put_spend(spend(2, Some(stamp), Some(8)));

@@ -9,6 +9,7 @@ use platform::{AccountId, BindingId, ChipId, Event, KeyHash, TokenId, TopUpId};
 
 use super::codec::{Decoder, Encoder};
 use super::{FORM, Purse, Spend};
+use crate::key::Key;
 use crate::{EventLine, StoreError};
 
 pub(crate) fn put_account(row: &Account) -> Vec<u8> {
@@ -65,6 +66,26 @@ pub(crate) fn chip(fields: &[u8]) -> Result<Chip, StoreError> {
     row.end().map(|()| chip)
 }
 
+/// Where a token is found by its id: under the number in its codes.
+pub(crate) fn put_token_place(row: &Token) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .text(row.format.prefix_str())
+        // A code has at most 24 digits.
+        .u8(row.format.total_digits() as u8)
+        .u64(row.index.get())
+        .finish()
+}
+
+pub(crate) fn token_place(fields: &[u8]) -> Result<Key, StoreError> {
+    let mut row = Decoder::new("tokens", FORM, fields)?;
+    row.raw::<16>()?;
+    let prefix = row.text()?;
+    let format = CodeFormat::new(prefix, row.u8()?).map_err(|_| row.corrupt())?;
+    let index = TokenIndex::new(row.u64()?).map_err(|_| row.corrupt())?;
+    row.end().map(|()| Key::token_number(&format, index))
+}
+
 /// The part of a token that never changes; the rest is its [`Spend`].
 pub(crate) fn put_token(row: &Token) -> Vec<u8> {
     Encoder::new(FORM)
@@ -84,7 +105,7 @@ pub(crate) fn put_token(row: &Token) -> Vec<u8> {
 
 /// The account whose purse holds the rest of this token.
 pub(crate) fn token_account(fields: &[u8]) -> Result<AccountId, StoreError> {
-    let mut row = Decoder::new("tokens", FORM, fields)?;
+    let mut row = Decoder::new("token_numbers", FORM, fields)?;
     row.raw::<16>()?;
     row.raw().map(AccountId)
 }
@@ -94,7 +115,7 @@ pub(crate) fn join_token(
     fields: &[u8],
     purse: impl FnOnce(AccountId) -> Result<Purse, StoreError>,
 ) -> Result<Token, StoreError> {
-    let mut row = Decoder::new("tokens", FORM, fields)?;
+    let mut row = Decoder::new("token_numbers", FORM, fields)?;
     let (id, account) = (TokenId(row.raw()?), AccountId(row.raw()?));
     let chip = ChipId(row.raw()?);
     let prefix = row.text()?;
@@ -144,7 +165,7 @@ pub(crate) fn put_binding(row: &Binding) -> Vec<u8> {
         .raw(&row.nonce)
         .raw(&row.token.0)
         .raw(&row.host_challenge)
-        .u8(row.attempt)
+        .u8(row.script)
         .maybe(row.card_answer.as_deref(), Encoder::bytes)
         .u64(row.anchor_s)
         .u32(row.offline_allowance_s)
@@ -158,7 +179,7 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
     let mut row = Decoder::new("bindings", FORM, fields)?;
     let (id, account, chip) = (BindingId(row.raw()?), AccountId(row.raw()?), ChipId(row.raw()?));
     let (nonce, token, host_challenge) = (row.raw()?, TokenId(row.raw()?), row.raw()?);
-    let (attempt, card_answer) = (row.u8()?, row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?);
+    let (script, card_answer) = (row.u8()?, row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?);
     let (anchor_s, offline_allowance_s, code_budget) = (row.u64()?, row.u32()?, row.u16()?);
     let state = BindingState::from_number(row.u8()?);
     let binding = Binding {
@@ -168,7 +189,7 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
         nonce,
         token,
         host_challenge,
-        attempt,
+        script,
         card_answer,
         anchor_s,
         offline_allowance_s,

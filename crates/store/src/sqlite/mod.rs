@@ -1,21 +1,35 @@
-//! The embedded engine: SQLite with a write-ahead log and `synchronous=FULL`, one writing connection.
+//! The embedded engine: a log that every transaction is appended and synced to, and a SQLite file behind it.
 //!
-//! A transaction that is reported as committed survives a power cut.
+//! A transaction that is reported as committed survives a power cut. Its rows wait in memory, where every reader looks
+//! first, until the carrier has written them into the file, thousands of transactions at once: a page that many of them
+//! change is then written once (docs/decisions/0012).
 
+mod carrier;
+mod file;
+mod log;
+mod pending;
 mod schema;
+mod syncer;
 mod view;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SendError, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::StoreError;
-use crate::engine::{Engine, NamedRow, NumberedRow, Outcome, RowWrite, View, Writes};
+use crate::engine::{Done, Engine, NamedRow, NumberedRow, Outcome, View, Writes};
 use crate::key::{Key, List, Named, Numbered};
 use crate::queries::{Reader, Work};
-use schema::{Ids, Rows};
+use file::{DatabaseFile, NotCarried};
+use log::Log;
+use pending::{Generation, Overlay, Shared, Source, UNSYNCED};
+use syncer::{Appended, MAX_UNSYNCED};
 
 /// Prepared statements kept a connection.
 const STATEMENTS: usize = 128;
@@ -25,84 +39,237 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: i64 = -131_072;
 /// The same for a reading connection.
 const READER_CACHE_KIB: i64 = -8_192;
-/// Pages in the write-ahead log after which they are carried over into the file.
+/// The same for the connection that decisions read over.
+const ENGINE_CACHE_KIB: i64 = -65_536;
+/// Rows that wait before they are carried over.
+const CARRIED_ROWS: usize = 50_000;
+/// Rows that may wait; at this many the writer is held back.
+const MAX_WAITING_ROWS: usize = 4 * CARRIED_ROWS;
+/// How long the writer is held back at a time, and how often, before it says that it is busy.
+const HOLD: Duration = Duration::from_millis(100);
+const MAX_HOLDS: usize = 100;
+/// Pages in SQLite's own write-ahead log after which they are carried over into the file.
 const CHECKPOINT_PAGES: i64 = 16_000;
 /// Reading connections; more readers wait for one another.
 const READERS: usize = 4;
 /// One file has one writer, and one partition.
 const PARTITION: u32 = 0;
 
-/// The one writing connection to a database file.
+/// The engine: a log that is synced with every transaction, and the database file behind it.
 pub struct SqliteEngine {
-    connection: Connection,
+    log: Log,
+    /// Reads the file; what waits in front of it is looked up first.
+    reading: Connection,
+    /// What is being carried over as this transaction began: its reads are of that moment, and must not miss what
+    /// reaches the file after it.
+    before: Option<Arc<Generation>>,
+    /// What was appended to the log and is not known to be durable, oldest first, each under its number.
+    unsynced: VecDeque<(u64, Arc<Generation>)>,
+    appended: u64,
+    /// To the syncer; closed first when the engine is dropped.
+    to_sync: Option<SyncSender<Appended>>,
+    shared: Arc<Shared>,
+    syncer: Option<JoinHandle<()>>,
+    carrier: Option<JoinHandle<()>>,
 }
 
 impl SqliteEngine {
-    /// Opens the database, creating or migrating it.
+    /// Opens the database, creating or migrating it, and carries over what a crash left in the log.
     ///
     /// # Errors
     /// [`StoreError::Engine`], also when the file belongs to another program, or was written by a newer version of
-    /// this one.
+    /// this one; [`StoreError::Corrupt`] where the log is damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut connection = Connection::open(path)?;
-        configure(&connection)?;
-        schema::choose_page_size(&connection)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        schema::migrate(&mut connection)?;
-        Ok(Self { connection })
+        let mut file = DatabaseFile::open(path)?;
+        let last = recover(path, &mut file)?;
+        let log = Log::begin(path, last + 1)?;
+        let reading = open_reader(path, ENGINE_CACHE_KIB)?;
+        let shared = Arc::new(Shared::default());
+        let (database, theirs) = (path.to_owned(), Arc::clone(&shared));
+        let carrier = std::thread::Builder::new()
+            .name("store-carrier".to_owned())
+            .spawn(move || carrier::carry_over(file, database, theirs))
+            .map_err(|error| StoreError::Engine(error.to_string()))?;
+        let (to_sync, appended) = sync_channel(MAX_UNSYNCED);
+        let theirs = Arc::clone(&shared);
+        let syncer = std::thread::Builder::new()
+            .name("store-syncer".to_owned())
+            .spawn(move || syncer::sync(&appended, &theirs))
+            .map_err(|error| StoreError::Engine(error.to_string()))?;
+        Ok(Self {
+            log,
+            reading,
+            before: None,
+            unsynced: VecDeque::new(),
+            appended: 0,
+            to_sync: Some(to_sync),
+            shared,
+            syncer: Some(syncer),
+            carrier: Some(carrier),
+        })
     }
 
-    fn write_all(&mut self, writes: &Writes) -> Result<(), StoreError> {
-        writes.rows.iter().try_for_each(|row| write_row(&self.connection, row))?;
-        writes.listed.iter().try_for_each(|(list, owner, id)| {
-            let mut statement = self.connection.prepare_cached(schema::list(Ids::Insert, *list))?;
-            Ok(statement.execute((owner, id)).map(drop)?)
-        })
+    /// Reads through this engine, beside it.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn reader(&self, path: &Path) -> Result<SqliteReader, StoreError> {
+        let connections =
+            (0..READERS).map(|_| open_reader(path, READER_CACHE_KIB).map(Mutex::new)).collect::<Result<_, _>>()?;
+        Ok(SqliteReader { connections, path: path.to_owned(), shared: Arc::clone(&self.shared) })
+    }
+
+    /// Hands the present generation to the carrier, where that has none; a log segment ends with it.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        if self.shared.read().before.is_some() {
+            return Ok(());
+        }
+        let ended = self.log.number();
+        self.log.turn()?;
+        let mut generations = self.shared.write();
+        let generation = core::mem::take(&mut generations.present);
+        generations.before = Some((Arc::new(generation), ended));
+        drop(generations);
+        self.shared.notify();
+        Ok(())
+    }
+
+    /// Begins a new segment of the log where the present generation is full and the carrier has none. What was appended
+    /// is waited for: a generation is whole segments.
+    fn turn_if_full(&mut self) -> Outcome {
+        let generations = self.shared.read();
+        let is_due = generations.present.rows.len() >= CARRIED_ROWS && generations.before.is_none();
+        drop(generations);
+        if !is_due {
+            return Outcome::Committed;
+        }
+        let synced = self.commit_nothing();
+        if synced == Outcome::Committed {
+            if let Err(error) = self.turn() {
+                // The old segment goes on; it is only longer than it need be.
+                tracing::warn!(%error, "no new segment of the log could be begun");
+            }
+        }
+        synced
+    }
+
+    fn forget_synced(&mut self) {
+        let synced = self.shared.synced.load(Ordering::Acquire);
+        while self.unsynced.front().is_some_and(|(number, _)| *number <= synced) {
+            self.unsynced.pop_front();
+        }
+    }
+
+    /// Waits until everything appended is durable.
+    fn commit_nothing(&mut self) -> Outcome {
+        let (tell, told) = channel();
+        self.hand_over(None, Box::new(move |outcome| drop(tell.send(outcome))));
+        told.recv().unwrap_or(Outcome::Unknown(StoreError::Stopped))
+    }
+
+    fn hand_over(&mut self, rows: Option<Arc<Generation>>, done: Done) {
+        let transaction = Appended { number: self.appended, file: self.log.file(), rows, done };
+        let handed = match &self.to_sync {
+            Some(to_sync) => to_sync.send(transaction),
+            None => Err(SendError(transaction)),
+        };
+        if let Err(SendError(transaction)) = handed {
+            (transaction.done)(Outcome::Unknown(StoreError::Stopped));
+        }
+    }
+
+    /// Waits while too much waits to be carried over.
+    ///
+    /// # Errors
+    /// Where nothing can be carried over any more.
+    fn hold_back(&self) -> Result<(), StoreError> {
+        let mut signals = self.shared.signals();
+        for _ in 0..MAX_HOLDS {
+            if let Some(error) = &signals.broken {
+                return Err(error.clone());
+            }
+            if self.shared.read().present.rows.len() < MAX_WAITING_ROWS {
+                return Ok(());
+            }
+            signals = self.shared.wait(signals, HOLD);
+        }
+        Err(StoreError::Busy)
     }
 }
 
-fn write_row(connection: &Connection, row: &RowWrite) -> Result<(), StoreError> {
-    let what = match (&row.before, &row.after) {
-        (None, Some(_)) => Rows::Insert,
-        (Some(_), Some(_)) => Rows::Update,
-        (_, None) => Rows::Delete,
-    };
-    let mut statement = connection.prepare_cached(match &row.key {
-        Key::Number(table, _) => schema::numbered(what, *table),
-        Key::Name(table, _) => schema::named(what, *table),
-    })?;
-    match &row.key {
-        Key::Number(_, number) => statement.raw_bind_parameter(1, number.cast_signed())?,
-        Key::Name(_, name) => statement.raw_bind_parameter(1, name)?,
+impl Drop for SqliteEngine {
+    fn drop(&mut self) {
+        self.to_sync = None;
+        if let Some(syncer) = self.syncer.take() {
+            let _ = syncer.join();
+        }
+        // First what the carrier has, then the rest.
+        for _ in 0..MAX_HOLDS {
+            let signals = self.shared.signals();
+            if signals.broken.is_some() || self.shared.read().before.is_none() {
+                break;
+            }
+            drop(self.shared.wait(signals, HOLD));
+        }
+        if let Err(error) = self.turn() {
+            tracing::warn!(%error, "the log is carried over at the next start");
+        }
+        self.shared.signals().closing = true;
+        self.shared.notify();
+        if let Some(carrier) = self.carrier.take() {
+            // A carrier that panicked has told so itself; the next start carries over what it left.
+            let _ = carrier.join();
+        }
     }
-    if let Some(after) = &row.after {
-        statement.raw_bind_parameter(2, after)?;
+}
+
+/// Carries over whatever the log holds; gives the number of its last segment.
+fn recover(path: &Path, file: &mut DatabaseFile) -> Result<u64, StoreError> {
+    let carried = file.carried()?;
+    let numbers = log::segments(path)?;
+    let last = numbers.last().copied().unwrap_or(0).max(carried);
+    for number in numbers {
+        if number > carried {
+            let mut generation = Generation::default();
+            for writes in log::read_segment(path, number, number == last)? {
+                generation.take_in(writes);
+            }
+            file.carry(&generation, number).map_err(|not| match not {
+                NotCarried::TryAgain(error) | NotCarried::Broken(error) => error,
+            })?;
+        }
+        log::remove(path, number)?;
     }
-    if statement.raw_execute()? == 1 { Ok(()) } else { Err(StoreError::Corrupt(row.key.place().0)) }
+    Ok(last)
+}
+
+impl SqliteEngine {
+    fn view<T>(&mut self, look: impl FnOnce(&mut dyn View) -> T) -> T {
+        let mut file = view::Reading(&self.reading);
+        let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
+        look(&mut Overlay { file: &mut file, waiting })
+    }
 }
 
 impl View for SqliteEngine {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        view::read(&self.connection, keys)
+        self.view(|view| view.read(keys))
     }
 
     fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
-        view::list(&self.connection, list, owner, before, limit)
+        self.view(|view| view.list(list, owner, before, limit))
     }
 
     fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError> {
-        view::scan(&self.connection, table, after, up_to, limit)
+        self.view(|view| view.scan(table, after, up_to, limit))
     }
 
     fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
-        view::scan_names(&self.connection, table, after, limit)
+        self.view(|view| view.scan_names(table, after, limit))
     }
 
     fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
-        view::self_check(&self.connection)
+        self.view(|view| view.self_check())
     }
 }
 
@@ -111,43 +278,75 @@ impl Engine for SqliteEngine {
         PARTITION
     }
 
+    fn may_conflict(&self) -> bool {
+        false
+    }
+
+    /// Nobody else writes: what is read stays as it is until this engine changes it. All reads of a transaction are one
+    /// of SQLite's, which is cheaper than one each.
     fn begin(&mut self) -> Result<(), StoreError> {
-        Ok(self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)?)
+        self.forget_synced();
+        if self.unsynced.len() > UNSYNCED {
+            // No more are looked at than this.
+            self.commit_nothing();
+            self.forget_synced();
+            if self.unsynced.len() > UNSYNCED {
+                return Err(StoreError::Stopped);
+            }
+        }
+        // First what waits, then the moment of the file: what is carried over in between is in both.
+        self.before = self.shared.read().before.as_ref().map(|(generation, _)| Arc::clone(generation));
+        Ok(self.reading.prepare_cached("BEGIN")?.execute([]).map(drop)?)
     }
 
     fn commit(&mut self, writes: Writes) -> Outcome {
-        if let Err(error) = self.write_all(&writes) {
-            return self.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error));
+        let (tell, told) = channel();
+        self.commit_later(writes, Box::new(move |outcome| drop(tell.send(outcome))));
+        told.recv().unwrap_or(Outcome::Unknown(StoreError::Stopped))
+    }
+
+    fn commit_later(&mut self, writes: Writes, done: Done) {
+        if let Err(error) = self.roll_back() {
+            return done(Outcome::Unknown(error));
         }
-        let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
-        committed.map_or_else(|error| Outcome::Unknown(error.into()), |_| Outcome::Committed)
+        if writes.is_empty() {
+            return self.hand_over(None, done);
+        }
+        match self.hold_back() {
+            Ok(()) => {}
+            Err(StoreError::Busy) => return done(Outcome::RolledBack(StoreError::Busy)),
+            Err(error) => return done(Outcome::Unknown(error)),
+        }
+        let turned = self.turn_if_full();
+        if turned != Outcome::Committed {
+            return done(turned);
+        }
+        let appended = self.log.append(&writes);
+        if appended != Outcome::Committed {
+            return done(appended);
+        }
+        self.appended += 1;
+        let mut rows = Generation::default();
+        rows.take_in(writes);
+        let rows = Arc::new(rows);
+        self.unsynced.push_back((self.appended, Arc::clone(&rows)));
+        self.hand_over(Some(rows), done);
     }
 
     fn roll_back(&mut self) -> Result<(), StoreError> {
-        // SQLite may have rolled back by itself (a full disk): then there is no transaction left to end.
-        if self.connection.is_autocommit() {
-            return Ok(());
-        }
-        Ok(self.connection.execute_batch("ROLLBACK")?)
+        self.before = None;
+        Ok(self.reading.prepare_cached("COMMIT")?.execute([]).map(drop)?)
     }
 }
 
-/// Reading connections to a database file.
+/// The reading side: connections to the file, and what waits in front of it.
 pub struct SqliteReader {
     connections: Vec<Mutex<Connection>>,
     path: PathBuf,
+    shared: Arc<Shared>,
 }
 
 impl SqliteReader {
-    /// Opens the reading connections of a database that [`SqliteEngine::open`] has prepared.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`].
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connections = (0..READERS).map(|_| open_reader(path).map(Mutex::new)).collect::<Result<_, _>>()?;
-        Ok(Self { connections, path: path.to_owned() })
-    }
-
     fn connection(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
         let free = self.connections.iter().find_map(|connection| connection.try_lock().ok());
         // None is free: wait for the first. A reader that panicked left nothing half done.
@@ -159,22 +358,30 @@ impl SqliteReader {
 impl Reader for SqliteReader {
     fn now(&self, work: Work<'_>) -> Result<(), StoreError> {
         let connection = self.connection()?;
-        work(&mut view::Reading(&connection))
+        let mut file = view::Reading(&connection);
+        work(&mut Overlay { file: &mut file, waiting: Source::Now(&self.shared) })
     }
 
     fn snapshot(&self, work: Work<'_>) -> Result<(), StoreError> {
         // Over a connection of its own: nobody waits for it.
-        let mut connection = open_reader(&self.path)?;
+        let mut connection = open_reader(&self.path, READER_CACHE_KIB)?;
         let transaction = connection.transaction()?;
-        work(&mut view::Reading(&transaction))
+        // While this is held nothing is carried over to its end, so file and waiting rows are of one moment.
+        let generations = self.shared.read();
+        // The first read is what fixes the moment of the file.
+        transaction.query_row("SELECT segment FROM carried", [], |row| row.get::<_, i64>(0))?;
+        let waiting = Source::Snapshot(generations.clone());
+        drop(generations);
+        let mut file = view::Reading(&transaction);
+        work(&mut Overlay { file: &mut file, waiting })
     }
 }
 
-fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+fn open_reader(path: &Path, cache_kib: i64) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     configure(&connection)?;
-    connection.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", cache_kib)?;
     Ok(connection)
 }
 

@@ -133,9 +133,11 @@ fn create(connection: &Connection) -> Result<(), StoreError> {
             "CREATE TABLE {name} (owner BLOB NOT NULL, id BLOB NOT NULL, PRIMARY KEY (owner, id)) STRICT, WITHOUT ROWID"
         ))?;
     }
-    // The journal is only ever added to.
+    // The journal is only ever added to. One row of `carried` says which segment of the log is in the file already.
     Ok(connection.execute_batch(
-        "CREATE TRIGGER journal_is_final BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is final'); END;
+        "CREATE TABLE carried (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL) STRICT;
+         INSERT INTO carried VALUES (1, 0);
+         CREATE TRIGGER journal_is_final BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is final'); END;
          CREATE TRIGGER journal_is_kept BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is final'); END;",
     )?)
 }

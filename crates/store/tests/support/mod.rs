@@ -20,7 +20,7 @@ use platform::{
 use protocol::scp03::KeySet;
 use store::commands::{NewPayment, Paid, Pay, TopUpAccount};
 use store::postgres::{PostgresEngine, PostgresReader};
-use store::sqlite::{SqliteEngine, SqliteReader};
+use store::sqlite::SqliteEngine;
 use store::{Command, Env, Failure, Queries, Store, Tables};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -102,7 +102,8 @@ impl Home {
             Self::Sqlite(folder) => {
                 let path = folder.path().join("paychip.db");
                 let engine = SqliteEngine::open(&path).unwrap();
-                (Box::new(engine), Queries::new(Box::new(SqliteReader::open(&path).unwrap())))
+                let queries = Queries::new(Box::new(engine.reader(&path).unwrap()));
+                (Box::new(engine), queries)
             }
             Self::Postgres(url, _) => {
                 let url = url.parse().unwrap();

@@ -9,6 +9,7 @@ use super::glyphs::{self, Glyph};
 use super::layout::{Align, Countdown, Layout, Line, ScreenShape, StatePlace, View};
 use super::pen::{Ring, Stroke};
 use super::text;
+use crate::error::Error;
 
 pub(crate) const WHITE: Rgb565 = Rgb565::WHITE;
 pub(crate) const BLACK: Rgb565 = Rgb565::BLACK;
@@ -88,6 +89,37 @@ pub enum Page<'a> {
         /// A sentence more, broken into lines; may be empty.
         text: &'a str,
     },
+}
+
+impl Page<'_> {
+    /// The page that tells the wearer of an error, and what to do about it.
+    #[must_use]
+    pub const fn of_error(error: Error) -> Page<'static> {
+        let mood = match error {
+            Error::Wait { .. } => Mood::Wait,
+            Error::NotBound
+            | Error::Suspended
+            | Error::PasscodeFormat
+            | Error::PasscodeWrong { .. }
+            | Error::PasscodeExists
+            | Error::PasscodeNotSet
+            | Error::PasscodeRequired
+            | Error::ClockBehind
+            | Error::OfflineTooLong
+            | Error::CodesUsedUp
+            | Error::LinkDown => Mood::Act,
+            Error::NotStarted
+            | Error::ChipSilent
+            | Error::ChipGarbled
+            | Error::NoApplet
+            | Error::ChipFault(_)
+            | Error::Refused(_)
+            | Error::Terminated
+            | Error::NotPersonalised
+            | Error::PasscodeBlocked => Mood::Bad,
+        };
+        Page::Message { mood, title: error.title(), text: error.advice() }
+    }
 }
 
 /// Texts and countdown of a payment code's page.

@@ -2,6 +2,7 @@
 //! command of a session has reached the chip at most once, and the percentage never lies.
 
 use proptest::prelude::*;
+use protocol::apdu::StatusWord;
 use protocol::applet::{self, DataObject, ins};
 use protocol::link::{Fragments, Reassembler, Received, resend_request};
 use protocol::script::{Message, Outcome, ScriptWriter, SessionId};
@@ -229,6 +230,18 @@ fn binding_goes_from_offer_to_bound_through_the_known_percentages() {
     let status = wearable.status().unwrap();
     assert!(status.is_bound());
     assert_eq!(status.account(), "138****0001");
+}
+
+#[test]
+fn a_chip_that_holds_its_channel_back_is_asked_for_an_offer_again_and_not_for_ever() {
+    let mut device = bench();
+    device.chip.held_back = 32;
+    started(device).binding_offer().unwrap();
+    let mut device = bench();
+    device.chip.held_back = 200;
+    let mut wearable = started(device);
+    assert_eq!(wearable.binding_offer().err(), Some(Error::Refused(StatusWord::CHANNEL_HELD_BACK)));
+    assert_eq!(wearable.host().chip.held_back, 160);
 }
 
 #[test]

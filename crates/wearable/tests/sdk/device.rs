@@ -25,6 +25,8 @@ pub(crate) struct Chip {
     pub(crate) silent: bool,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) passcode: Option<Vec<u8>>,
+    /// The token makes no codes without one.
+    pub(crate) passcode_required: bool,
     pub(crate) open: bool,
     pub(crate) tries: u8,
     pub(crate) budget: u16,
@@ -33,6 +35,8 @@ pub(crate) struct Chip {
     pub(crate) selected: bool,
     pub(crate) channel: bool,
     pub(crate) sessions: u8,
+    /// How often it still refuses to open one.
+    pub(crate) held_back: u8,
     /// Every command that reached the chip.
     pub(crate) commands: Vec<Vec<u8>>,
 }
@@ -44,6 +48,7 @@ pub(crate) fn bench() -> Bench {
             silent: false,
             lifecycle: Lifecycle::Bound,
             passcode: None,
+            passcode_required: false,
             open: false,
             tries: 5,
             budget: 500,
@@ -52,6 +57,7 @@ pub(crate) fn bench() -> Bench {
             selected: false,
             channel: false,
             sessions: 0,
+            held_back: 0,
             commands: Vec::new(),
         },
         sent: Vec::new(),
@@ -161,6 +167,10 @@ impl Chip {
                 Err(_) => refused(StatusWord::WRONG_DATA),
             },
             ins::INITIALIZE_UPDATE if command.data.len() != 8 => refused(StatusWord::WRONG_LENGTH),
+            ins::INITIALIZE_UPDATE if self.held_back > 0 => {
+                self.held_back -= 1;
+                refused(StatusWord::CHANNEL_HELD_BACK)
+            }
             ins::INITIALIZE_UPDATE => {
                 self.channel = false;
                 // As in the real chip the answer depends on the challenge and on the sessions opened before.
@@ -253,6 +263,9 @@ impl Chip {
         let Some(stamp) = CodeStamp::new(step, sequence) else {
             return refused(StatusWord::STEP_USED_UP);
         };
+        if self.passcode_required && self.passcode.is_none() {
+            return refused(StatusWord::PASSCODE_REQUIRED);
+        }
         self.last = Some(stamp);
         self.budget -= 1;
         let digits = format!("7100000{step:010}{sequence}{:02}", u8::from(self.open));

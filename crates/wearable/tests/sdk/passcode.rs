@@ -1,5 +1,6 @@
 //! The passcode session: what opens it, what closes it, and what codes say about it.
 
+use wearable::screen::{Mood, Page};
 use wearable::{CodeForm, Error, Lifecycle, PasscodeState, Wearable};
 
 use crate::device::{Bench, bench, started};
@@ -69,4 +70,18 @@ fn setting_and_changing_say_what_is_in_the_way() {
     let mut device = bench();
     device.chip.lifecycle = Lifecycle::Ready;
     assert_eq!(started(device).set_first_passcode("2468"), Err(Error::NotBound));
+}
+
+#[test]
+fn a_token_that_wants_a_passcode_asks_the_wearer_to_set_one_and_then_pays() {
+    let mut device = bench();
+    device.chip.passcode_required = true;
+    let mut wearable = started(device);
+    let refused = wearable.payment_code(CodeForm::Digits).err();
+    assert_eq!(refused, Some(Error::PasscodeRequired));
+    let error = refused.unwrap();
+    assert_eq!(error.to_string(), "Set a passcode (error 35, 9306)");
+    assert!(matches!(Page::of_error(error), Page::Message { mood: Mood::Act, title: "Set a passcode", .. }));
+    wearable.set_first_passcode("2468").unwrap();
+    assert!(!verified(&mut wearable), "set is enough; entered is for the higher limits");
 }

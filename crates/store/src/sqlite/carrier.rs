@@ -1,0 +1,62 @@
+//! The carrier: a thread that carries over into the database file what waits in front of it, a whole segment of the log
+//! in one transaction, and then removes the segment.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::file::{DatabaseFile, NotCarried};
+use super::log;
+use super::pending::Shared;
+use crate::StoreError;
+
+/// How long the carrier waits before it tries again what did not go (a full disk).
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long it sleeps where nobody wakes it.
+const SLEEP: Duration = Duration::from_secs(1);
+
+/// Carries over until the engine closes; then whatever is left, and ends.
+pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<Shared>) {
+    loop {
+        let waiting = shared.read().before.clone();
+        let Some((generation, segment)) = waiting else {
+            let signals = shared.signals();
+            if signals.closing {
+                return;
+            }
+            // Looked at again under the lock: what comes from now on wakes us.
+            if shared.read().before.is_none() {
+                drop(shared.wait(signals, SLEEP));
+            }
+            continue;
+        };
+        match file.carry(&generation, segment) {
+            Ok(()) => {
+                shared.write().before = None;
+                shared.notify();
+                if let Err(error) = log::remove(&database, segment) {
+                    // It is in the file: the next start removes it.
+                    tracing::warn!(%error, "a segment of the log that was carried over could not be removed");
+                }
+            }
+            Err(NotCarried::TryAgain(error)) => {
+                tracing::error!(%error, "the log could not be carried over; it is kept, and tried again");
+                if shared.signals().closing {
+                    // The next start carries it over.
+                    return;
+                }
+                std::thread::sleep(TRY_AGAIN_AFTER);
+            }
+            Err(NotCarried::Broken(error)) => {
+                tracing::error!(%error, "the database file failed; what was acknowledged is in the log");
+                give_up(&shared, error);
+                return;
+            }
+        }
+    }
+}
+
+fn give_up(shared: &Shared, error: StoreError) {
+    shared.signals().broken = Some(error);
+    shared.notify();
+}

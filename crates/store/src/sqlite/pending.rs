@@ -1,0 +1,307 @@
+//! What the log holds and the database file does not hold yet, in memory: the present generation, which transactions
+//! are added to, and the one before, while it is carried over. Every reader looks here first.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::StoreError;
+use crate::engine::{NamedRow, NumberedRow, View, Writes};
+use crate::key::{Key, List, Named, Numbered};
+
+/// Transactions that the writer may have ahead of what is durable.
+pub(super) const UNSYNCED: usize = 4;
+
+/// A row that waits to be carried over.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    /// The row; `None` where it was removed.
+    pub(super) row: Option<Vec<u8>>,
+    /// Whether the database file has none.
+    pub(super) is_new: bool,
+}
+
+/// The rows of some transactions after them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Generation {
+    pub(super) rows: BTreeMap<Key, Waiting>,
+    pub(super) listed: BTreeMap<(List, Vec<u8>), BTreeSet<[u8; 16]>>,
+}
+
+impl Generation {
+    /// Adds what a later generation holds.
+    pub(super) fn absorb(&mut self, later: &Self) {
+        for (key, waiting) in &later.rows {
+            match self.rows.get_mut(key) {
+                Some(known) => known.row.clone_from(&waiting.row),
+                None => {
+                    self.rows.insert(key.clone(), waiting.clone());
+                }
+            }
+        }
+        for (list, ids) in &later.listed {
+            self.listed.entry(list.clone()).or_default().extend(ids);
+        }
+    }
+
+    pub(super) fn take_in(&mut self, writes: Writes) {
+        for write in writes.rows {
+            let is_new = write.before.is_none();
+            match self.rows.get_mut(&write.key) {
+                Some(waiting) => waiting.row = write.after,
+                None => {
+                    self.rows.insert(write.key, Waiting { row: write.after, is_new });
+                }
+            }
+        }
+        for (list, owner, id) in writes.listed {
+            self.listed.entry((list, owner)).or_default().insert(id);
+        }
+    }
+
+    fn list_into(&self, list: List, owner: &[u8], before: [u8; 16], limit: usize, ids: &mut BTreeSet<[u8; 16]>) {
+        if let Some(known) = self.listed.get(&(list, owner.to_vec())) {
+            ids.extend(known.range(..before).rev().take(limit));
+        }
+    }
+}
+
+/// Both generations.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Generations {
+    pub(super) present: Generation,
+    /// The one that is being carried over, and the log segment that holds it.
+    pub(super) before: Option<(Arc<Generation>, u64)>,
+}
+
+impl Generations {
+    fn newest_first(&self) -> NewestFirst<'_> {
+        let before = self.before.as_ref().map(|(generation, _)| generation.as_ref());
+        NewestFirst([None, None, None, None, Some(&self.present), before])
+    }
+}
+
+/// The generations a reader looks at.
+struct NewestFirst<'g>([Option<&'g Generation>; UNSYNCED + 2]);
+
+impl NewestFirst<'_> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &Generation> {
+        self.0.iter().copied().flatten()
+    }
+
+    /// The row as it is now, where one waits; the inner `None` is a row removed.
+    fn row(&self, key: &Key) -> Option<Option<Vec<u8>>> {
+        self.iter().find_map(|generation| generation.rows.get(key)).map(|waiting| waiting.row.clone())
+    }
+
+    /// The rows that wait with keys above `after` and up to `up_to`, the lowest `limit` of them.
+    fn rows_between(&self, after: &Key, up_to: &Key, limit: usize) -> BTreeMap<Key, Option<Vec<u8>>> {
+        use std::ops::Bound::{Excluded, Included};
+        let mut rows = BTreeMap::new();
+        if after >= up_to {
+            return rows;
+        }
+        // Oldest first, so that what is newer takes its place.
+        for generation in self.iter().rev() {
+            let between = generation.rows.range((Excluded(after), Included(up_to))).take(limit);
+            rows.extend(between.map(|(key, waiting)| (key.clone(), waiting.row.clone())));
+        }
+        rows
+    }
+}
+
+/// What the writer, the carrier and the readers share.
+#[derive(Default)]
+pub(super) struct Shared {
+    generations: RwLock<Generations>,
+    /// What the carrier is told, and what it tells.
+    signals: Mutex<Signals>,
+    changed: Condvar,
+    /// How many transactions are durable and shown to readers.
+    pub(super) synced: AtomicU64,
+}
+
+#[derive(Default)]
+pub(super) struct Signals {
+    /// The engine is closing: carry over everything and end.
+    pub(super) closing: bool,
+    /// Why nothing can be carried over any more.
+    pub(super) broken: Option<StoreError>,
+}
+
+impl Shared {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Generations> {
+        // A thread that panicked here left whole rows: each is put in one step.
+        self.generations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Generations> {
+        self.generations.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn signals(&self) -> MutexGuard<'_, Signals> {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells everybody that something has changed.
+    pub(super) fn notify(&self) {
+        // Whoever is about to wait holds the lock, and so does not miss it.
+        drop(self.signals());
+        self.changed.notify_all();
+    }
+
+    /// Waits until something changes, or for this long.
+    pub(super) fn wait<'s>(
+        &self,
+        signals: MutexGuard<'s, Signals>,
+        at_most: std::time::Duration,
+    ) -> MutexGuard<'s, Signals> {
+        self.changed.wait_timeout(signals, at_most).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// The database file with what waits in front of it.
+pub(super) struct Overlay<'v, V: View> {
+    pub(super) file: &'v mut V,
+    pub(super) waiting: Source<'v>,
+}
+
+/// Where the waiting rows are looked up.
+pub(super) enum Source<'v> {
+    /// As they are at each look.
+    Now(&'v Shared),
+    /// As the writer sees them: what is not durable yet, newest last; the present ones as they are at each look; those
+    /// being carried over as they were when its transaction began.
+    Writing(&'v Shared, &'v VecDeque<(u64, Arc<Generation>)>, Option<&'v Generation>),
+    /// As they were at one moment.
+    Snapshot(Generations),
+}
+
+impl Source<'_> {
+    fn with<T>(&self, look: impl FnOnce(NewestFirst<'_>) -> T) -> T {
+        match self {
+            Self::Now(shared) => look(shared.read().newest_first()),
+            Self::Writing(shared, unsynced, before) => {
+                let mut newest_first = unsynced.iter().rev().map(|(_, generation)| generation.as_ref());
+                let [a, b, c, d] = [(); UNSYNCED].map(|()| newest_first.next());
+                look(NewestFirst([a, b, c, d, Some(&shared.read().present), *before]))
+            }
+            Self::Snapshot(generations) => look(generations.newest_first()),
+        }
+    }
+}
+
+/// In each of these, what waits is looked up first: a row that is carried over in between is then found in the file.
+impl<V: View> View for Overlay<'_, V> {
+    fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let waiting: Vec<_> = self.waiting.with(|rows| keys.iter().map(|key| rows.row(key)).collect());
+        keys.iter()
+            .zip(waiting)
+            .map(|(key, waiting)| match waiting {
+                Some(row) => Ok(row),
+                None => Ok(self.file.read(core::slice::from_ref(key))?.pop().flatten()),
+            })
+            .collect()
+    }
+
+    fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
+        let mut ids = BTreeSet::new();
+        self.waiting.with(|rows| {
+            rows.iter().for_each(|generation| generation.list_into(list, owner, before, limit, &mut ids));
+        });
+        ids.extend(self.file.list(list, owner, before, limit)?);
+        Ok(ids.into_iter().rev().take(limit).collect())
+    }
+
+    fn scan(
+        &mut self,
+        table: Numbered,
+        mut after: u64,
+        up_to: u64,
+        limit: usize,
+    ) -> Result<Vec<NumberedRow>, StoreError> {
+        loop {
+            let (from, to) = (Key::Number(table, after), Key::Number(table, up_to));
+            let waiting = self.waiting.with(|rows| rows.rows_between(&from, &to, limit));
+            let waiting = waiting.into_iter().filter_map(|(key, row)| match key {
+                Key::Number(_, number) => Some((number, row)),
+                Key::Name(..) => None,
+            });
+            match merged(self.file.scan(table, after, up_to, limit)?, waiting.collect(), limit) {
+                Merged::Rows(rows) => return Ok(rows),
+                Merged::OnlyRemovedUpTo(number) => after = number,
+            }
+        }
+    }
+
+    fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
+        let mut after = after.to_vec();
+        loop {
+            // No name is as long as this.
+            let (from, to) = (Key::Name(table, after.clone()), Key::Name(table, vec![0xFF; 256]));
+            let waiting = self.waiting.with(|rows| rows.rows_between(&from, &to, limit));
+            let waiting = waiting.into_iter().filter_map(|(key, row)| match key {
+                Key::Name(_, name) => Some((name, row)),
+                Key::Number(..) => None,
+            });
+            match merged(self.file.scan_names(table, &after, limit)?, waiting.collect(), limit) {
+                Merged::Rows(rows) => return Ok(rows),
+                Merged::OnlyRemovedUpTo(name) => after = name,
+            }
+        }
+    }
+
+    fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
+        self.file.self_check()
+    }
+}
+
+/// One stretch of a table, from the file and from what waits.
+enum Merged<K> {
+    /// The rows; none where the table is at its end.
+    Rows(Vec<(K, Vec<u8>)>),
+    /// Everything up to this key has been removed, and more may follow.
+    OnlyRemovedUpTo(K),
+}
+
+/// Rows of the file and rows that wait, the latter in the place of the former. Where either part was cut short at
+/// `limit`, nothing is told of what lies beyond its end: the other part does not know it.
+fn merged<K: Ord + Clone>(file: Vec<(K, Vec<u8>)>, waiting: Vec<(K, Option<Vec<u8>>)>, limit: usize) -> Merged<K> {
+    let file_end = (file.len() >= limit).then(|| file.last().map(|(key, _)| key.clone())).flatten();
+    let waiting_end = (waiting.len() >= limit).then(|| waiting.last().map(|(key, _)| key.clone())).flatten();
+    let end = [file_end, waiting_end].into_iter().flatten().min();
+    let mut all: BTreeMap<K, Option<Vec<u8>>> = file.into_iter().map(|(key, row)| (key, Some(row))).collect();
+    all.extend(waiting);
+    let known = all.into_iter().filter(|(key, _)| end.as_ref().is_none_or(|end| key <= end));
+    let rows: Vec<_> = known.filter_map(|(key, row)| Some((key, row?))).take(limit).collect();
+    match end {
+        Some(end) if rows.is_empty() => Merged::OnlyRemovedUpTo(end),
+        _ => Merged::Rows(rows),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(merged: Merged<u64>) -> Result<Vec<u64>, u64> {
+        match merged {
+            Merged::Rows(rows) => Ok(rows.into_iter().map(|(key, _)| key).collect()),
+            Merged::OnlyRemovedUpTo(key) => Err(key),
+        }
+    }
+
+    #[test]
+    fn what_waits_takes_the_place_of_what_is_in_the_file() {
+        let file = |keys: &[u64]| keys.iter().map(|key| (*key, vec![0])).collect::<Vec<_>>();
+        let waiting =
+            |keys: &[(u64, bool)]| keys.iter().map(|(key, there)| (*key, there.then(|| vec![1]))).collect::<Vec<_>>();
+        assert_eq!(rows(merged(file(&[1, 3]), waiting(&[(2, true), (3, false)]), 9)), Ok(vec![1, 2]));
+        assert_eq!(rows(merged(file(&[]), waiting(&[]), 9)), Ok(vec![]));
+        // The file may hold 4, 5 and more; what waits at 9 must not be told before them.
+        assert_eq!(rows(merged(file(&[1, 3]), waiting(&[(9, true)]), 2)), Ok(vec![1, 3]));
+        assert_eq!(rows(merged(file(&[1, 9]), waiting(&[(2, true), (3, true)]), 2)), Ok(vec![1, 2]));
+        assert_eq!(rows(merged(file(&[1, 3]), waiting(&[(1, false), (3, false)]), 2)), Err(3));
+        assert_eq!(rows(merged(file(&[1]), waiting(&[(1, false)]), 2)), Ok(vec![]));
+    }
+}
