@@ -128,6 +128,7 @@ impl Command for Pay {
             keys.push(name);
             keys.extend(account.map(Key::purse));
         }
+        keys.push(clearing_of(known, self.request.amount.currency()));
         Ok(keys)
     }
 
@@ -219,6 +220,11 @@ impl Command for RefundPayment {
         tables.apply_all(&changes)?;
         Ok(refund)
     }
+}
+
+/// The balance every payment of a partition moves.
+fn clearing_of(known: &Tables<'_>, currency: ledger::Currency) -> Key {
+    Key::balance(&ledger::posting::clearing(known.partition(), currency))
 }
 
 /// A payment's row, and then its wearer's purse.

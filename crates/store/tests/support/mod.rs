@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod postgres;
+pub mod proxy;
 
 use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
@@ -81,6 +82,14 @@ impl Home {
     /// A new database; none where PostgreSQL is missing.
     pub fn postgres() -> Option<Self> {
         POSTGRES.as_ref().map(|server| Self::Postgres(server.new_database(), server))
+    }
+
+    /// The same database, for another server.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Sqlite(_) => panic!("a file has one server"),
+            Self::Postgres(url, server) => Self::Postgres(url.clone(), server),
+        }
     }
 
     /// The database as its own operator sees it: runs SQL.

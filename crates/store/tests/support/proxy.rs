@@ -1,0 +1,93 @@
+//! Between a server and its database: a connection that is cut at the worst moment.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What happens to the next COMMIT, and to nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// It arrives and is done; its answer does not come back.
+    Answer,
+    /// It never arrives.
+    Commit,
+    /// Its sender is cut off, and it arrives this much later.
+    Late(Duration),
+}
+
+/// A proxy in front of a database's socket.
+pub struct Proxy {
+    pub port: u16,
+    next: Arc<Mutex<Option<Cut>>>,
+}
+
+impl Proxy {
+    pub fn start(socket: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let next = Arc::new(Mutex::new(None));
+        let theirs = Arc::clone(&next);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) = (client, UnixStream::connect(&socket)) else { continue };
+                forward(client, server, Arc::clone(&theirs));
+            }
+        });
+        Self { port, next }
+    }
+
+    /// Cuts at the next COMMIT.
+    pub fn cut(&self, cut: Cut) {
+        *self.next.lock().unwrap() = Some(cut);
+    }
+
+    /// Whether the cut has been made.
+    pub fn has_cut(&self) -> bool {
+        self.next.lock().unwrap().is_none()
+    }
+}
+
+fn forward(client: TcpStream, server: UnixStream, next: Arc<Mutex<Option<Cut>>>) {
+    let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    // Answers go back until the client is cut off.
+    let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let is_silent = Arc::new(Mutex::new(false));
+    let silent = Arc::clone(&is_silent);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(length @ 1..) = from_server.read(&mut buffer) {
+            if !*silent.lock().unwrap() && to_client.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = to_client.shutdown(std::net::Shutdown::Both);
+    });
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while let Ok(length @ 1..) = from_client.read(&mut buffer) {
+            let bytes = &buffer[..length];
+            let is_commit = bytes.windows(7).any(|window| window == b"COMMIT\0");
+            let cut = if is_commit { next.lock().unwrap().take() } else { None };
+            if let Some(cut) = cut {
+                *is_silent.lock().unwrap() = true;
+                if let Cut::Late(pause) = cut {
+                    let _ = client.shutdown(std::net::Shutdown::Both);
+                    std::thread::sleep(pause);
+                }
+                if cut != Cut::Commit {
+                    to_server.write_all(bytes).unwrap();
+                    // Long enough for it to be done.
+                    std::thread::sleep(Duration::from_millis(300));
+                }
+                break;
+            }
+            if to_server.write_all(bytes).is_err() {
+                break;
+            }
+        }
+        let _ = (client.shutdown(std::net::Shutdown::Both), server.shutdown(std::net::Shutdown::Both));
+    });
+}
