@@ -20,33 +20,12 @@ use std::time::Duration;
 
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
-use paychip::profile::Place;
-use paychip::watch::folder::WatchFolder;
-use paychip::watch::{Watch, bind, factory, open};
 use serde_json::{Value, json};
-use support::Cloud;
+use support::{CODES_A_WATCH, Cloud, STEP_S, watches};
 use wearable::CodeForm;
 
-/// Codes a watch makes without waiting: four in this half minute, four in the next, which the cloud takes as well.
-const CODES_A_WATCH: usize = 8;
-const STEP_S: u64 = 30;
 const PRICE_MINOR: u64 = 7;
 const TILLS: usize = 4;
-
-/// A watch of its own for every eight payments.
-fn watches(cloud: &Cloud, wallet: &Api, payments: usize) -> Vec<Watch> {
-    let place = Place { data: cloud.data.clone(), server: Some(cloud.url.clone()) };
-    let bound = |number: usize| {
-        let folder = WatchFolder::named(&place, &format!("w{number}")).unwrap();
-        let mut chip = folder.create().unwrap();
-        factory::personalise(&mut chip, &cloud.operator(), &[]).unwrap();
-        drop(chip);
-        let mut watch = open(&folder).unwrap();
-        bind::bind(&mut watch, wallet, |_| ()).unwrap();
-        watch
-    };
-    (0..payments.div_ceil(CODES_A_WATCH)).map(bound).collect()
-}
 
 /// Where the present cloud is; none while it is dead.
 type Address = Arc<Mutex<Option<String>>>;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use store::engine::Engine;
 use store::postgres::{Heir, PostgresEngine, PostgresReader, PostgresUrl};
 use store::sqlite::SqliteEngine;
-use store::{Env, Failure, Queries, Store, StoreError, commands};
+use store::{Env, Failure, Queries, Store, commands};
 use zeroize::Zeroizing;
 
 use crate::data_dir::DataDir;
@@ -74,33 +74,42 @@ fn check_value(key: &Zeroizing<[u8; 32]>) -> [u8; 16] {
 /// else writes there. Ends where there is no such thing as another server.
 pub(crate) async fn post_for_the_gone(database: Database, env: Env) {
     let Database::Postgres(url) = database else { return };
+    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut heir = match tokio::task::spawn_blocking(move || Heir::new(&url)).await {
         Ok(Ok(heir)) => heir,
         _ => return tracing::error!("nobody looks for partitions whose server is gone"),
     };
-    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        // Looking and taking wait for the database, and so does a writer for its end: away from the handlers' threads.
+        let env = env.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let found = heir.look();
-            (heir, found)
+            let posted = post_all(&mut heir, &env);
+            (heir, posted)
         });
-        let Ok((back, found)) = looked.await else { return };
+        let Ok((back, posted)) = looked.await else { return };
         heir = back;
-        let posted = match found {
-            Ok(Some(engine)) => post(engine, env.clone()).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(Failure::Store(error)),
-        };
         if let Err(error) = posted {
             tracing::warn!(?error, "partitions whose server is gone wait for the next look");
         }
     }
 }
 
-async fn post(engine: PostgresEngine, env: Env) -> Result<(), Failure> {
-    let (store, writer) = Store::start(Box::new(engine), env)?;
+fn post_all(heir: &mut Heir, env: &Env) -> Result<(), Failure> {
+    heir.look()?;
+    while let Some(engine) = heir.take()? {
+        let (store, writer) = Store::start(Box::new(engine), env.clone())?;
+        let posted = tokio::runtime::Handle::current().block_on(post(&store));
+        drop(store);
+        // The writer gives the partition back as it ends; one that panicked has told so itself.
+        let _ = writer.join();
+        posted?;
+    }
+    Ok(())
+}
+
+async fn post(store: &Store) -> Result<(), Failure> {
     for _ in 0..MAX_POSTINGS {
         let Ok(random) = entropy::random() else { break };
         let posting = commands::PostClearing { now_ms: entropy::now_ms(), random };
@@ -108,8 +117,5 @@ async fn post(engine: PostgresEngine, env: Env) -> Result<(), Failure> {
             break;
         }
     }
-    drop(store);
-    // The writer gives the partition back as it ends; one that panicked has told so itself.
-    tokio::task::spawn_blocking(move || writer.join().is_ok()).await.map_err(|_| StoreError::Stopped)?;
     Ok(())
 }

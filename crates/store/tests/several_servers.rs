@@ -230,6 +230,12 @@ async fn a_database_that_crashes_under_load_loses_nothing_that_was_acknowledged(
     assert!(world.store.is_running());
 }
 
+/// One look, and what may be taken after it.
+fn look(heir: &mut Heir) -> Option<PostgresEngine> {
+    heir.look().unwrap();
+    heir.take().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_left_alone_is_posted_by_another_server_and_its_holder_cannot_write_any_more() {
     let Some(home) = Home::postgres() else { return };
@@ -239,12 +245,12 @@ async fn a_partition_left_alone_is_posted_by_another_server_and_its_holder_canno
     let owed = || away.queries.balance(&payable(SHOP.0, Currency::CNY)).unwrap();
     away.pay("o-1", &code(0, 0), 1_000).await.unwrap();
     for _ in 0..2 {
-        assert!(heir.look().unwrap().is_none(), "its lease runs");
+        assert!(look(&mut heir).is_none(), "its lease runs");
     }
     // It writes nothing any more: as if it had been killed.
     tokio::time::sleep(LEASE).await;
-    assert!(heir.look().unwrap().is_none(), "the first look only remembers");
-    let engine = heir.look().unwrap().expect("nobody took the partition");
+    assert!(look(&mut heir).is_none(), "the first look only remembers");
+    let engine = look(&mut heir).expect("nobody took the partition");
     let (store, writer) = Store::start(Box::new(engine), support::env()).unwrap();
     store.execute(PostClearing { now_ms: NOW_MS, random: [1; 10] }).await.unwrap();
     assert_eq!(owed(), 1_000);
@@ -266,10 +272,10 @@ async fn a_server_that_lives_keeps_its_partition_although_its_lease_ran_out_in_a
     let world = World::with_money(home, 10_000).await;
     world.pay("o-1", &code(0, 0), 1_000).await.unwrap();
     tokio::time::sleep(LEASE).await;
-    assert!(heir.look().unwrap().is_none());
+    assert!(look(&mut heir).is_none());
     // The database is back: the server's next posting renews its lease.
     world.pay("o-2", &code(0, 1), 1_000).await.unwrap();
-    assert!(heir.look().unwrap().is_none());
+    assert!(look(&mut heir).is_none());
     world.pay("o-3", &code(0, 2), 1_000).await.unwrap();
     assert_eq!(world.balance(), 7_000);
 }

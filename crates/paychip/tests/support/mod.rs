@@ -13,7 +13,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use paychip::api::Api;
+use paychip::profile::Place;
+use paychip::watch::folder::WatchFolder;
+use paychip::watch::{Watch, bind, factory, open};
 use serde_json::Value;
+
+#[path = "../../../store/tests/support/postgres.rs"]
+pub mod postgres;
+
+/// Codes a watch makes without waiting: four in this half minute, four in the next, which the cloud takes as well.
+pub const CODES_A_WATCH: usize = 8;
+pub const STEP_S: u64 = 30;
 
 /// The program under test.
 pub fn program() -> Command {
@@ -35,8 +45,17 @@ pub struct Cloud {
 impl Cloud {
     /// Starts a cloud on a free port over this data folder.
     pub fn start(data: &Path) -> Self {
-        let mut child = program()
-            .args(["--json", "--data"])
+        Self::spawn(data, program().arg("--json"))
+    }
+
+    /// Starts a server of a cloud whose data is in this database.
+    pub fn start_on(data: &Path, database: &str) -> Self {
+        Self::spawn(data, program().arg("--json").env("PAYCHIP_DATABASE", database))
+    }
+
+    fn spawn(data: &Path, program: &mut Command) -> Self {
+        let mut child = program
+            .arg("--data")
             .arg(data)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .env("PAYCHIP_LOG", "error")
@@ -88,4 +107,19 @@ impl Drop for Cloud {
 /// The larger budgets of a long campaign.
 pub fn is_long() -> bool {
     std::env::var_os("PAYCHIP_LONG").is_some()
+}
+
+/// A watch of its own for every eight payments.
+pub fn watches(cloud: &Cloud, wallet: &Api, payments: usize) -> Vec<Watch> {
+    let place = Place { data: cloud.data.clone(), server: Some(cloud.url.clone()) };
+    let bound = |number: usize| {
+        let folder = WatchFolder::named(&place, &format!("w{number}")).unwrap();
+        let mut chip = folder.create().unwrap();
+        factory::personalise(&mut chip, &cloud.operator(), &[]).unwrap();
+        drop(chip);
+        let mut watch = open(&folder).unwrap();
+        bind::bind(&mut watch, wallet, |_| ()).unwrap();
+        watch
+    };
+    (0..payments.div_ceil(CODES_A_WATCH)).map(bound).collect()
 }

@@ -5,6 +5,8 @@
 //! Times are the database's. They only decide when a partition *may* be taken: that no two servers ever write one
 //! partition is in the comparison, not in a clock.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Error;
 
 use super::link::{Link, failed};
@@ -144,23 +146,19 @@ pub(super) async fn row_now(link: &Link, partition: u32) -> Result<Option<Vec<u8
 /// and the servers that still live renew theirs well between two looks.
 #[derive(Default)]
 pub(super) struct Watch {
-    seen: Option<(u32, Vec<u8>)>,
+    seen: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Watch {
-    /// One look; the partition that may be taken, where there is one.
-    pub(super) async fn look(&mut self, link: &Link) -> Result<Option<Found>, StoreError> {
-        let before = self.seen.take();
+    /// One look; the partitions that may be taken.
+    pub(super) async fn look(&mut self, link: &Link) -> Result<Vec<Found>, StoreError> {
+        // A look that fails has seen nothing.
+        let before = core::mem::take(&mut self.seen);
         let now_ms = link.now_ms();
-        let all = all(link).await?;
-        let Some(found) = all.into_iter().find(|found| found.is_free(now_ms) && found.has_unposted()) else {
-            return Ok(None);
-        };
-        let seen = Some((found.partition, found.row.clone()));
-        if before == seen {
-            return Ok(Some(found));
-        }
-        self.seen = seen;
-        Ok(None)
+        let mut alone = all(link).await?;
+        alone.retain(|found| found.is_free(now_ms) && found.has_unposted());
+        self.seen = alone.iter().map(|found| (found.partition, found.row.clone())).collect();
+        alone.retain(|found| before.get(&found.partition) == Some(&found.row));
+        Ok(alone)
     }
 }

@@ -278,6 +278,8 @@ pub struct Heir {
     url: PostgresUrl,
     link: Option<Arc<Link>>,
     watch: lease::Watch,
+    /// What the last look found.
+    found: Vec<lease::Found>,
 }
 
 impl Heir {
@@ -286,45 +288,53 @@ impl Heir {
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn new(url: &PostgresUrl) -> Result<Self, StoreError> {
-        Ok(Self { on: Runner::new()?, url: url.clone(), link: None, watch: lease::Watch::default() })
+        let watch = lease::Watch::default();
+        Ok(Self { on: Runner::new()?, url: url.clone(), link: None, watch, found: Vec::new() })
     }
 
-    /// One look. A partition found twice without anybody holding it is taken; the caller posts its clearing and drops
-    /// it again.
+    /// One look at all partitions, some seconds after the one before. Those that were alone both times may be taken.
     ///
     /// # Errors
     /// Those of [`PostgresEngine::open`].
-    pub fn look(&mut self) -> Result<Option<PostgresEngine>, StoreError> {
-        let holder = random_holder()?;
+    pub fn look(&mut self) -> Result<(), StoreError> {
+        self.found.clear();
         let known = self.link.take().filter(|link| !link.client.is_closed());
-        let found = self.on.wait(async {
+        let (link, found) = self.on.wait(async {
             let link = match known {
                 Some(link) => link,
                 None => Arc::new(Link::writing(&self.url).await.map_err(failed)?),
             };
             let found = self.watch.look(&link).await?;
             Ok::<_, StoreError>((link, found))
-        });
-        let (link, found) = found.inspect_err(|_| self.watch = lease::Watch::default())?;
-        let Some(found) = found else {
-            self.link = Some(link);
-            return Ok(None);
-        };
-        // The engine gets a runtime of its own, for it lives elsewhere than this.
-        let on = Runner::new()?;
-        let (own, held) = on.wait(async {
-            let own = Link::writing(&self.url).await.map_err(failed)?;
-            let held = lease::take(&own, &found, holder).await.map_err(failed)?;
-            Ok::<_, StoreError>((own, held))
         })?;
         self.link = Some(link);
-        let engine = held.map(|held| Self::engine(on, self.url.clone(), own, held));
-        Ok(engine)
+        self.found = found;
+        Ok(())
     }
 
-    fn engine(on: Runner, url: PostgresUrl, link: Link, held: Held) -> PostgresEngine {
-        tracing::info!(partition = held.partition, "a partition that nobody held is taken, to post what is in it");
-        PostgresEngine { on, url, link: Some(Arc::new(link)), held }
+    /// Takes one of the partitions that the last look found; none where there is none left. The caller posts its
+    /// clearing and drops it.
+    ///
+    /// # Errors
+    /// Those of [`PostgresEngine::open`].
+    pub fn take(&mut self) -> Result<Option<PostgresEngine>, StoreError> {
+        while let Some(found) = self.found.pop() {
+            let holder = random_holder()?;
+            // The engine gets a runtime of its own, for it lives elsewhere than this.
+            let on = Runner::new()?;
+            let taken = on.wait(async {
+                let link = Link::writing(&self.url).await?;
+                let held = lease::take(&link, &found, holder).await?;
+                Ok::<_, Error>(held.map(|held| (link, held)))
+            });
+            // Where another server was faster there may be more.
+            if let Some((link, held)) = taken.map_err(failed)? {
+                let partition = held.partition;
+                tracing::info!(partition, "a partition that nobody held is taken, to post what is in it");
+                return Ok(Some(PostgresEngine { on, url: self.url.clone(), link: Some(Arc::new(link)), held }));
+            }
+        }
+        Ok(None)
     }
 }
 
