@@ -32,8 +32,8 @@ pub use body::MAX_BODY_BYTES;
 pub use data_dir::{DATABASE_FILE, MASTER_KEY_FILE, OPERATOR_KEY_FILE};
 pub use platform::{CodeSettings, Limits, Settings};
 
-/// How often clearing is posted to the merchants.
-const POSTING_INTERVAL: Duration = Duration::from_millis(500);
+/// How often clearing is posted to the merchants, and what nobody confirmed is given back.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -191,7 +191,7 @@ impl Server {
     /// The error of the listening socket, or that the store has stopped: after a failed write it acknowledges
     /// nothing any more, and a restart finds out what the disk holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let poster = tokio::spawn(post_clearing(self.app.store.clone()));
+        let housekeeper = tokio::spawn(housekeeping(self.app.store.clone()));
         let router = app::router(self.app);
         // Joining must not block the runtime's threads. The writer ends when the last handle to it is gone, or when
         // it can acknowledge nothing any more; the server must not outlive it.
@@ -201,26 +201,31 @@ impl Server {
             served = axum::serve(self.listener, router).with_graceful_shutdown(stop).into_future() => served,
             _ = &mut writer_end => return Err(std::io::Error::other("the store has stopped; see the log")),
         };
-        poster.abort();
-        // Aborting drops the poster's handle to the store.
-        let _ = poster.await;
+        housekeeper.abort();
+        // Aborting drops the housekeeper's handle to the store.
+        let _ = housekeeper.await;
         let _ = writer_end.await;
         served
     }
 }
 
-/// Moves what waits in clearing to the merchants, again and again.
-async fn post_clearing(store: Store) {
-    let mut ticks = tokio::time::interval(POSTING_INTERVAL);
+/// What the store does by itself, again and again: gives back what nobody confirmed in time, and moves what went through
+/// clearing to the merchants.
+async fn housekeeping(store: Store) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let now_ms = entropy::now_ms();
+        let swept = store.execute(commands::SweepOverdue { now_ms }).await.map(drop);
         let Ok(random) = entropy::random() else { continue };
-        let posting = commands::PostClearing { now_ms: entropy::now_ms(), random };
-        match store.execute(posting).await {
-            Ok(_) => {}
-            Err(store::Failure::Store(StoreError::Stopped)) => return,
-            Err(error) => tracing::warn!(?error, "clearing was not posted; the next tick tries again"),
+        let posted = store.execute(commands::PostClearing { now_ms, random }).await.map(drop);
+        for done in [swept, posted] {
+            match done {
+                Ok(()) => {}
+                Err(store::Failure::Store(StoreError::Stopped)) => return,
+                Err(error) => tracing::warn!(?error, "housekeeping failed; the next tick tries again"),
+            }
         }
     }
 }
