@@ -136,6 +136,27 @@ impl Data {
         Ok(Self { store, queries, env, operator_key, writer, _folder: folder })
     }
 
+    /// Opens a data folder that has a database already.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open_existing(folder: &Path) -> Result<Self, StartError> {
+        let database = folder.join(DATABASE_FILE);
+        if !database.exists() {
+            return Err(StartError::Data { path: database, reason: "there is no database".to_owned() });
+        }
+        Self::open(folder, Settings::default())
+    }
+
+    /// Puts a copy of a database into a data folder that has none.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is written over.
+    pub fn restore(folder: &Path, copy: &Path) -> Result<(), StartError> {
+        let folder = data_dir::DataDir::open(folder)?;
+        folder.restore(copy)
+    }
+
     /// Answers what was accepted and closes the database.
     pub fn close(self) {
         drop(self.store);
