@@ -10,11 +10,11 @@
 //! | [`books`] | accounts, merchants, tokens, audit |
 //! | `db` | the database itself: audit, backup, restore |
 //! | `demo` | the whole story in one run |
-//! | `bench` | payments a second, beside what the same server answers without doing anything |
+//! | [`bench`] | payments a second, beside what the same server answers without doing anything |
 //! | [`api`], [`profile`], `output`, [`fault`] | the HTTP client, what is remembered, how answers and failures are told |
 
 pub mod api;
-mod bench;
+pub mod bench;
 pub mod books;
 pub mod chip;
 mod cli;

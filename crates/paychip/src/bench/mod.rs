@@ -4,9 +4,9 @@
 //! Every payment is of a fresh valid code. One merchant in a hundred takes half of the payments. What the first seconds
 //! do is not measured, and a run in which anything but a payment was answered is thrown away.
 
-mod codes;
+pub mod codes;
 mod load;
-mod seed;
+pub mod seed;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
