@@ -22,13 +22,15 @@ pub(crate) struct Image {
 }
 
 /// What a maker begins with: codes of the international suite, attestation on P-256.
-pub(crate) const PRODUCT: Image = Image { name: "paychip-riscv", features: "international,p256" };
+pub(crate) const PRODUCT: Image = Image { name: "paychip-riscv", features: "international,long-keys,p256" };
 /// The same without a device key.
 pub(crate) const SMALL: Image = Image { name: "paychip-riscv-small", features: "international" };
 /// Both suites, as the tests want them.
-const BOTH_SUITES: Image = Image { name: "paychip-riscv-both-suites", features: "international,chinese,p256" };
+const BOTH_SUITES: Image =
+    Image { name: "paychip-riscv-both-suites", features: "international,chinese,long-keys,p256" };
 /// The product, telling what it counts.
-pub(crate) const MEASURING: Image = Image { name: "paychip-riscv-measure", features: "international,p256,measure" };
+pub(crate) const MEASURING: Image =
+    Image { name: "paychip-riscv-measure", features: "international,long-keys,p256,measure" };
 
 /// Builds what is shipped, and runs the tests.
 pub(crate) fn build_and_test() -> Result<(), String> {

@@ -1,7 +1,8 @@
 //! The device key: made in the chip, used for one kind of statement only, and never told.
 //!
 //! It is made in the factory, together with the certificate chain the maker issues for it, and stays the same until
-//! the chip is terminated.
+//! the chip is terminated. An image without any signature scheme ([`signature::ANY`]) never has one: every command here
+//! answers as on a chip whose factory made none, and the code for more is left out.
 
 use crate::answers::{VERSIONS, written};
 use crate::hal::{Flash, Rng};
@@ -55,6 +56,9 @@ pub(crate) fn store_certificate<F: Flash>(
     store: &mut Store<F>,
     order: &StoreCertificate<'_>,
 ) -> Result<(), StatusWord> {
+    if !signature::ANY {
+        return Err(StatusWord::CONDITIONS_OF_USE);
+    }
     let follows = match order.part.before() {
         None => DEVICE_KEY,
         Some(before) => certificate(before),
@@ -93,6 +97,9 @@ pub(crate) fn certificate_part<F: Flash>(
     part: CertificatePart,
     out: &mut [u8],
 ) -> Result<usize, StatusWord> {
+    if !signature::ANY {
+        return Err(StatusWord::REFERENCE_NOT_FOUND);
+    }
     let mut bytes = [0; MAX_CERTIFICATE_PART_BYTES];
     let len = store.get(certificate(part), &mut bytes)?.ok_or(StatusWord::REFERENCE_NOT_FOUND)?;
     written(encode_certificate_part(part, bytes.get(..len).unwrap_or(&[]), out))
@@ -137,6 +144,9 @@ pub(crate) fn scheme<F: Flash>(store: &mut Store<F>) -> Result<Option<Scheme>, S
 type Found = (Scheme, Zeroizing<[u8; SECRET_BYTES]>, [u8; PUBLIC_KEY_BYTES]);
 
 fn read<F: Flash>(store: &mut Store<F>) -> Result<Option<Found>, StatusWord> {
+    if !signature::ANY {
+        return Ok(None);
+    }
     let Some(record) = records::read::<F, RECORD_BYTES>(store, DEVICE_KEY)?.map(Zeroizing::new) else {
         return Ok(None);
     };

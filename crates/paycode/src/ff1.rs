@@ -8,14 +8,14 @@
 //! rounds, so the cipher runs over it once, in [`Ff1::new`]; each round then costs exactly one block,
 //! whatever the tweak. A payment code costs 11 blocks: one to prepare and ten rounds.
 //!
-//! Running time depends on the lengths; divisions may also show the digits on processors that divide
+//! Running time depends on the lengths; writing the digits may also show them on processors that divide
 //! in variable time. What is hidden here is the token index, never the money (`spec/payment-code.md`).
 
 use cipher::{Array, BlockCipherEncrypt, consts::U16};
 use zeroize::Zeroize;
 
 use crate::{
-    decimal::{self, power_of_ten},
+    decimal::{self, divide, power_of_ten},
     error::error_enum,
 };
 
@@ -121,9 +121,10 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
     pub fn encrypt(&self, digits: &mut [u8]) -> Result<(), Error> {
         let (mut a, mut b) = self.read_halves(digits)?;
         for round in 0..ROUNDS {
-            let modulus = self.modulus(round);
-            let sum = (a + self.round_value(round, b, modulus)) % modulus;
-            (a, b) = (b, sum);
+            let width = self.width(round);
+            let sum = a + self.round_value(round, b, width);
+            // Both are below the modulus, so once is enough.
+            (a, b) = (b, less_once(sum, power_of_ten(width)));
         }
         self.write_halves(a, b, digits);
         Ok(())
@@ -136,9 +137,10 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
     pub fn decrypt(&self, digits: &mut [u8]) -> Result<(), Error> {
         let (mut a, mut b) = self.read_halves(digits)?;
         for round in (0..ROUNDS).rev() {
-            let modulus = self.modulus(round);
-            let difference = (b + modulus - self.round_value(round, a, modulus)) % modulus;
-            (a, b) = (difference, a);
+            let width = self.width(round);
+            let modulus = power_of_ten(width);
+            let difference = b + modulus - self.round_value(round, a, width);
+            (a, b) = (less_once(difference, modulus), a);
         }
         self.write_halves(a, b, digits);
         Ok(())
@@ -161,14 +163,13 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
         decimal::write(b, right);
     }
 
-    /// 10^m, where m is u in even rounds and v in odd ones (step 6.v).
-    fn modulus(&self, round: u8) -> u64 {
-        let width = if round.is_multiple_of(2) { self.left } else { self.right };
-        power_of_ten(usize::from(width))
+    /// m: u in even rounds and v in odd ones (step 6.v).
+    fn width(&self, round: u8) -> usize {
+        usize::from(if round.is_multiple_of(2) { self.left } else { self.right })
     }
 
-    /// Steps 6.i to 6.iv and the reduction of 6.vi: NUM(S) mod `modulus`.
-    fn round_value(&self, round: u8, half: u64, modulus: u64) -> u64 {
+    /// Steps 6.i to 6.iv and the reduction of 6.vi: NUM(S) mod 10^`width`.
+    fn round_value(&self, round: u8, half: u64, width: usize) -> u64 {
         let number_bytes = usize::from(self.number_bytes);
         let mut block = self.last;
         let number = half.to_be_bytes();
@@ -179,11 +180,12 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
 
         // S is the first d = 4·⌈b/4⌉ + 4 bytes: 8, or 12 where a half needs five bytes. One block is
         // always enough.
-        let mut value = first_u64(&block) % modulus;
+        let (_, mut value) = divide(first_u64(&block), width);
         if number_bytes > 4 {
             // The remainder is below 10^11 < 2^37, so 16 bits more never leave 64.
-            value = ((value << 16) | u64::from(u16::from_be_bytes([block[8], block[9]]))) % modulus;
-            value = ((value << 16) | u64::from(u16::from_be_bytes([block[10], block[11]]))) % modulus;
+            for pair in [[block[8], block[9]], [block[10], block[11]]] {
+                (_, value) = divide((value << 16) | u64::from(u16::from_be_bytes(pair)), width);
+            }
         }
         block.as_mut_slice().zeroize();
         value
@@ -202,6 +204,12 @@ impl<C> core::fmt::Debug for Ff1<C> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Ff1").field("digits", &(self.left + self.right)).finish_non_exhaustive()
     }
+}
+
+/// `number`, less `modulus` where it is not below it.
+fn less_once(number: u64, modulus: u64) -> u64 {
+    let too_large = u64::from(number >= modulus);
+    number - (modulus & too_large.wrapping_neg())
 }
 
 fn first_u64(block: &Block) -> u64 {
