@@ -19,18 +19,31 @@ pub(crate) struct Image {
     /// The name of its file.
     pub(crate) name: &'static str,
     features: &'static str,
+    /// Whether flash is worth more than speed in it.
+    smallest: bool,
 }
 
+/// What an image gives up of its speed for flash: registers are saved in one place for all functions
+/// (`board/src/registers.rs`), and what makes a code is compiled for size.
+const SMALLEST: [&str; 5] = [
+    "target.riscv32imac-unknown-none-elf.rustflags=['-C', 'target-feature=+save-restore']",
+    "profile.release.package.aes.opt-level='s'",
+    "profile.release.package.cipher.opt-level='s'",
+    "profile.release.package.engine.opt-level='s'",
+    "profile.release.package.paycode.opt-level='s'",
+];
+
 /// What a maker begins with: codes of the international suite, attestation on P-256.
-pub(crate) const PRODUCT: Image = Image { name: "paychip-riscv", features: "international,long-keys,p256" };
-/// The same without a device key.
-pub(crate) const SMALL: Image = Image { name: "paychip-riscv-small", features: "international" };
+pub(crate) const PRODUCT: Image =
+    Image { name: "paychip-riscv", features: "emv,international,long-keys,p256", smallest: false };
+/// What is smallest: no device key, no EMV QR codes, AES-128 only.
+pub(crate) const SMALL: Image = Image { name: "paychip-riscv-small", features: "international", smallest: true };
 /// Both suites, as the tests want them.
 const BOTH_SUITES: Image =
-    Image { name: "paychip-riscv-both-suites", features: "international,chinese,long-keys,p256" };
+    Image { name: "paychip-riscv-both-suites", features: "emv,international,chinese,long-keys,p256", smallest: false };
 /// The product, telling what it counts.
 pub(crate) const MEASURING: Image =
-    Image { name: "paychip-riscv-measure", features: "international,long-keys,p256,measure" };
+    Image { name: "paychip-riscv-measure", features: "emv,international,long-keys,p256,measure", smallest: false };
 
 /// Builds what is shipped, and runs the tests.
 pub(crate) fn build_and_test() -> Result<(), String> {
@@ -52,6 +65,11 @@ pub(crate) fn build(image: &Image) -> Result<(PathBuf, Sizes), String> {
     let mut command =
         cargo(&["build", "--locked", "--quiet", "--release", "--target", TARGET, "--no-default-features"]);
     command.args(["--features", image.features, "--target-dir", &folder_text]);
+    if image.smallest {
+        for setting in SMALLEST {
+            command.args(["--config", setting]);
+        }
+    }
     command.current_dir(root().join("firmware/riscv"));
     choose_compiler(&mut command)?;
     run(command)?;

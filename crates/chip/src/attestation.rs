@@ -162,6 +162,7 @@ fn read<F: Flash>(store: &mut Store<F>) -> Result<Option<Found>, StatusWord> {
 /// it installed, can compute it too.
 fn state_hash<F: Flash>(store: &mut Store<F>, scheme: Scheme) -> Result<[u8; STATE_HASH_BYTES], StatusWord> {
     let mut ids = [[0; TOKEN_ID_BYTES]; SLOTS as usize];
+    let mut record = TokenRecord::empty();
     let mut state = AttestedState {
         root_key_version: keys::root_version(store)?,
         passcode_set: store.contains(records::PASSCODE)?,
@@ -170,7 +171,8 @@ fn state_hash<F: Flash>(store: &mut Store<F>, scheme: Scheme) -> Result<[u8; STA
     for (slot, (id, place)) in Slot::all().zip(ids.iter_mut().zip(&mut state.slots)) {
         place.0 = keys::slot_version(store, slot)?.unwrap_or(0);
         if records::is_occupied(store, slot)? {
-            *id = TokenRecord::read(store, slot)?.token_id;
+            record.read(store, slot)?;
+            *id = *record.token_id();
             place.1 = Some(id);
         }
     }

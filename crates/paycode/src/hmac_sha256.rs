@@ -59,11 +59,14 @@ fn keyed(key: &[u8], mask: u8) -> State {
 fn finished(begun: &State, message: &[u8]) -> [u8; MAC_BYTES] {
     let mut state = *begun;
     let (whole, rest) = message.as_chunks::<BLOCK_BYTES>();
-    compress256(&mut state, whole);
+    if !whole.is_empty() {
+        compress256(&mut state, whole);
+    }
     let mut block = [[0; BLOCK_BYTES]];
     let [bytes] = &mut block;
-    let mut end = [0x80].iter();
-    bytes.iter_mut().zip(rest.iter().chain(&mut end)).for_each(|(to, from)| *to = *from);
+    let (to, after) = bytes.split_at_mut(rest.len());
+    to.copy_from_slice(rest);
+    after.iter_mut().take(1).for_each(|byte| *byte = 0x80);
     if rest.len() >= LENGTH_AT {
         compress256(&mut state, &block);
         block = [[0; BLOCK_BYTES]];
@@ -71,11 +74,13 @@ fn finished(begun: &State, message: &[u8]) -> [u8; MAC_BYTES] {
     // Far below 2³² bits: a message lies in memory.
     let bits = 8 * (BLOCK_BYTES + message.len()) as u32;
     let [bytes] = &mut block;
-    bytes.iter_mut().rev().zip(bits.to_le_bytes()).for_each(|(to, from)| *to = from);
+    bytes[BLOCK_BYTES - 4..].copy_from_slice(&bits.to_be_bytes());
     compress256(&mut state, &block);
     block.zeroize();
     let mut hash = [0; MAC_BYTES];
-    hash.iter_mut().zip(state.iter().flat_map(|word| word.to_be_bytes())).for_each(|(to, from)| *to = from);
+    for (to, word) in hash.chunks_exact_mut(4).zip(&state) {
+        to.copy_from_slice(&word.to_be_bytes());
+    }
     state.zeroize();
     hash
 }

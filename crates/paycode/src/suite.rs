@@ -6,9 +6,10 @@
 
 use core::fmt;
 
-#[cfg(feature = "international")]
-use aes::Aes128;
+#[cfg(feature = "chinese")]
 use cipher::KeyInit;
+#[cfg(feature = "international")]
+use engine::Aes;
 #[cfg(feature = "chinese")]
 use hmac::{Hmac, Mac};
 #[cfg(feature = "chinese")]
@@ -69,7 +70,7 @@ pub struct MaskKey {
 
 enum MaskCipher {
     #[cfg(feature = "international")]
-    Aes(Aes128),
+    Aes(Aes),
     #[cfg(feature = "chinese")]
     Sm4(Sm4),
 }
@@ -80,7 +81,7 @@ impl MaskKey {
     pub fn new(suite: Suite, key: &[u8; MASK_KEY_BYTES]) -> Self {
         let cipher = match suite {
             #[cfg(feature = "international")]
-            Suite::International => MaskCipher::Aes(Aes128::new(key.into())),
+            Suite::International => MaskCipher::Aes(Aes::with_128_bits(key)),
             #[cfg(feature = "chinese")]
             Suite::Chinese => MaskCipher::Sm4(Sm4::new(key.into())),
         };
@@ -209,7 +210,6 @@ mod tests {
         fn wipes<T: ZeroizeOnDrop>() {}
         #[cfg(feature = "international")]
         {
-            wipes::<Aes128>();
             wipes::<HmacSha256>();
         }
         #[cfg(feature = "chinese")]

@@ -4,18 +4,11 @@
 //! CBC and CMAC are written here, over any of the three: one copy of each is enough, and a chip's flash is small. A chip
 //! short of flash leaves the longer keys out (feature `long-keys`); AES-128 is always there.
 
-use aes::Aes128;
-use aes::cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
-#[cfg(feature = "long-keys")]
-use aes::{Aes192, Aes256};
+use cipher::BlockCipherDecrypt;
 use core::fmt;
+use engine::{Aes, BLOCK_BYTES, MAX_KEY_BYTES, is_key_length};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
-
-/// Bytes of an AES block and of a full CMAC.
-pub(crate) const BLOCK_BYTES: usize = 16;
-/// The longest AES key in bytes.
-pub(crate) const MAX_KEY_BYTES: usize = 32;
 
 /// An AES key (FIPS 197). Cipher objects are made for each use: a chip has little RAM for key schedules.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -57,7 +50,7 @@ impl AesKey {
     /// AES-CMAC (NIST SP 800-38B) over the parts, one after the other.
     #[must_use]
     pub fn cmac(&self, parts: &[&[u8]]) -> [u8; BLOCK_BYTES] {
-        let cipher = Cipher::of(self);
+        let cipher = self.cipher();
         let mut mac = [0; BLOCK_BYTES];
         let mut used = 0;
         for byte in parts.iter().copied().flatten() {
@@ -84,14 +77,20 @@ impl AesKey {
         mac
     }
 
+    /// A key that exists has a length that is compiled in; were it otherwise, nothing would be decided by a key of zeros
+    /// that anybody could foresee: no MAC made with it is ever one that was asked for.
+    fn cipher(&self) -> Aes {
+        Aes::new(self.as_bytes()).unwrap_or_else(|| Aes::with_128_bits(&[0; 16]))
+    }
+
     /// Encrypts one block in place.
     pub fn encrypt_block(&self, block: &mut [u8; BLOCK_BYTES]) {
-        Cipher::of(self).encrypt(block);
+        self.cipher().encrypt(block);
     }
 
     /// AES-CBC (NIST SP 800-38A §6.2) over whole blocks, in place.
     pub fn cbc_encrypt(&self, iv: &[u8; BLOCK_BYTES], blocks: &mut [[u8; BLOCK_BYTES]]) {
-        let cipher = Cipher::of(self);
+        let cipher = self.cipher();
         let mut previous = iv;
         for block in blocks {
             xor(block, previous);
@@ -102,11 +101,11 @@ impl AesKey {
 
     /// The inverse of [`AesKey::cbc_encrypt`].
     pub fn cbc_decrypt(&self, iv: &[u8; BLOCK_BYTES], blocks: &mut [[u8; BLOCK_BYTES]]) {
-        let cipher = Cipher::of(self);
+        let cipher = self.cipher();
         let mut rest = blocks;
         // From the end, where the block before is still encrypted.
         while let Some((block, before)) = rest.split_last_mut() {
-            cipher.decrypt(block);
+            decrypt(&cipher, block);
             xor(block, before.last().unwrap_or(iv));
             rest = before;
         }
@@ -133,58 +132,15 @@ impl fmt::Debug for AesKey {
     }
 }
 
-/// Whether a key of this many bytes can be used in this build.
-pub(crate) const fn is_key_length(bytes: usize) -> bool {
-    bytes == 16 || cfg!(feature = "long-keys") && (bytes == 24 || bytes == 32)
-}
-
-/// A key schedule; it wipes itself.
-enum Cipher {
-    Aes128(Aes128),
-    #[cfg(feature = "long-keys")]
-    Aes192(Aes192),
-    #[cfg(feature = "long-keys")]
-    Aes256(Aes256),
-}
-
-impl Cipher {
-    #[inline(never)]
-    fn of(key: &AesKey) -> Self {
+/// Decrypts a block in place.
+#[inline(never)]
+fn decrypt(cipher: &Aes, block: &mut [u8; BLOCK_BYTES]) {
+    match cipher {
+        Aes::Aes128(aes) => aes.decrypt_block(block.into()),
         #[cfg(feature = "long-keys")]
-        match key.len {
-            24 => {
-                let (bytes, _) = key.bytes.split_first_chunk().unwrap_or((&[0; 24], &[]));
-                return Self::Aes192(Aes192::new(bytes.into()));
-            }
-            32 => return Self::Aes256(Aes256::new((&key.bytes).into())),
-            _ => {}
-        }
-        let (bytes, _) = key.bytes.split_first_chunk().unwrap_or((&[0; 16], &[]));
-        Self::Aes128(Aes128::new(bytes.into()))
-    }
-
-    #[inline(never)]
-    fn encrypt(&self, block: &mut [u8; BLOCK_BYTES]) {
-        let block = <&mut Block<Aes128>>::from(block);
-        match self {
-            Self::Aes128(aes) => aes.encrypt_block(block),
-            #[cfg(feature = "long-keys")]
-            Self::Aes192(aes) => aes.encrypt_block(block),
-            #[cfg(feature = "long-keys")]
-            Self::Aes256(aes) => aes.encrypt_block(block),
-        }
-    }
-
-    #[inline(never)]
-    fn decrypt(&self, block: &mut [u8; BLOCK_BYTES]) {
-        let block = <&mut Block<Aes128>>::from(block);
-        match self {
-            Self::Aes128(aes) => aes.decrypt_block(block),
-            #[cfg(feature = "long-keys")]
-            Self::Aes192(aes) => aes.decrypt_block(block),
-            #[cfg(feature = "long-keys")]
-            Self::Aes256(aes) => aes.decrypt_block(block),
-        }
+        Aes::Aes192(aes) => aes.decrypt_block(block.into()),
+        #[cfg(feature = "long-keys")]
+        Aes::Aes256(aes) => aes.decrypt_block(block.into()),
     }
 }
 

@@ -43,6 +43,18 @@ impl<'b> Writer<'b> {
         self.end(start, value_start, written)
     }
 
+    /// Makes everything written so far the value of one constructed object.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`], [`Error::ValueTooLong`]; nothing has changed then.
+    pub fn enclose(&mut self, tag: Tag) -> Result<(), Error> {
+        let bytes = tag.padded_bytes();
+        let tag = bytes.get(bytes.len() - tag.encoded_bytes()..).unwrap_or_default();
+        let (field, used) = length_field(self.length)?;
+        let field = field.get(..used).unwrap_or_default();
+        self.insert(0, tag, field)
+    }
+
     /// How many bytes have been written.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -94,15 +106,21 @@ impl<'b> Writer<'b> {
 
     /// The length is known only now: moves the value up to make room for its length field.
     fn put_length_of(&mut self, value_start: usize) -> Result<(), Error> {
-        let value_end = self.length;
-        let (field, used) = length_field(value_end - value_start)?;
-        let moved_end = value_end.checked_add(used).ok_or(Error::NoRoom)?;
+        let (field, used) = length_field(self.length - value_start)?;
+        self.insert(value_start, &[], field.get(..used).unwrap_or_default())
+    }
+
+    /// Moves what was written from `at` on, and puts these bytes before it.
+    fn insert(&mut self, at: usize, tag: &[u8], length: &[u8]) -> Result<(), Error> {
+        let end = self.length;
+        let moved_end = end.checked_add(tag.len() + length.len()).ok_or(Error::NoRoom)?;
         if moved_end > self.buffer.len() {
             return Err(Error::NoRoom);
         }
-        self.buffer.copy_within(value_start..value_end, value_start + used);
-        self.length = value_start;
-        self.append(field.get(..used).unwrap_or_default())?;
+        self.buffer.copy_within(at..end, at + tag.len() + length.len());
+        self.length = at;
+        self.append(tag)?;
+        self.append(length)?;
         self.length = moved_end;
         Ok(())
     }

@@ -43,7 +43,8 @@ impl Cloud {
         }
         let keys = KeySet::from_bytes(version, key, key, key).unwrap();
         let level = Level::from_byte(level).unwrap();
-        let mut session = host::Session::open(&keys, level, host_challenge, &data).map_err(|error| error.status().0)?;
+        let mut session =
+            host::Session::open(&keys, level, host_challenge, &data).map_err(|error| error.status().0 as u16)?;
         match send(chip, session.external_authenticate(&mut buffer).unwrap()).1 {
             0x9000 => Ok(Self { session }),
             status => Err(status),
@@ -61,7 +62,7 @@ impl Cloud {
         let (wrapped, ticket) = self.session.wrap(&Command::parse(command).unwrap(), &mut buffer).ok()?;
         let (mut answer, status) = send(chip, wrapped);
         answer.extend(status.to_be_bytes());
-        self.session.unwrap(ticket, &mut answer).ok().map(|answer| (answer.data.to_vec(), answer.status.0))
+        self.session.unwrap(ticket, &mut answer).ok().map(|answer| (answer.data.to_vec(), answer.status.0 as u16))
     }
 
     pub fn send_command<P: Platform>(&mut self, chip: &mut Chip<P>, command: &Command<'_>) -> (Vec<u8>, u16) {

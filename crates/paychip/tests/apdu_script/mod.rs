@@ -82,7 +82,7 @@ impl Run<'_> {
         let mut buffer = [0; 400];
         let (wrapped, ticket) = session.wrap(&Command::parse(command).unwrap(), &mut buffer).unwrap();
         let reply = send(self.card, wrapped).unwrap();
-        let mut answer = [&reply.data[..], &reply.status.0.to_be_bytes()].concat();
+        let mut answer = [&reply.data[..], &reply.status.to_bytes()].concat();
         let answer = session.unwrap(ticket, &mut answer).unwrap_or_else(|error| panic!("{place}: {error}"));
         Reply { data: answer.data.to_vec(), status: StatusWord(answer.status.0) }
     }
