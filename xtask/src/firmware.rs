@@ -12,7 +12,7 @@ use crate::process::{cargo, finish, printed, program, root, run, target};
 const TARGET: &str = "riscv32imac-unknown-none-elf";
 /// Debian's compiler, for machines where no target can be added to another.
 const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
-const DEBIAN_PACKAGES: &str = "rustc-web rust-web-src lld";
+const DEBIAN_PACKAGES: &str = "rustc-web rust-web-src lld-19";
 
 /// One image.
 pub(crate) struct Image {
@@ -91,14 +91,14 @@ fn choose_compiler(command: &mut Command) -> Result<(), String> {
     if is_installed() || add_target() {
         return Ok(());
     }
-    if !is_debian_compiler_there() {
+    let (true, Some(linker)) = (is_core_there(), linker()) else {
         return Err(format!(
             "no compiler here builds for {TARGET}: `rustup target add {TARGET}`, or on Debian `apt-get install {DEBIAN_PACKAGES}`"
         ));
-    }
+    };
     println!("the target {TARGET} can't be installed here: building `core` with Debian's compiler");
     command.env("RUSTC", DEBIAN_COMPILER).env("RUSTC_BOOTSTRAP", "1").args(["-Z", "build-std=core"]);
-    command.args(["--config", &format!("target.{TARGET}.linker='ld.lld'")]);
+    command.args(["--config", &format!("target.{TARGET}.linker='{linker}'")]);
     Ok(())
 }
 
@@ -111,8 +111,14 @@ fn add_target() -> bool {
     finish(program("rustup", &["target", "add", TARGET])).is_ok_and(|finished| finished.ok) && is_installed()
 }
 
-fn is_debian_compiler_there() -> bool {
+fn is_core_there() -> bool {
     let sources = printed(program(DEBIAN_COMPILER, &["--print", "sysroot"]));
-    let has_core = sources.is_ok_and(|root| Path::new(root.trim()).join("lib/rustlib/src/rust/library/core").is_dir());
-    has_core && printed(program("ld.lld", &["--version"])).is_ok()
+    sources.is_ok_and(|root| Path::new(root.trim()).join("lib/rustlib/src/rust/library/core").is_dir())
+}
+
+/// A linker that shortens RISC-V calls: LLVM's from version 15 on, which Debian names by its version.
+fn linker() -> Option<&'static str> {
+    ["ld.lld-22", "ld.lld-19", "ld.lld-16", "ld.lld-15"]
+        .into_iter()
+        .find(|name| printed(program(name, &["--version"])).is_ok())
 }
