@@ -12,23 +12,38 @@ use crate::process::{cargo, finish, printed, program, root, run, target};
 const TARGET: &str = "riscv32imac-unknown-none-elf";
 /// Debian's compiler, for machines where no target can be added to another.
 const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
-const DEBIAN_PACKAGES: &str = "rustc-web rust-web-src lld";
+const DEBIAN_PACKAGES: &str = "rustc-web rust-web-src lld-19";
 
 /// One image.
 pub(crate) struct Image {
     /// The name of its file.
     pub(crate) name: &'static str,
     features: &'static str,
+    /// Whether flash is worth more than speed in it.
+    smallest: bool,
 }
 
+/// What an image gives up of its speed for flash: registers are saved in one place for all functions
+/// (`board/src/registers.rs`), and what makes a code is compiled for size.
+const SMALLEST: [&str; 5] = [
+    "target.riscv32imac-unknown-none-elf.rustflags=['-C', 'target-feature=+save-restore']",
+    "profile.release.package.aes.opt-level='s'",
+    "profile.release.package.cipher.opt-level='s'",
+    "profile.release.package.engine.opt-level='s'",
+    "profile.release.package.paycode.opt-level='s'",
+];
+
 /// What a maker begins with: codes of the international suite, attestation on P-256.
-pub(crate) const PRODUCT: Image = Image { name: "paychip-riscv", features: "international,p256" };
-/// The same without a device key.
-pub(crate) const SMALL: Image = Image { name: "paychip-riscv-small", features: "international" };
+pub(crate) const PRODUCT: Image =
+    Image { name: "paychip-riscv", features: "emv,international,long-keys,p256", smallest: false };
+/// What is smallest: no device key, no EMV QR codes, AES-128 only.
+pub(crate) const SMALL: Image = Image { name: "paychip-riscv-small", features: "international", smallest: true };
 /// Both suites, as the tests want them.
-const BOTH_SUITES: Image = Image { name: "paychip-riscv-both-suites", features: "international,chinese,p256" };
+const BOTH_SUITES: Image =
+    Image { name: "paychip-riscv-both-suites", features: "emv,international,chinese,long-keys,p256", smallest: false };
 /// The product, telling what it counts.
-pub(crate) const MEASURING: Image = Image { name: "paychip-riscv-measure", features: "international,p256,measure" };
+pub(crate) const MEASURING: Image =
+    Image { name: "paychip-riscv-measure", features: "emv,international,long-keys,p256,measure", smallest: false };
 
 /// Builds what is shipped, and runs the tests.
 pub(crate) fn build_and_test() -> Result<(), String> {
@@ -50,6 +65,11 @@ pub(crate) fn build(image: &Image) -> Result<(PathBuf, Sizes), String> {
     let mut command =
         cargo(&["build", "--locked", "--quiet", "--release", "--target", TARGET, "--no-default-features"]);
     command.args(["--features", image.features, "--target-dir", &folder_text]);
+    if image.smallest {
+        for setting in SMALLEST {
+            command.args(["--config", setting]);
+        }
+    }
     command.current_dir(root().join("firmware/riscv"));
     choose_compiler(&mut command)?;
     run(command)?;
@@ -71,14 +91,14 @@ fn choose_compiler(command: &mut Command) -> Result<(), String> {
     if is_installed() || add_target() {
         return Ok(());
     }
-    if !is_debian_compiler_there() {
+    let (true, Some(linker)) = (is_core_there(), linker()) else {
         return Err(format!(
             "no compiler here builds for {TARGET}: `rustup target add {TARGET}`, or on Debian `apt-get install {DEBIAN_PACKAGES}`"
         ));
-    }
+    };
     println!("the target {TARGET} can't be installed here: building `core` with Debian's compiler");
     command.env("RUSTC", DEBIAN_COMPILER).env("RUSTC_BOOTSTRAP", "1").args(["-Z", "build-std=core"]);
-    command.args(["--config", &format!("target.{TARGET}.linker='ld.lld'")]);
+    command.args(["--config", &format!("target.{TARGET}.linker='{linker}'")]);
     Ok(())
 }
 
@@ -91,8 +111,14 @@ fn add_target() -> bool {
     finish(program("rustup", &["target", "add", TARGET])).is_ok_and(|finished| finished.ok) && is_installed()
 }
 
-fn is_debian_compiler_there() -> bool {
+fn is_core_there() -> bool {
     let sources = printed(program(DEBIAN_COMPILER, &["--print", "sysroot"]));
-    let has_core = sources.is_ok_and(|root| Path::new(root.trim()).join("lib/rustlib/src/rust/library/core").is_dir());
-    has_core && printed(program("ld.lld", &["--version"])).is_ok()
+    sources.is_ok_and(|root| Path::new(root.trim()).join("lib/rustlib/src/rust/library/core").is_dir())
+}
+
+/// A linker that shortens RISC-V calls: LLVM's from version 15 on, which Debian names by its version.
+fn linker() -> Option<&'static str> {
+    ["ld.lld-22", "ld.lld-19", "ld.lld-16", "ld.lld-15"]
+        .into_iter()
+        .find(|name| printed(program(name, &["--version"])).is_ok())
 }

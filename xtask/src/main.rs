@@ -12,11 +12,14 @@
 //! | `fuzz` | the fuzz targets' entries under a large budget, without libFuzzer |
 //! | `firmware`, `elf` | builds the chip's RISC-V images, tells their sizes, runs their tests in QEMU |
 //! | `bench_chip` | flash, RAM, instructions and power cuts of the chip, held to budgets |
+//! | `bench_platform`, `postgres` | payments a second on both engines, beside an empty handler and TPC-B |
+//! | `page` | tables that are written into `docs/measurements.md` |
 //! | `steps`, `process` | how steps are announced and timed; how other programs are run |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "telling the developer is what it is for")]
 
 mod arrows;
 mod bench_chip;
+mod bench_platform;
 mod demo;
 mod elf;
 mod everything;
@@ -24,6 +27,8 @@ mod firmware;
 mod fuzz;
 mod host_tools;
 mod no_std;
+mod page;
+mod postgres;
 mod process;
 mod steps;
 mod tools;
@@ -52,6 +57,9 @@ Usage: cargo xtask COMMAND
   firmware        build the chip's RISC-V images and run their tests in QEMU
   bench chip      measure the chip in its RISC-V image, and hold the numbers to their budgets
     --json FILE   write the numbers there as well
+  bench platform  measure payments on both engines, beside an empty handler and pgbench's TPC-B
+    --quick       one size of database; ends within three minutes
+    --json FILE   write the numbers there as well
   help            this text
 ";
 
@@ -71,6 +79,7 @@ fn main() -> ExitCode {
         ["firmware"] => firmware::build_and_test(),
         ["bench", "chip"] => bench_chip::run(None),
         ["bench", "chip", "--json", path] => bench_chip::run(Some(path)),
+        ["bench", "platform", options @ ..] => bench_platform(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
@@ -83,5 +92,23 @@ fn main() -> ExitCode {
             eprintln!("xtask: {sentence}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn bench_platform(options: &[&str]) -> Result<(), String> {
+    let (mut is_quick, mut json, mut rest) = (false, None, options);
+    loop {
+        rest = match rest {
+            [] => return bench_platform::measure(is_quick, json),
+            ["--quick", rest @ ..] => {
+                is_quick = true;
+                rest
+            }
+            ["--json", path, rest @ ..] => {
+                json = Some(*path);
+                rest
+            }
+            [other, ..] => return Err(format!("there is no such option: {other}\n\n{HELP}")),
+        };
     }
 }

@@ -14,9 +14,15 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 4] = [
     Tool { name: "cc", version_flag: "--version", package: "gcc", purpose: "compiles SQLite" },
     Tool { name: "c++", version_flag: "--version", package: "g++", purpose: "compiles the fuzzer's runtime" },
+    Tool {
+        name: "qemu-system-riscv32",
+        version_flag: "--version",
+        package: "qemu-system-misc",
+        purpose: "runs the chip's image",
+    },
     Tool { name: "zbarimg", version_flag: "--version", package: "zbar-tools", purpose: "reads the pictures we draw" },
 ];
 

@@ -15,8 +15,8 @@ use crate::token::TokenRecord;
 use paycode::Stamp;
 use protocol::apdu::StatusWord;
 use protocol::applet::{
-    ChipStatus, CodeStamp, DataObject, Error, SLOTS, SelectAnswer, Slot, TOKEN_ID_BYTES, TokenStatus, Versions,
-    encode_chip_id, encode_lifecycle, encode_token_statuses,
+    ChipStatus, CodeStamp, DataObject, Error, SelectAnswer, Slot, TokenStatus, TokenStatusWriter, Versions,
+    encode_chip_id, encode_lifecycle,
 };
 
 /// The version of this applet.
@@ -67,7 +67,8 @@ fn status<F: Flash>(store: &mut Store<F>, session: Verdict, out: &mut [u8]) -> R
     let Some(slot) = status.default_slot else {
         return written(status.encode(out));
     };
-    let record = TokenRecord::read(store, slot)?;
+    let mut record = TokenRecord::empty();
+    record.read(store, slot)?;
     status.account_label = Some(record.label()?);
     status.codes_left = Some(read_counters(store, slot)?.codes_left);
     written(status.encode(out))
@@ -89,39 +90,24 @@ fn code_log<F: Flash>(store: &mut Store<F>, domain: Domain, slot: Slot, out: &mu
 /// How the tokens of a domain stand.
 #[inline(never)]
 fn token_statuses<F: Flash>(store: &mut Store<F>, domain: Domain, out: &mut [u8]) -> Result<usize, StatusWord> {
-    let mut ids = [[0; TOKEN_ID_BYTES]; SLOTS as usize];
-    let mut mine = [false; SLOTS as usize];
+    let mut statuses = TokenStatusWriter::new(out);
+    let mut record = TokenRecord::empty();
     for slot in Slot::all() {
         if records::is_occupied(store, slot)? && domain.owns(store, slot)? {
-            mine[slot.index()] = true;
-            ids[slot.index()] = TokenRecord::read(store, slot)?.token_id;
-        }
-    }
-    const NOTHING: TokenStatus<'static> = TokenStatus {
-        slot: Slot::FIRST,
-        token_id: &[0; TOKEN_ID_BYTES],
-        transaction_counter: 0,
-        last_stamp: None,
-        codes_left: 0,
-        time_anchor_unix_seconds: 0,
-    };
-    let mut statuses = [NOTHING; SLOTS as usize];
-    let mut count = 0;
-    for (slot, token_id) in Slot::all().zip(&ids) {
-        if mine[slot.index()] {
+            record.read(store, slot)?;
             let counters = read_counters(store, slot)?;
-            statuses[count] = TokenStatus {
+            let status = TokenStatus {
                 slot,
-                token_id,
+                token_id: record.token_id(),
                 transaction_counter: counters.transactions,
                 last_stamp: counters.last.map(code_stamp).transpose()?,
                 codes_left: counters.codes_left,
                 time_anchor_unix_seconds: read_grant(store, slot)?.anchor_unix_seconds,
             };
-            count += 1;
+            statuses.put(&status).map_err(|_| StatusWord::INTERNAL)?;
         }
     }
-    written(encode_token_statuses(statuses.get(..count).unwrap_or(&[]), out))
+    written(statuses.finish())
 }
 
 /// The stamp in the applet's vocabulary.

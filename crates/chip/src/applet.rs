@@ -28,6 +28,7 @@ use protocol::apdu::{self, StatusWord};
 #[cfg(feature = "virtual")]
 use protocol::applet::PasscodeState;
 use protocol::applet::{DataObject, Lifecycle, Order, Passcode, PasscodeChange, Scheme, StateChange, ins};
+use zeroize::Zeroize;
 
 /// The longest command taken, in bytes: a short APDU is at most 261.
 pub const MAX_COMMAND_BYTES: usize = 300;
@@ -167,36 +168,59 @@ impl<P: Platform> Chip<P> {
     /// returned. [`MAX_RESPONSE_BYTES`] are enough for any answer; an answer that does not fit becomes 6700. Only
     /// with fewer than two bytes there is no answer at all, and 0 is returned.
     pub fn process(&mut self, command: &[u8], response: &mut [u8]) -> usize {
+        // An answer is made where it is to be; only in a buffer that not every answer fits, it is made beside it.
+        if let Some(out) = response.get_mut(..MAX_RESPONSE_BYTES) {
+            return self.answer(command, out);
+        }
         let mut out = Scratch::<MAX_RESPONSE_BYTES>::new();
-        match self.receive(command, out.whole()) {
-            Ok(answer_bytes) => out.used_only(answer_bytes),
-            Err(status) => return plain(response, 0, status).unwrap_or(0),
+        let answer_bytes = self.answer(command, out.whole());
+        match (response.get_mut(..answer_bytes), out.used().get(..answer_bytes)) {
+            (Some(to), Some(answer)) => {
+                to.copy_from_slice(answer);
+                answer_bytes
+            }
+            _ => plain(response, 0, StatusWord::WRONG_LENGTH).unwrap_or(0),
         }
-        let answer = out.used();
-        if let Some(to) = response.get_mut(..answer.len()) {
-            to.copy_from_slice(answer);
-            return answer.len();
+    }
+
+    /// Answers into a buffer that any answer fits.
+    #[inline(never)]
+    fn answer(&mut self, command: &[u8], out: &mut [u8]) -> usize {
+        match self.receive(command, out) {
+            Ok(answer_bytes) => answer_bytes,
+            Err(status) => {
+                // What was written before the refusal is nobody's.
+                out.zeroize();
+                plain(out, 0, status).unwrap_or(0)
+            }
         }
-        plain(response, 0, StatusWord::WRONG_LENGTH).unwrap_or(0)
     }
 
     /// Takes the secure messaging off, obeys, and puts it on the answer. Gives the length of the whole answer,
     /// or the status word that is all of it.
     fn receive(&mut self, command: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
         self.mind_tampering()?;
-        let mut buffer = Scratch::<MAX_COMMAND_BYTES>::holding(command).ok_or(StatusWord::WRONG_LENGTH)?;
-        let bytes = buffer.used();
-        let apdu = apdu::Command::parse(bytes).map_err(|_| StatusWord::WRONG_LENGTH)?;
+        if command.len() > MAX_COMMAND_BYTES {
+            return Err(StatusWord::WRONG_LENGTH);
+        }
+        let apdu = apdu::Command::parse(command).map_err(|_| StatusWord::WRONG_LENGTH)?;
         check_class(apdu.class)?;
         if apdu.instruction == ins::EXTERNAL_AUTHENTICATE {
-            self.channel.authenticate(&mut self.store, bytes)?;
+            self.channel.authenticate(&mut self.store, command)?;
             return plain(out, 0, StatusWord::OK);
         }
         if !apdu.class.is_secured() {
             let data_bytes = self.obey(Received { apdu, rights: Rights::NONE }, out)?;
             return plain(out, data_bytes, StatusWord::OK);
         }
-        let received = self.channel.unwrap(bytes)?;
+        self.receive_secured(command, out)
+    }
+
+    /// The same for a command that is decrypted where it lies: in a copy of its own.
+    #[inline(never)]
+    fn receive_secured(&mut self, command: &[u8], out: &mut [u8]) -> Result<usize, StatusWord> {
+        let mut buffer = Scratch::<MAX_COMMAND_BYTES>::holding(command).ok_or(StatusWord::WRONG_LENGTH)?;
+        let received = self.channel.unwrap(buffer.used())?;
         match self.obey(received, out) {
             Ok(data_bytes) => self.channel.wrap(out, data_bytes, StatusWord::OK),
             Err(status) => self.channel.wrap(out, 0, status),

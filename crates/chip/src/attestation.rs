@@ -1,7 +1,8 @@
 //! The device key: made in the chip, used for one kind of statement only, and never told.
 //!
 //! It is made in the factory, together with the certificate chain the maker issues for it, and stays the same until
-//! the chip is terminated.
+//! the chip is terminated. An image without any signature scheme ([`signature::ANY`]) never has one: every command here
+//! answers as on a chip whose factory made none, and the code for more is left out.
 
 use crate::answers::{VERSIONS, written};
 use crate::hal::{Flash, Rng};
@@ -55,6 +56,9 @@ pub(crate) fn store_certificate<F: Flash>(
     store: &mut Store<F>,
     order: &StoreCertificate<'_>,
 ) -> Result<(), StatusWord> {
+    if !signature::ANY {
+        return Err(StatusWord::CONDITIONS_OF_USE);
+    }
     let follows = match order.part.before() {
         None => DEVICE_KEY,
         Some(before) => certificate(before),
@@ -93,6 +97,9 @@ pub(crate) fn certificate_part<F: Flash>(
     part: CertificatePart,
     out: &mut [u8],
 ) -> Result<usize, StatusWord> {
+    if !signature::ANY {
+        return Err(StatusWord::REFERENCE_NOT_FOUND);
+    }
     let mut bytes = [0; MAX_CERTIFICATE_PART_BYTES];
     let len = store.get(certificate(part), &mut bytes)?.ok_or(StatusWord::REFERENCE_NOT_FOUND)?;
     written(encode_certificate_part(part, bytes.get(..len).unwrap_or(&[]), out))
@@ -137,6 +144,9 @@ pub(crate) fn scheme<F: Flash>(store: &mut Store<F>) -> Result<Option<Scheme>, S
 type Found = (Scheme, Zeroizing<[u8; SECRET_BYTES]>, [u8; PUBLIC_KEY_BYTES]);
 
 fn read<F: Flash>(store: &mut Store<F>) -> Result<Option<Found>, StatusWord> {
+    if !signature::ANY {
+        return Ok(None);
+    }
     let Some(record) = records::read::<F, RECORD_BYTES>(store, DEVICE_KEY)?.map(Zeroizing::new) else {
         return Ok(None);
     };
@@ -152,6 +162,7 @@ fn read<F: Flash>(store: &mut Store<F>) -> Result<Option<Found>, StatusWord> {
 /// it installed, can compute it too.
 fn state_hash<F: Flash>(store: &mut Store<F>, scheme: Scheme) -> Result<[u8; STATE_HASH_BYTES], StatusWord> {
     let mut ids = [[0; TOKEN_ID_BYTES]; SLOTS as usize];
+    let mut record = TokenRecord::empty();
     let mut state = AttestedState {
         root_key_version: keys::root_version(store)?,
         passcode_set: store.contains(records::PASSCODE)?,
@@ -160,7 +171,8 @@ fn state_hash<F: Flash>(store: &mut Store<F>, scheme: Scheme) -> Result<[u8; STA
     for (slot, (id, place)) in Slot::all().zip(ids.iter_mut().zip(&mut state.slots)) {
         place.0 = keys::slot_version(store, slot)?.unwrap_or(0);
         if records::is_occupied(store, slot)? {
-            *id = TokenRecord::read(store, slot)?.token_id;
+            record.read(store, slot)?;
+            *id = *record.token_id();
             place.1 = Some(id);
         }
     }

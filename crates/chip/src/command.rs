@@ -3,6 +3,7 @@
 
 use crate::domain::Domain;
 use crate::hardened::Verdict;
+use crate::payment;
 use protocol::apdu::{self, StatusWord};
 use protocol::applet::{
     AID, CHALLENGE_BYTES, CodeRequest, DataObject, Error, Order, PASSCODE_REFERENCE, Passcode, PasscodeChange, Scheme,
@@ -176,7 +177,8 @@ fn lock<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
 }
 
 fn get_payment_code<'a>(apdu: &apdu::Command<'a>) -> Result<Command<'a>, StatusWord> {
-    if !(1..=3).contains(&apdu.p1) {
+    let forms = if payment::MAKES_EMV { 1..=3 } else { 1..=1 };
+    if !forms.contains(&apdu.p1) {
         return Err(StatusWord::WRONG_P1_P2);
     }
     CodeRequest::decode(apdu).map(Command::GetPaymentCode).map_err(|error| match error {

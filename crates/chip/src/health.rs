@@ -24,19 +24,20 @@ const STARTUP_BYTES: usize = 1_024;
 pub(crate) struct Checked<R> {
     source: R,
     state: State,
+    counts: Counts,
 }
 
-/// What the tests remember of the bytes before.
-#[derive(Clone, Copy)]
+/// How far the source is trusted.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing was drawn since power-up.
     Untested,
-    Sound(Counts),
+    Sound,
     /// A test failed. No way back.
     Failed,
 }
 
-#[derive(Clone, Copy)]
+/// What the tests remember of the bytes before.
 struct Counts {
     last: u8,
     repetitions: u8,
@@ -47,7 +48,7 @@ struct Counts {
 
 impl<R: Rng> Checked<R> {
     pub(crate) const fn new(source: R) -> Self {
-        Self { source, state: State::Untested }
+        Self { source, state: State::Untested, counts: Counts::BEGIN }
     }
 
     pub(crate) fn into_source(self) -> R {
@@ -66,58 +67,48 @@ impl<R: Rng> Checked<R> {
         Ok(())
     }
 
+    #[inline(never)]
     fn draw(&mut self, bytes: &mut [u8]) -> Result<(), RngError> {
-        if matches!(self.state, State::Failed) || self.source.fill(bytes).is_err() {
-            self.state = State::Failed;
-        }
+        let mut sound = self.state != State::Failed && self.source.fill(bytes).is_ok();
         for byte in bytes.iter() {
-            self.state = self.state.after(*byte);
+            sound = sound && self.counts.passes(*byte);
         }
-        if matches!(self.state, State::Failed) {
-            bytes.zeroize();
-            return Err(RngError);
+        if sound {
+            self.state = State::Sound;
+            return Ok(());
         }
-        Ok(())
+        self.state = State::Failed;
+        bytes.zeroize();
+        Err(RngError)
     }
 }
 
 impl<R: Rng> Rng for Checked<R> {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), RngError> {
-        if matches!(self.state, State::Untested) {
+        if self.state == State::Untested {
             self.test()?;
         }
         self.draw(bytes)
     }
 }
 
-impl State {
-    fn after(self, byte: u8) -> Self {
-        match self {
-            Self::Untested => Self::Sound(Counts {
-                last: byte,
-                repetitions: 1,
-                first_of_window: byte,
-                seen_in_window: 1,
-                same_in_window: 1,
-            }),
-            Self::Sound(counts) => counts.after(byte).map_or(Self::Failed, Self::Sound),
-            Self::Failed => Self::Failed,
-        }
-    }
-}
-
 impl Counts {
-    /// Nothing where a limit is reached.
-    fn after(mut self, byte: u8) -> Option<Self> {
-        self.repetitions = if byte == self.last { self.repetitions + 1 } else { 1 };
+    /// Before the first byte: it begins a window.
+    const BEGIN: Self = Self { last: 0, repetitions: 0, first_of_window: 0, seen_in_window: WINDOW, same_in_window: 0 };
+
+    /// Counts a byte; false where a limit is reached.
+    fn passes(&mut self, byte: u8) -> bool {
+        if byte != self.last {
+            self.repetitions = 0;
+        }
+        self.repetitions += 1;
         self.last = byte;
         if self.seen_in_window == WINDOW {
-            (self.first_of_window, self.seen_in_window, self.same_in_window) = (byte, 1, 1);
-        } else {
-            self.seen_in_window += 1;
-            self.same_in_window += u16::from(byte == self.first_of_window);
+            (self.first_of_window, self.seen_in_window, self.same_in_window) = (byte, 0, 0);
         }
-        (self.repetitions < MAX_REPETITIONS && self.same_in_window < MAX_SAME).then_some(self)
+        self.seen_in_window += 1;
+        self.same_in_window += u16::from(byte == self.first_of_window);
+        self.repetitions < MAX_REPETITIONS && self.same_in_window < MAX_SAME
     }
 }
 

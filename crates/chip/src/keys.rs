@@ -3,7 +3,7 @@
 //! A chip holds key set FF, known to everybody, from birth to the end of the factory; the root's; and one for each
 //! slot that is a domain of its own. Reading gives a set that is wiped when dropped.
 
-use crate::domain::{DOMAINS, Domain};
+use crate::domain::Domain;
 use crate::hal::Flash;
 use crate::records::{self, CLOUD_KEYS, TRANSPORT_KEYS};
 use crate::store::{Key, Store, Update};
@@ -40,31 +40,35 @@ pub(crate) const TRANSPORT_KEY_SET: [u8; 2 + 3 * 16] = {
 /// The key set of this version and its domain; 00 for the root's, or FF where there is none. 6A88 where it is not
 /// there.
 pub(crate) fn find<F: Flash>(store: &mut Store<F>, version: u8) -> Result<(Domain, KeySet), StatusWord> {
-    for key in [CLOUD_KEYS, TRANSPORT_KEYS] {
-        if let Some(keys) = read(store, key)?
-            && (version == ANY_VERSION || version == keys.version())
+    for (key, domain) in places([CLOUD_KEYS, TRANSPORT_KEYS]) {
+        let is_root = domain == Domain::Root;
+        if let Some(header) = header(store, key)?
+            && (version == header.version || version == ANY_VERSION && is_root)
         {
-            return Ok((Domain::Root, keys));
-        }
-    }
-    for domain in Slot::all().map(Domain::Slot) {
-        if let Some(keys) = read(store, domain.key_set())?
-            && version == keys.version()
-        {
-            return Ok((domain, keys));
+            return Ok((domain, read(store, key)?));
         }
     }
     Err(StatusWord::REFERENCE_NOT_FOUND)
 }
 
+/// Where key sets may be, and whose they are: those of the root as given, then the slots'.
+fn places(root: [Key; 2]) -> impl Iterator<Item = (Key, Domain)> {
+    let slots = Slot::all().map(|slot| (records::slot_keys(slot), Domain::Slot(slot)));
+    root.into_iter().map(|key| (key, Domain::Root)).chain(slots)
+}
+
 /// The version of the root's key set, or FF where only the transport keys are there.
 pub(crate) fn root_version<F: Flash>(store: &mut Store<F>) -> Result<u8, StatusWord> {
-    Ok(find(store, ANY_VERSION)?.1.version())
+    let header = match header(store, CLOUD_KEYS)? {
+        Some(header) => Some(header),
+        None => header(store, TRANSPORT_KEYS)?,
+    };
+    header.map(|header| header.version).ok_or(StatusWord::REFERENCE_NOT_FOUND)
 }
 
 /// The version of a slot's own key set; nothing where it belongs to the root.
 pub(crate) fn slot_version<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result<Option<u8>, StatusWord> {
-    Ok(read(store, records::slot_keys(slot))?.map(|keys| keys.version()))
+    Ok(header(store, records::slot_keys(slot))?.map(|header| header.version))
 }
 
 /// The key information template of GlobalPlatform: for each key its number, version, type and length.
@@ -72,20 +76,13 @@ pub(crate) fn slot_version<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result
 pub(crate) fn information<F: Flash>(store: &mut Store<F>, out: &mut [u8]) -> Result<usize, StatusWord> {
     const KEY: Tag = Tag::new(0xC0);
     const AES: u8 = 0x88;
-    let mut places = [TRANSPORT_KEYS; 1 + DOMAINS];
-    for (place, domain) in
-        places.iter_mut().skip(1).zip([Domain::Root].into_iter().chain(Slot::all().map(Domain::Slot)))
-    {
-        *place = domain.key_set();
-    }
     let mut writer = Writer::new(out);
     let written = writer.nest(tag::KEY_INFORMATION, |w| {
-        for place in places {
-            // A set that can't be read ends the template; `find` says 6F00 when somebody wants to use it.
-            if let Ok(Some(keys)) = read(store, place) {
-                let bytes = keys.dek().len_bytes() as u8;
+        for (place, _) in places([TRANSPORT_KEYS, CLOUD_KEYS]) {
+            // A set that can't be read is left out; `find` says 6F00 when somebody wants to use it.
+            if let Ok(Some(header)) = header(store, place) {
                 for number in 1..=3 {
-                    w.put(KEY, &[number, keys.version(), AES, bytes])?;
+                    w.put(KEY, &[number, header.version, AES, header.key_bytes])?;
                 }
             }
         }
@@ -117,7 +114,7 @@ pub(crate) fn put<F: Flash>(
     let mut bytes = Zeroizing::new([0; MAX_RECORD_BYTES]);
     let put = Update::Put(target.key_set(), to_bytes(&keys, &mut bytes));
     let blank = records::lifecycle(store)? == Lifecycle::Blank;
-    let in_force = read(store, target.key_set())?.map(|keys| keys.version());
+    let in_force = header(store, target.key_set())?.map(|header| header.version);
     match (domain, target) {
         (Domain::Root, Domain::Root) if replaced_version == TRANSPORT_VERSION && store.contains(TRANSPORT_KEYS)? => {
             store.transact(&[put, Update::Remove(TRANSPORT_KEYS)])?;
@@ -154,12 +151,25 @@ fn expect_free<F: Flash>(store: &mut Store<F>, slot: Slot, blank: bool, has_keys
     Ok(())
 }
 
-fn read<F: Flash>(store: &mut Store<F>, key: Key) -> Result<Option<KeySet>, StatusWord> {
+/// What a record says of its keys. It is read whole, for its check, and wiped again at once.
+struct Header {
+    version: u8,
+    key_bytes: u8,
+}
+
+#[inline(never)]
+fn header<F: Flash>(store: &mut Store<F>, key: Key) -> Result<Option<Header>, StatusWord> {
     let mut bytes = Zeroizing::new([0; MAX_RECORD_BYTES]);
-    match store.get(key, bytes.as_mut_slice())? {
-        None => Ok(None),
-        Some(len) => bytes.get(..len).and_then(from_bytes).ok_or(StatusWord::INTERNAL).map(Some),
-    }
+    let found = store.get(key, bytes.as_mut_slice())?;
+    Ok(found.map(|_| Header { version: bytes[0], key_bytes: bytes[1] }))
+}
+
+/// A key set that is there.
+#[inline(never)]
+fn read<F: Flash>(store: &mut Store<F>, key: Key) -> Result<KeySet, StatusWord> {
+    let mut bytes = Zeroizing::new([0; MAX_RECORD_BYTES]);
+    let len = store.get(key, bytes.as_mut_slice())?.unwrap_or(0);
+    bytes.get(..len).and_then(from_bytes).ok_or(StatusWord::INTERNAL)
 }
 
 fn from_bytes(bytes: &[u8]) -> Option<KeySet> {

@@ -9,10 +9,9 @@ use crate::passcode;
 use crate::records::{self, CHIP_ID, CLOUD_KEYS, LIFECYCLE, PASSCODE, TRANSPORT_KEYS, TRIES, lifecycle_value};
 use crate::rules::Rules;
 use crate::store::{KEYS, Key, Store, Update};
-use crate::token::{MAX_RECORD_BYTES, TokenRecord};
+use crate::token::TokenRecord;
 use protocol::apdu::StatusWord;
 use protocol::applet::{FactoryData, InstallToken, Lifecycle, Order, SetRules, Slot, StateChange, SyncGrant};
-use zeroize::Zeroizing;
 
 /// Obeys one order of this domain.
 ///
@@ -52,13 +51,13 @@ fn leave_factory<F: Flash>(store: &mut Store<F>, order: &FactoryData<'_>) -> Res
 /// Ready or Bound → Bound, with the token in its slot.
 #[inline(never)]
 fn install<F: Flash>(store: &mut Store<F>, order: &InstallToken<'_>) -> Result<(), StatusWord> {
-    let record = TokenRecord::of(order)?;
-    let (counters, same_token) = counters_of_new(store, order)?;
-    let mut bytes = Zeroizing::new([0; MAX_RECORD_BYTES]);
+    let mut record = TokenRecord::empty();
+    let (counters, same_token) = counters_of_new(store, order, &mut record)?;
+    record.fill(order)?;
     let (counters, grant) = (counters.to_bytes(), TimeGrant::of(&order.grant).to_bytes());
     let lifecycle = lifecycle_value(Lifecycle::Bound);
     let mut updates = Updates::new();
-    updates.push(Update::Put(records::token(order.slot), record.to_bytes(&mut bytes)));
+    updates.push(Update::Put(records::token(order.slot), record.as_bytes()));
     updates.push(Update::Put(records::counters(order.slot), &counters));
     updates.push(Update::Put(records::grant(order.slot), &grant));
     updates.push(Update::Put(LIFECYCLE, &lifecycle));
@@ -74,11 +73,19 @@ fn install<F: Flash>(store: &mut Store<F>, order: &InstallToken<'_>) -> Result<(
 /// The counters a token begins with, and whether it is the one the slot holds already. A token that is installed again over itself (the cloud did not get the
 /// answer) keeps its last stamp and transaction counter, and no token may be in two slots: either would make
 /// a code twice.
-fn counters_of_new<F: Flash>(store: &mut Store<F>, order: &InstallToken<'_>) -> Result<(Counters, bool), StatusWord> {
+fn counters_of_new<F: Flash>(
+    store: &mut Store<F>,
+    order: &InstallToken<'_>,
+    held: &mut TokenRecord,
+) -> Result<(Counters, bool), StatusWord> {
     let mut counters = Counters::new(order.grant.code_budget);
     let mut same_token = false;
     for slot in Slot::all() {
-        if !records::is_occupied(store, slot)? || TokenRecord::read(store, slot)?.token_id != *order.token_id {
+        if !records::is_occupied(store, slot)? {
+            continue;
+        }
+        held.read(store, slot)?;
+        if held.token_id() != order.token_id {
             continue;
         }
         if slot != order.slot {
@@ -93,7 +100,8 @@ fn counters_of_new<F: Flash>(store: &mut Store<F>, order: &InstallToken<'_>) -> 
 /// A new grant, and now and then a new mask key.
 #[inline(never)]
 fn sync<F: Flash>(store: &mut Store<F>, order: &SyncGrant<'_>) -> Result<(), StatusWord> {
-    let mut record = TokenRecord::read(store, order.slot)?;
+    let mut record = TokenRecord::empty();
+    record.read(store, order.slot)?;
     let counters = Counters { codes_left: order.grant.code_budget, ..read_counters(store, order.slot)? }.to_bytes();
     let grant = TimeGrant::of(&order.grant).to_bytes();
     let counters = Update::Put(records::counters(order.slot), &counters);
@@ -102,8 +110,7 @@ fn sync<F: Flash>(store: &mut Store<F>, order: &SyncGrant<'_>) -> Result<(), Sta
         None => store.transact(&[counters, grant])?,
         Some(update) => {
             record.set_mask_key(update);
-            let mut bytes = Zeroizing::new([0; MAX_RECORD_BYTES]);
-            store.transact(&[counters, grant, Update::Put(records::token(order.slot), record.to_bytes(&mut bytes))])?;
+            store.transact(&[counters, grant, Update::Put(records::token(order.slot), record.as_bytes())])?;
         }
     }
     Ok(())

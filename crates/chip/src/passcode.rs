@@ -8,10 +8,9 @@ use crate::hal::{Flash, Rng};
 use crate::hardened::{Verdict, spread, unspread};
 use crate::records::{self, PASSCODE, TRIES};
 use crate::store::{Store, Update};
-use hmac::{Hmac, KeyInit, Mac};
+use paycode::hmac_sha256::HmacSha256;
 use protocol::apdu::StatusWord;
 use protocol::applet::{Passcode, PasscodeChange, PasscodeOrder, PasscodeState};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -67,9 +66,9 @@ pub(crate) fn verify<F: Flash>(store: &mut Store<F>, passcode: &Passcode<'_>) ->
         return Err(StatusWord::INTERNAL);
     }
     let (salt, expected) = record.split_at(SALT_BYTES);
-    let right = hash(passcode, salt)?.ct_eq(expected);
+    let right = hash(passcode, salt).ct_eq(expected);
     // Hashed a second time for the second look: a glitch has to hit both.
-    let again = hash(passcode, salt)?.ct_eq(expected);
+    let again = hash(passcode, salt).ct_eq(expected);
     let verdict = Verdict::of(|| right.into()).and(Verdict::of(|| again.into()));
     if !verdict.is_yes() {
         return Err(if left == 0 { StatusWord::BLOCKED } else { StatusWord::tries_left(left) });
@@ -106,7 +105,7 @@ pub(crate) fn change<F: Flash, R: Rng>(
     let mut record: Secret<RECORD_BYTES> = Zeroizing::new([0; RECORD_BYTES]);
     let (salt, kept) = record.split_at_mut(SALT_BYTES);
     rng.fill(salt).map_err(|_| StatusWord::INTERNAL)?;
-    kept.copy_from_slice(hash(new, salt)?.as_slice());
+    kept.copy_from_slice(hash(new, salt).as_slice());
     store.transact(&[Update::Put(PASSCODE, record.as_slice()), Update::Put(TRIES, &spread(MAX_TRIES))])?;
     Ok(())
 }
@@ -130,18 +129,21 @@ fn tries_left<F: Flash>(store: &mut Store<F>) -> Result<u8, StatusWord> {
 }
 
 /// PBKDF2-HMAC-SHA-256 of the passcode, padded so that every length takes one time; one block of output.
-fn hash(passcode: &Passcode<'_>, salt: &[u8]) -> Result<Secret<HASH_BYTES>, StatusWord> {
+#[inline(never)]
+fn hash(passcode: &Passcode<'_>, salt: &[u8]) -> Secret<HASH_BYTES> {
     let padded = Zeroizing::new(passcode.padded());
-    let keyed = Hmac::<Sha256>::new_from_slice(padded.as_slice()).map_err(|_| StatusWord::INTERNAL)?;
-    let mut round: Secret<HASH_BYTES> = Zeroizing::new(
-        keyed.clone().chain_update(salt).chain_update(1_u32.to_be_bytes()).finalize().into_bytes().into(),
-    );
+    let keyed = HmacSha256::new(padded.as_slice());
+    let mut first = Zeroizing::new([0; SALT_BYTES + 4]);
+    for (to, from) in first.iter_mut().zip(salt.iter().chain(&1_u32.to_be_bytes())) {
+        *to = *from;
+    }
+    let mut round: Secret<HASH_BYTES> = Zeroizing::new(keyed.mac(first.as_slice()));
     let mut sum = round.clone();
     for _ in 1..ROUNDS {
-        *round = keyed.clone().chain_update(round.as_slice()).finalize().into_bytes().into();
+        *round = keyed.mac(round.as_slice());
         for (sum, byte) in sum.iter_mut().zip(round.iter()) {
             *sum ^= byte;
         }
     }
-    Ok(sum)
+    sum
 }

@@ -15,6 +15,9 @@ use paycode::emv;
 use protocol::apdu::StatusWord;
 use protocol::applet::{AID, CodeRequest, LoggedCode, PaymentCode, Slot};
 
+/// Whether this image makes EMV QR codes.
+pub(crate) const MAKES_EMV: bool = cfg!(feature = "emv");
+
 /// Makes the next code of a token and writes the answer to `out`. `loaded` keeps the token's key schedules
 /// from one code to the next.
 ///
@@ -54,7 +57,7 @@ pub(crate) fn make<F: Flash>(
     let code = paycode::make(&token.format, &token.mask_key, &token.pay_key, token.index, stamp, verified)
         .map_err(|_| StatusWord::INTERNAL)?;
     let mut text = Scratch::<{ emv::MAX_PAYMENT_TEXT }>::new();
-    let emv = if request.form.wants_emv() {
+    let emv = if MAKES_EMV && request.form.wants_emv() {
         let payment =
             emv::Payment::new(&AID, &token.pay_key, token.index, code.clone(), stamp, verified, counters.transactions);
         let shown = payment.and_then(|payment| payment.encode(text.whole()));

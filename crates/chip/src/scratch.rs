@@ -34,11 +34,6 @@ impl<const N: usize> Scratch<N> {
     pub(crate) fn used(&mut self) -> &mut [u8] {
         self.bytes.get_mut(..self.used).unwrap_or_default()
     }
-
-    /// Says that nothing was written beyond the first `bytes` bytes.
-    pub(crate) fn used_only(&mut self, bytes: usize) {
-        self.used = bytes.min(N);
-    }
 }
 
 impl<const N: usize> Drop for Scratch<N> {

@@ -38,10 +38,16 @@ impl Session {
             return (self, Verdict::NO);
         }
         let begin = self.begin.unwrap_or(unix_seconds);
-        let end = begin.saturating_add(u64::from(session_seconds));
-        let within = Verdict::of(|| unix_seconds.saturating_add(SLACK_SECONDS) >= begin && unix_seconds <= end);
+        let within = Verdict::of(|| is_within(unix_seconds, begin, session_seconds));
         (Self { begin: Some(begin), ..self }, self.open.and(within))
     }
+}
+
+/// Whether a time lies in the window. Out of line: it is asked twice.
+#[inline(never)]
+fn is_within(unix_seconds: u64, begin: u64, session_seconds: u32) -> bool {
+    let end = begin.saturating_add(u64::from(session_seconds));
+    unix_seconds.saturating_add(SLACK_SECONDS) >= begin && unix_seconds <= end
 }
 
 #[cfg(test)]

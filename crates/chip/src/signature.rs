@@ -18,6 +18,9 @@ type Secret = Zeroizing<[u8; SECRET_BYTES]>;
 /// Draws of a secret key until one is in range. One draw in 2³² is not, with a sound source.
 const MAX_DRAWS: u32 = 8;
 
+/// Whether this image can sign at all.
+pub(crate) const ANY: bool = cfg!(any(feature = "p256", feature = "sm2"));
+
 /// Whether this image can sign with `scheme`.
 pub(crate) const fn is_supported(scheme: Scheme) -> bool {
     match scheme {
@@ -47,11 +50,15 @@ pub(crate) fn make_key<R: Rng>(scheme: Scheme, rng: &mut R) -> Result<(Secret, [
 /// The hash that goes with the scheme.
 pub(crate) fn hash(scheme: Scheme, bytes: &[u8]) -> [u8; STATE_HASH_BYTES] {
     match scheme {
+        #[cfg(feature = "p256")]
         Scheme::P256 => <sha2::Sha256 as sha2::Digest>::digest(bytes).into(),
         #[cfg(feature = "sm2")]
         Scheme::Sm2 => <sm3::Sm3 as sm3::Digest>::digest(bytes).into(),
-        #[cfg(not(feature = "sm2"))]
-        Scheme::Sm2 => [0; STATE_HASH_BYTES],
+        #[cfg(not(all(feature = "p256", feature = "sm2")))]
+        _ => {
+            let _ = bytes;
+            [0; STATE_HASH_BYTES]
+        }
     }
 }
 

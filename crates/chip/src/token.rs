@@ -15,129 +15,114 @@ use protocol::applet::{
 };
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A token as it lies in flash. A record that exists names a valid format, suite and index.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub(crate) struct TokenRecord {
-    pub(crate) token_id: [u8; TOKEN_ID_BYTES],
-    prefix: [u8; MAX_PREFIX_DIGITS],
-    prefix_digits: u8,
-    total_digits: u8,
-    suite: u8,
-    index: u64,
-    pay_key: [u8; PAY_KEY_BYTES],
-    pay_key_version: u8,
-    mask_key: [u8; MASK_KEY_BYTES],
-    mask_key_version: u8,
-    label: [u8; MAX_LABEL_BYTES],
-    label_bytes: u8,
+/// Where each field of a record begins.
+mod at {
+    use super::{MASK_KEY_BYTES, MAX_PREFIX_DIGITS, PAY_KEY_BYTES, TOKEN_ID_BYTES};
+
+    pub(super) const TOKEN_ID: usize = 0;
+    pub(super) const PREFIX: usize = TOKEN_ID + TOKEN_ID_BYTES;
+    /// Digits of the prefix, digits of a code, suite.
+    pub(super) const FORMAT: usize = PREFIX + MAX_PREFIX_DIGITS;
+    pub(super) const INDEX: usize = FORMAT + 3;
+    pub(super) const PAY_KEY: usize = INDEX + 8;
+    pub(super) const PAY_KEY_VERSION: usize = PAY_KEY + PAY_KEY_BYTES;
+    pub(super) const MASK_KEY: usize = PAY_KEY_VERSION + 1;
+    pub(super) const MASK_KEY_VERSION: usize = MASK_KEY + MASK_KEY_BYTES;
+    pub(super) const LABEL: usize = MASK_KEY_VERSION + 1;
 }
 
-/// Bytes of the record before the label.
-const FIXED_BYTES: usize = TOKEN_ID_BYTES + MAX_PREFIX_DIGITS + 3 + 8 + PAY_KEY_BYTES + 1 + MASK_KEY_BYTES + 1;
 /// The longest record, in bytes.
-pub(crate) const MAX_RECORD_BYTES: usize = FIXED_BYTES + MAX_LABEL_BYTES;
+const MAX_RECORD_BYTES: usize = at::LABEL + MAX_LABEL_BYTES;
+
+/// A token as it lies in flash, fields of fixed width and the label last. A record that exists names a valid format,
+/// suite and index. It is filled in place: it holds keys, and no copy of it is left behind.
+#[derive(ZeroizeOnDrop)]
+pub(crate) struct TokenRecord {
+    bytes: [u8; MAX_RECORD_BYTES],
+    used: usize,
+}
 
 impl TokenRecord {
-    /// The token of an order; 6A80 where its format, suite or index is none this chip can make codes of.
-    pub(crate) fn of(order: &InstallToken<'_>) -> Result<Self, StatusWord> {
-        let mut record = Self {
-            token_id: *order.token_id,
-            prefix: [0; MAX_PREFIX_DIGITS],
-            prefix_digits: order.prefix.len() as u8,
-            total_digits: order.total_digits,
-            suite: order.suite,
-            index: order.token_index,
-            pay_key: *order.pay_key,
-            pay_key_version: order.pay_key_version,
-            mask_key: *order.mask_key,
-            mask_key_version: order.mask_key_version,
-            label: [0; MAX_LABEL_BYTES],
-            label_bytes: order.account_label.len() as u8,
-        };
-        copy(&mut record.prefix, order.prefix.as_bytes());
-        copy(&mut record.label, order.account_label.as_bytes());
-        record.parts().ok_or(StatusWord::WRONG_DATA)?;
-        Ok(record)
+    /// Room for a record.
+    pub(crate) const fn empty() -> Self {
+        Self { bytes: [0; MAX_RECORD_BYTES], used: 0 }
+    }
+
+    /// Takes the token of an order; 6A80 where its format, suite or index is none this chip can make codes of.
+    pub(crate) fn fill(&mut self, order: &InstallToken<'_>) -> Result<(), StatusWord> {
+        let index = order.token_index.to_be_bytes();
+        let fields: [(usize, &[u8]); 9] = [
+            (at::TOKEN_ID, order.token_id),
+            (at::PREFIX, order.prefix.as_bytes()),
+            (at::FORMAT, &[order.prefix.len() as u8, order.total_digits, order.suite]),
+            (at::INDEX, &index),
+            (at::PAY_KEY, order.pay_key),
+            (at::PAY_KEY_VERSION, &[order.pay_key_version]),
+            (at::MASK_KEY, order.mask_key),
+            (at::MASK_KEY_VERSION, &[order.mask_key_version]),
+            (at::LABEL, order.account_label.as_bytes()),
+        ];
+        for (at, bytes) in fields {
+            self.set(at, bytes);
+        }
+        self.used = at::LABEL + order.account_label.len();
+        self.parts().ok_or(StatusWord::WRONG_DATA)?;
+        Ok(())
     }
 
     /// Reads the token in `slot`; 6A88 where there is none.
-    pub(crate) fn read<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result<Self, StatusWord> {
-        let mut bytes = zeroize::Zeroizing::new([0; MAX_RECORD_BYTES]);
-        let len = store.get(records::token(slot), bytes.as_mut_slice())?.ok_or(StatusWord::REFERENCE_NOT_FOUND)?;
-        let record = bytes.get(..len).and_then(Self::from_bytes);
-        record.filter(|record| record.parts().is_some()).ok_or(StatusWord::INTERNAL)
+    #[inline(never)]
+    pub(crate) fn read<F: Flash>(&mut self, store: &mut Store<F>, slot: Slot) -> Result<(), StatusWord> {
+        self.used = store.get(records::token(slot), &mut self.bytes)?.ok_or(StatusWord::REFERENCE_NOT_FOUND)?;
+        if self.used >= at::LABEL && self.parts().is_some() { Ok(()) } else { Err(StatusWord::INTERNAL) }
     }
 
     /// The same token under another mask key.
     pub(crate) fn set_mask_key(&mut self, update: &MaskKeyUpdate<'_>) {
-        self.mask_key = *update.key;
-        self.mask_key_version = update.version;
+        self.set(at::MASK_KEY, update.key);
+        self.set(at::MASK_KEY_VERSION, &[update.version]);
+    }
+
+    /// The token's name.
+    pub(crate) fn token_id(&self) -> &[u8; TOKEN_ID_BYTES] {
+        self.field(at::TOKEN_ID)
     }
 
     /// The masked account name for the screen.
     pub(crate) fn label(&self) -> Result<&str, StatusWord> {
-        let bytes = self.label.get(..usize::from(self.label_bytes)).ok_or(StatusWord::INTERNAL)?;
+        let bytes = self.bytes.get(at::LABEL..self.used).ok_or(StatusWord::INTERNAL)?;
         core::str::from_utf8(bytes).map_err(|_| StatusWord::INTERNAL)
     }
 
-    /// The record as bytes for the store; `into` is the caller's to wipe.
-    pub(crate) fn to_bytes<'b>(&self, into: &'b mut [u8; MAX_RECORD_BYTES]) -> &'b [u8] {
-        let index = self.index.to_be_bytes();
-        let parts: [&[u8]; 9] = [
-            &self.token_id,
-            &self.prefix,
-            &[self.prefix_digits, self.total_digits, self.suite],
-            &index,
-            &self.pay_key,
-            &[self.pay_key_version],
-            &self.mask_key,
-            &[self.mask_key_version],
-            &self.label,
-        ];
-        let mut rest = into.as_mut_slice();
-        for part in parts {
-            let (to, after) = rest.split_at_mut(part.len().min(rest.len()));
-            copy(to, part);
-            rest = after;
-        }
-        into.get(..FIXED_BYTES + usize::from(self.label_bytes)).unwrap_or(&[])
+    /// The record as bytes for the store.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or(&[])
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let token_id = take(&mut rest)?;
-        let prefix = take(&mut rest)?;
-        let [prefix_digits, total_digits, suite] = take(&mut rest)?;
-        let index = u64::from_be_bytes(take(&mut rest)?);
-        let pay_key = take(&mut rest)?;
-        let [pay_key_version] = take(&mut rest)?;
-        let mask_key = take(&mut rest)?;
-        let [mask_key_version] = take(&mut rest)?;
-        let mut record = Self {
-            token_id,
-            prefix,
-            prefix_digits,
-            total_digits,
-            suite,
-            index,
-            pay_key,
-            pay_key_version,
-            mask_key,
-            mask_key_version,
-            label: [0; MAX_LABEL_BYTES],
-            label_bytes: rest.len() as u8,
-        };
-        record.label.get_mut(..rest.len())?.copy_from_slice(rest);
-        Some(record)
+    fn set(&mut self, at: usize, bytes: &[u8]) {
+        let place = self.bytes.get_mut(at..).unwrap_or_default();
+        place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    }
+
+    /// The field that begins at `at`; zeros for one that is not wholly in the record, which no caller asks for.
+    fn field<const N: usize>(&self, at: usize) -> &[u8; N] {
+        self.bytes.get(at..).and_then(<[u8]>::first_chunk).unwrap_or(&[0; N])
     }
 
     /// Format, suite and index, where all three are valid and the index fits the format.
+    #[inline(never)]
     fn parts(&self) -> Option<(CodeFormat, Suite, TokenIndex)> {
-        let prefix = self.prefix.get(..usize::from(self.prefix_digits))?;
-        let format = CodeFormat::new(core::str::from_utf8(prefix).ok()?, self.total_digits).ok()?;
-        let fits = self.index < 10_u64.pow(format.index_digits() as u32);
-        let index = TokenIndex::new(self.index).ok()?;
-        fits.then_some((format, Suite::from_id(self.suite)?, index))
+        let &[prefix_digits, total_digits, suite] = self.field(at::FORMAT);
+        let prefix: &[u8; MAX_PREFIX_DIGITS] = self.field(at::PREFIX);
+        let format = CodeFormat::from_digits(prefix.get(..usize::from(prefix_digits))?, total_digits).ok()?;
+        let index = TokenIndex::new(u64::from_be_bytes(*self.field(at::INDEX))).ok()?;
+        format.has_room_for(index).then_some((format, Suite::from_id(suite)?, index))
+    }
+}
+
+impl Zeroize for TokenRecord {
+    fn zeroize(&mut self) {
+        self.bytes.zeroize();
     }
 }
 
@@ -160,26 +145,15 @@ pub(crate) struct LoadedToken {
 impl LoadedToken {
     /// Loads the token in `slot`; 6A88 where there is none.
     pub(crate) fn load<F: Flash>(store: &mut Store<F>, slot: Slot) -> Result<Self, StatusWord> {
-        let record = TokenRecord::read(store, slot)?;
+        let mut record = TokenRecord::empty();
+        record.read(store, slot)?;
         let (format, suite, index) = record.parts().ok_or(StatusWord::INTERNAL)?;
         Ok(Self {
             slot,
             format,
             index,
-            pay_key: PayKey::new(suite, &record.pay_key),
-            mask_key: MaskKey::new(suite, &record.mask_key),
+            pay_key: PayKey::new(suite, record.field(at::PAY_KEY)),
+            mask_key: MaskKey::new(suite, record.field(at::MASK_KEY)),
         })
     }
-}
-
-fn copy(to: &mut [u8], from: &[u8]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*first)
 }

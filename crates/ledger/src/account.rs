@@ -24,11 +24,28 @@ pub enum AccountKind {
     Clearing = 3,
     /// What the operator owes a merchant. Never below zero.
     Payable = 4,
+    /// A wearer's money that is set aside for payments waiting to be confirmed. Never below zero.
+    Held = 5,
+    /// What the operator has earned (income). Owner: the operator. Goes below zero where it gives fees back.
+    Fees = 6,
+    /// What the operator has given away (an expense). Owner: the operator.
+    Marketing = 7,
+    /// Money that has come and whose owner is not known yet (a liability). Owner: the operator. Never below zero.
+    Suspense = 8,
 }
 
 impl AccountKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Self; 4] = [Self::Funding, Self::Wallet, Self::Clearing, Self::Payable];
+    pub const ALL: [Self; 8] = [
+        Self::Funding,
+        Self::Wallet,
+        Self::Clearing,
+        Self::Payable,
+        Self::Held,
+        Self::Fees,
+        Self::Marketing,
+        Self::Suspense,
+    ];
 
     /// The kind with this stored number.
     pub fn from_number(number: u8) -> Option<Self> {
@@ -42,22 +59,26 @@ impl AccountKind {
             Self::Wallet => "wallet",
             Self::Clearing => "clearing",
             Self::Payable => "merchant payable",
+            Self::Held => "held",
+            Self::Fees => "fees",
+            Self::Marketing => "marketing",
+            Self::Suspense => "suspense",
         }
     }
 
     /// The side on which the balance grows.
     pub const fn normal_side(self) -> Side {
         match self {
-            Self::Funding => Side::Debit,
-            Self::Wallet | Self::Clearing | Self::Payable => Side::Credit,
+            Self::Funding | Self::Marketing => Side::Debit,
+            Self::Wallet | Self::Clearing | Self::Payable | Self::Held | Self::Fees | Self::Suspense => Side::Credit,
         }
     }
 
     /// The lowest balance allowed, in minor units; `None` where there is no floor.
     pub const fn floor_minor(self) -> Option<i64> {
         match self {
-            Self::Funding | Self::Wallet | Self::Payable => Some(0),
-            Self::Clearing => None,
+            Self::Funding | Self::Wallet | Self::Payable | Self::Held | Self::Marketing | Self::Suspense => Some(0),
+            Self::Clearing | Self::Fees => None,
         }
     }
 }

@@ -18,17 +18,46 @@ pub enum EntryKind {
     Refund = 3,
     /// A batch of payments and refunds moved between clearing and a merchant.
     Posting = 4,
+    /// A wearer's money was set aside for a payment that waits to be confirmed.
+    Hold = 5,
+    /// All or part of what was set aside was paid.
+    Capture = 6,
+    /// All or the rest of what was set aside went back to the wallet.
+    Release = 7,
+    /// A merchant paid a fee, or got one back.
+    Fee = 8,
+    /// The operator gave a wearer money.
+    Gift = 9,
+    /// A merchant was paid out.
+    Settlement = 10,
+    /// Money came in whose owner was not known, or was found.
+    Suspense = 11,
 }
 
 impl EntryKind {
+    /// Every kind, in the order of its number.
+    pub const ALL: [Self; 11] = [
+        Self::TopUp,
+        Self::Payment,
+        Self::Refund,
+        Self::Posting,
+        Self::Hold,
+        Self::Capture,
+        Self::Release,
+        Self::Fee,
+        Self::Gift,
+        Self::Settlement,
+        Self::Suspense,
+    ];
+
     /// The kind with this stored number.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::TopUp, Self::Payment, Self::Refund, Self::Posting].into_iter().find(|kind| *kind as u8 == number)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 
     /// Whether its money waits in clearing for the posting to the merchant.
     pub const fn passes_through_clearing(self) -> bool {
-        matches!(self, Self::Payment | Self::Refund)
+        matches!(self, Self::Payment | Self::Refund | Self::Capture)
     }
 
     /// The name shown in books.
@@ -38,6 +67,13 @@ impl EntryKind {
             Self::Payment => "payment",
             Self::Refund => "refund",
             Self::Posting => "posting",
+            Self::Hold => "hold",
+            Self::Capture => "capture",
+            Self::Release => "release",
+            Self::Fee => "fee",
+            Self::Gift => "gift",
+            Self::Settlement => "settlement",
+            Self::Suspense => "suspense",
         }
     }
 }

@@ -163,7 +163,9 @@ mod tests {
 
     fn record(minor: u64) -> Record {
         let cause = Cause { reference: [1; 16], counterparty: [3; 16], at_ms: 5 };
-        let entry = posting::top_up(cause, [2; 16], Amount::new(minor, Currency::CNY).unwrap()).unwrap();
+        let parties = posting::Parties { wearer: [2; 16], ..posting::Parties::default() };
+        let amount = Amount::new(minor, Currency::CNY).unwrap();
+        let entry = posting::entry(posting::Event::TopUp, cause, parties, amount).unwrap();
         Record::of(&entry, |account| (i64::from(account.kind as u8), 9))
     }
 

@@ -91,8 +91,49 @@ pub(crate) fn account(place: &Place, command: AccountCommand, output: Output) ->
             );
             output.answer(&lines, &json!({"account": answer, "book": book}));
         }
+        AccountCommand::Waiting { account } => {
+            let account = place.account(account.as_deref())?;
+            let waiting = place.as_party(&account)?.get("/v1/confirmations")?;
+            let lines: Vec<String> =
+                waiting.as_array().into_iter().flatten().map(confirmation_line).collect::<Result<_, _>>()?;
+            let text = if lines.is_empty() { "Nothing waits to be confirmed.".to_owned() } else { lines.join("\n") };
+            output.answer(&text, &waiting);
+        }
+        AccountCommand::Confirm { payment, account } => answer(place, payment, account.as_deref(), "confirm", output)?,
+        AccountCommand::Refuse { payment, account } => answer(place, payment, account.as_deref(), "refuse", output)?,
     }
     Ok(())
+}
+
+/// The wearer's answer to a payment that waits, as the phone gives it.
+fn answer(
+    place: &Place,
+    payment: Option<String>,
+    account: Option<&str>,
+    answer: &str,
+    output: Output,
+) -> Result<(), Fault> {
+    let api = place.as_party(&place.account(account)?)?;
+    let payment = match payment {
+        Some(payment) => payment,
+        None => {
+            let waiting = api.get("/v1/confirmations")?;
+            let oldest = waiting
+                .as_array()
+                .and_then(|list| list.first())
+                .ok_or_else(|| Fault::new("nothing_waits", "no payment waits to be confirmed".to_owned()))?;
+            text(oldest, "payment")?
+        }
+    };
+    let answered = api.post(&format!("/v1/confirmations/{payment}/{answer}"), &nothing())?;
+    output.answer(&confirmation_line(&answered)?, &answered);
+    Ok(())
+}
+
+fn confirmation_line(waiting: &Value) -> Result<String, Fault> {
+    let amount = money(number(waiting, "amount")?, &text(waiting, "currency")?);
+    let (payment, merchant, state) = (text(waiting, "payment")?, text(waiting, "merchant")?, text(waiting, "state")?);
+    Ok(format!("{payment}  {amount} to {merchant}: {state}"))
 }
 
 pub(crate) fn merchant(place: &Place, command: MerchantCommand, output: Output) -> Result<(), Fault> {

@@ -75,12 +75,15 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(TokenCommand),
     /// Follow the whole journal of the cloud and add everything up again.
-    Audit,
-    /// Measure payments over HTTP on this machine, beside what the same server answers without doing anything.
-    Bench(Bench),
-    /// The database, where it is not the file in the data folder.
+    Audit {
+        #[command(subcommand)]
+        command: Option<AuditCommand>,
+    },
+    /// The database: made, copied, put back.
     #[command(subcommand)]
     Db(DbCommand),
+    /// Measure payments over HTTP on this machine, beside what the same server answers without doing anything.
+    Bench(Bench),
     /// Print the OpenAPI document.
     Openapi,
     /// Print completions for a shell.
@@ -119,12 +122,6 @@ impl core::fmt::Debug for DatabaseUrl {
         // It may hold a password.
         f.write_str(if self.database.is_some() { "a database URL" } else { "the data folder" })
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DbCommand {
-    /// Make the tables in an empty PostgreSQL database. Harmless where they are there already; `serve` does it as well.
-    Init(DatabaseUrl),
 }
 
 #[derive(Debug, Args)]
@@ -187,6 +184,50 @@ pub(crate) enum AccountCommand {
         /// Whose, by name; the newest when absent.
         #[arg(long, value_name = "NAME")]
         account: Option<String>,
+    },
+    /// Show the payments that wait to be confirmed.
+    Waiting {
+        /// Whose, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+    },
+    /// Confirm a payment, as on the phone.
+    Confirm {
+        /// The payment's id; the oldest that waits when absent.
+        payment: Option<String>,
+        /// Whose, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+    },
+    /// Refuse a payment, as on the phone.
+    Refuse {
+        /// The payment's id; the oldest that waits when absent.
+        payment: Option<String>,
+        /// Whose, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Audit the database in the data folder itself, without asking a cloud; none may be running on it.
+    Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Make the tables in a PostgreSQL database that has none yet; `serve` does it as well.
+    Init(DatabaseUrl),
+    /// Copy the database as it is at one moment, while the cloud runs; the copy is audited.
+    Backup {
+        /// The file to write; it must not be there yet.
+        file: PathBuf,
+    },
+    /// Put a copy in the place of a database that is gone; it is audited first.
+    Restore {
+        /// The copy.
+        file: PathBuf,
     },
 }
 

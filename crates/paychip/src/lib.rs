@@ -8,15 +8,17 @@
 //! | [`chip`] | a chip by itself, in a file or in a reader |
 //! | [`pos`], [`scan`], [`picture`] | the till: reading pictures, charging |
 //! | [`books`] | accounts, merchants, tokens, audit |
+//! | `db` | the database itself: audit, backup, restore |
 //! | `demo` | the whole story in one run |
-//! | `bench` | payments a second, beside what the same server answers without doing anything |
+//! | [`bench`] | payments a second, beside what the same server answers without doing anything |
 //! | [`api`], [`profile`], `output`, [`fault`] | the HTTP client, what is remembered, how answers and failures are told |
 
 pub mod api;
-mod bench;
+pub mod bench;
 pub mod books;
 pub mod chip;
 mod cli;
+mod db;
 mod demo;
 pub mod fault;
 mod output;
@@ -57,8 +59,9 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Merchant(command) => books::merchant(&place, command, output),
         Command::Token(command) => books::token(&place, command, output),
         Command::Bench(bench) => bench::run(&place, &bench, output),
-        Command::Db(command) => serve::database(command, output),
-        Command::Audit => books::audit(&place, output),
+        Command::Audit { command: None } => books::audit(&place, output),
+        Command::Audit { command: Some(cli::AuditCommand::Verify) } => db::verify(&place, output),
+        Command::Db(command) => db::run(&place, &command, output),
         Command::Watch { watch, command } => watch::run(&place, &watch, command, output),
         Command::Chip { which, command } => chip::run(&place, &which, command, output),
         Command::Pos { merchant, command } => pos::run(&place, merchant.as_deref(), command, output),

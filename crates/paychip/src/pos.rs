@@ -12,6 +12,12 @@ use crate::picture::read_grey;
 use crate::profile::{Party, Place};
 use crate::scan::{Scanned, scan};
 
+/// The state of a payment that its wearer has to confirm.
+const WAITS: &str = "requires_confirmation";
+/// Seconds of one wait for the wearer; shorter than the client waits for an answer.
+const WAIT_S: u64 = 10;
+/// How often it waits: a little longer than a wearer has time.
+const MAX_WAITS: u32 = 20;
 /// How often a charge that got no answer is sent again, with the same order number.
 const MAX_TRIES: u32 = 3;
 
@@ -31,7 +37,7 @@ pub(crate) fn run(place: &Place, merchant: Option<&str>, command: PosCommand, ou
                 (None, None) => return Err(Fault::new("no_code", "name a picture with --image or a code with --code")),
             };
             let order = order.map_or_else(|| fresh_number("order"), Ok)?;
-            let answer = charge(&api, &merchant, &order, &code, minor)?;
+            let answer = until_decided(&api, charge(&api, &merchant, &order, &code, minor)?, output)?;
             output.answer(&receipt(&merchant, &answer)?, &answer);
         }
         PosCommand::Cancel { order } => {
@@ -109,6 +115,21 @@ pub fn charge(api: &Api, merchant: &Party, order: &str, code: &str, minor: u64) 
         let hint = format!("the outcome is unknown: repeat with --order {order}, or `paychip pos cancel {order}`");
         if fault.outcome_is_unknown() { fault.hint(hint) } else { fault }
     })
+}
+
+/// Waits while the wearer has to confirm on the phone, as long as that may take.
+fn until_decided(api: &Api, mut answer: Value, output: Output) -> Result<Value, Fault> {
+    if text(&answer, "state")? != WAITS {
+        return Ok(answer);
+    }
+    output.note("The wearer must confirm this on the phone.");
+    for _ in 0..MAX_WAITS {
+        if text(&answer, "state")? != WAITS {
+            break;
+        }
+        answer = api.get(&format!("/v1/payments/{}?wait_s={WAIT_S}", text(&answer, "id")?))?;
+    }
+    Ok(answer)
 }
 
 /// The slip a till prints.

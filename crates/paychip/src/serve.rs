@@ -3,7 +3,7 @@
 use server::{Config, Database, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{DbCommand, Serve};
+use crate::cli::Serve;
 use crate::fault::Fault;
 use crate::output::Output;
 use crate::profile::Place;
@@ -38,19 +38,6 @@ pub(crate) fn run(place: &Place, serve: &Serve, output: Output) -> Result<(), Fa
         output.answer(&lines, &serde_json::json!({"url": url, "data": place.data, "operator_key_file": key_file}));
         server.run(stop_asked()).await.map_err(|error| Fault::internal(error.to_string()))
     })
-}
-
-/// Prepares a database that is none of this machine's files.
-pub(crate) fn database(DbCommand::Init(url): DbCommand, output: Output) -> Result<(), Fault> {
-    log_to_stderr();
-    let Database::Postgres(url) = url.database()? else {
-        return Err(Fault::new("database_url", "no database is named")
-            .at("database")
-            .hint("say --database postgres://USER@HOST/DATABASE; a file in the data folder needs no preparation"));
-    };
-    store::postgres::init(&url).map_err(|error| Fault::new("store", error.to_string()))?;
-    output.answer(&format!("The {url} is ready."), &serde_json::json!({"ready": true}));
-    Ok(())
 }
 
 /// The operator's choices of this program: the platform's defaults.

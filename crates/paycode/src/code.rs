@@ -168,7 +168,7 @@ pub fn make(
     stamp: Stamp,
     verified: bool,
 ) -> Result<Code, CodeError> {
-    if index.get() >= decimal::power_of_ten(format.index_digits()) {
+    if !format.has_room_for(index) {
         return Err(CodeError::Index);
     }
     let password = pay_key.password(format, index, stamp, verified);

@@ -8,14 +8,14 @@
 //! rounds, so the cipher runs over it once, in [`Ff1::new`]; each round then costs exactly one block,
 //! whatever the tweak. A payment code costs 11 blocks: one to prepare and ten rounds.
 //!
-//! Running time depends on the lengths; divisions may also show the digits on processors that divide
+//! Running time depends on the lengths; writing the digits may also show them on processors that divide
 //! in variable time. What is hidden here is the token index, never the money (`spec/payment-code.md`).
 
 use cipher::{Array, BlockCipherEncrypt, consts::U16};
 use zeroize::Zeroize;
 
 use crate::{
-    decimal::{self, power_of_ten},
+    decimal::{self, divide, power_of_ten},
     error::error_enum,
 };
 
@@ -72,10 +72,9 @@ pub struct Ff1<C> {
     right: u8,
     /// Bytes that hold a right half as a number (b).
     number_bytes: u8,
-    /// CBC-MAC state after P and every whole block of Q that no round changes.
+    /// CBC-MAC state after P and every whole block of Q that no round changes, with Q's last block already in it: only
+    /// its round number and its right half are still to come.
     chained: Block,
-    /// Q's last block with its round number and its right half still zero.
-    last: Block,
 }
 
 impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
@@ -93,8 +92,12 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
         // SP 800-38G algorithm 7, steps 1, 3 and 5. All are below 256 by the bounds just checked.
         let left = (digits / 2) as u8;
         let right = digits as u8 - left;
-        let largest = power_of_ten(usize::from(right)) - 1;
-        let number_bytes = (u64::BITS - largest.leading_zeros()).div_ceil(8) as u8;
+        let mut largest = power_of_ten(usize::from(right)) - 1;
+        let mut number_bytes = 0;
+        while largest > 0 {
+            number_bytes += 1;
+            largest >>= 8;
+        }
 
         let mut chained = Block::from([1, 2, 1, 0, 0, 10, 10, left, 0, 0, 0, digits as u8, 0, 0, 0, tweak.len() as u8]);
         cipher.encrypt_block(&mut chained);
@@ -108,10 +111,9 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
             chained.iter_mut().zip(&mut padded).for_each(|(a, b)| *a ^= b);
             cipher.encrypt_block(&mut chained);
         }
-        let mut last = Block::default();
-        last.iter_mut().zip(&mut padded).for_each(|(a, b)| *a = b);
+        chained.iter_mut().zip(&mut padded).for_each(|(a, b)| *a ^= b);
 
-        Ok(Self { cipher, left, right, number_bytes, chained, last })
+        Ok(Self { cipher, left, right, number_bytes, chained })
     }
 
     /// Encrypts ASCII digits in place.
@@ -120,11 +122,14 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
     /// [`Error::Length`] or [`Error::Digit`]; `digits` is then unchanged.
     pub fn encrypt(&self, digits: &mut [u8]) -> Result<(), Error> {
         let (mut a, mut b) = self.read_halves(digits)?;
+        let mut block = Block::default();
         for round in 0..ROUNDS {
-            let modulus = self.modulus(round);
-            let sum = (a + self.round_value(round, b, modulus)) % modulus;
-            (a, b) = (b, sum);
+            let width = self.width(round);
+            let sum = a + self.round_value(&mut block, round, b, width);
+            // Both are below the modulus, so once is enough.
+            (a, b) = (b, less_once(sum, power_of_ten(width)));
         }
+        block.as_mut_slice().zeroize();
         self.write_halves(a, b, digits);
         Ok(())
     }
@@ -135,11 +140,14 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
     /// [`Error::Length`] or [`Error::Digit`]; `digits` is then unchanged.
     pub fn decrypt(&self, digits: &mut [u8]) -> Result<(), Error> {
         let (mut a, mut b) = self.read_halves(digits)?;
+        let mut block = Block::default();
         for round in (0..ROUNDS).rev() {
-            let modulus = self.modulus(round);
-            let difference = (b + modulus - self.round_value(round, a, modulus)) % modulus;
-            (a, b) = (difference, a);
+            let width = self.width(round);
+            let modulus = power_of_ten(width);
+            let difference = b + modulus - self.round_value(&mut block, round, a, width);
+            (a, b) = (less_once(difference, modulus), a);
         }
+        block.as_mut_slice().zeroize();
         self.write_halves(a, b, digits);
         Ok(())
     }
@@ -161,31 +169,34 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
         decimal::write(b, right);
     }
 
-    /// 10^m, where m is u in even rounds and v in odd ones (step 6.v).
-    fn modulus(&self, round: u8) -> u64 {
-        let width = if round.is_multiple_of(2) { self.left } else { self.right };
-        power_of_ten(usize::from(width))
+    /// m: u in even rounds and v in odd ones (step 6.v).
+    fn width(&self, round: u8) -> usize {
+        usize::from(if round.is_multiple_of(2) { self.left } else { self.right })
     }
 
-    /// Steps 6.i to 6.iv and the reduction of 6.vi: NUM(S) mod `modulus`.
-    fn round_value(&self, round: u8, half: u64, modulus: u64) -> u64 {
+    /// Steps 6.i to 6.iv and the reduction of 6.vi: NUM(S) mod 10^`width`. `block` is the caller's to wipe, once for
+    /// all rounds.
+    fn round_value(&self, block: &mut Block, round: u8, half: u64, width: usize) -> u64 {
         let number_bytes = usize::from(self.number_bytes);
-        let mut block = self.last;
-        let number = half.to_be_bytes();
-        block[BLOCK - number_bytes..].copy_from_slice(&number[number.len() - number_bytes..]);
-        block[BLOCK - number_bytes - 1] = round;
-        block.iter_mut().zip(&self.chained).for_each(|(a, b)| *a ^= b);
-        self.cipher.encrypt_block(&mut block);
+        *block = self.chained;
+        let mut rest = half;
+        let mut bytes = block.iter_mut().rev();
+        for byte in bytes.by_ref().take(number_bytes) {
+            *byte ^= rest as u8;
+            rest >>= 8;
+        }
+        bytes.take(1).for_each(|byte| *byte ^= round);
+        self.cipher.encrypt_block(block);
 
         // S is the first d = 4·⌈b/4⌉ + 4 bytes: 8, or 12 where a half needs five bytes. One block is
         // always enough.
-        let mut value = first_u64(&block) % modulus;
+        let (_, mut value) = divide(first_u64(block), width);
         if number_bytes > 4 {
             // The remainder is below 10^11 < 2^37, so 16 bits more never leave 64.
-            value = ((value << 16) | u64::from(u16::from_be_bytes([block[8], block[9]]))) % modulus;
-            value = ((value << 16) | u64::from(u16::from_be_bytes([block[10], block[11]]))) % modulus;
+            for pair in [[block[8], block[9]], [block[10], block[11]]] {
+                (_, value) = divide((value << 16) | u64::from(u16::from_be_bytes(pair)), width);
+            }
         }
-        block.as_mut_slice().zeroize();
         value
     }
 }
@@ -194,7 +205,6 @@ impl<C> Drop for Ff1<C> {
     /// Wipes what was derived from the key; the cipher wipes itself.
     fn drop(&mut self) {
         self.chained.as_mut_slice().zeroize();
-        self.last.as_mut_slice().zeroize();
     }
 }
 
@@ -204,6 +214,13 @@ impl<C> core::fmt::Debug for Ff1<C> {
     }
 }
 
+/// `number`, less `modulus` where it is not below it.
+fn less_once(number: u64, modulus: u64) -> u64 {
+    let too_large = u64::from(number >= modulus);
+    number - (modulus & too_large.wrapping_neg())
+}
+
 fn first_u64(block: &Block) -> u64 {
-    block.iter().take(8).fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
+    let [a, b, c, d, e, f, g, h, ..] = block.0;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

@@ -3,7 +3,7 @@
 //! A [`CodeFormat`] that exists is valid: the prefix is 1 to 8 digits that no other scheme uses, the
 //! code has 18 to 24 digits, and what is left for the body is 16 to 22 digits.
 
-use crate::error::error_enum;
+use crate::{TokenIndex, decimal::power_of_ten, error::error_enum};
 
 /// The shortest code, in digits.
 pub const MIN_CODE_DIGITS: usize = 18;
@@ -71,13 +71,21 @@ impl CodeFormat {
     /// # Errors
     /// The rule that is broken, see [`FormatError`].
     pub fn new(prefix: &str, total_digits: u8) -> Result<Self, FormatError> {
+        Self::from_digits(prefix.as_bytes(), total_digits)
+    }
+
+    /// The same from bytes.
+    ///
+    /// # Errors
+    /// As [`CodeFormat::new`].
+    pub fn from_digits(prefix: &[u8], total_digits: u8) -> Result<Self, FormatError> {
         if !(1..=MAX_PREFIX_DIGITS).contains(&prefix.len()) {
             return Err(FormatError::PrefixLength);
         }
-        if !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !prefix.iter().all(u8::is_ascii_digit) {
             return Err(FormatError::PrefixDigit);
         }
-        if overlaps_reserved(prefix.as_bytes()) {
+        if overlaps_reserved(prefix) {
             return Err(FormatError::PrefixReserved);
         }
         let total = usize::from(total_digits);
@@ -88,7 +96,7 @@ impl CodeFormat {
             return Err(FormatError::BodyDigits);
         }
         let mut stored = [0; MAX_PREFIX_DIGITS];
-        stored[..prefix.len()].copy_from_slice(prefix.as_bytes());
+        stored[..prefix.len()].copy_from_slice(prefix);
         Ok(Self {
             total_digits,
             prefix: stored,
@@ -126,6 +134,12 @@ impl CodeFormat {
     #[must_use]
     pub const fn index_digits(&self) -> usize {
         if self.body_digits() < LONG_BODY_DIGITS { 9 } else { 10 }
+    }
+
+    /// Whether an index has no more digits than this format keeps for it.
+    #[must_use]
+    pub const fn has_room_for(&self, index: TokenIndex) -> bool {
+        index.get() < power_of_ten(self.index_digits())
     }
 
     /// The number of digits of the one-time password, 7 to 12.

@@ -20,6 +20,8 @@ pub mod emv;
 mod error;
 pub mod ff1;
 mod format;
+#[cfg(feature = "sha256")]
+pub mod hmac_sha256;
 mod otp;
 mod routing;
 mod stamp;

@@ -7,7 +7,11 @@
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{CodeFormat, PayKey, Stamp, decimal::power_of_ten, error::error_enum};
+use crate::{
+    CodeFormat, PayKey, Stamp,
+    decimal::{divide, power_of_ten},
+    error::error_enum,
+};
 
 /// First byte of a one-time password's message, in version 1 of the specification.
 const PASSWORD_MESSAGE: u8 = 1;
@@ -93,7 +97,7 @@ impl PayKey {
         message[9..14].copy_from_slice(&stamp.to_bytes());
         message[14] = u8::from(verified);
         let mut first = self.mac(&message);
-        let value = u64::from_be_bytes(first) % power_of_ten(usize::from(digits));
+        let (_, value) = divide(u64::from_be_bytes(first), usize::from(digits));
         first.zeroize();
         Password { value, digits }
     }

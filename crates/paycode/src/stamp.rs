@@ -31,7 +31,15 @@ impl TimeStep {
     /// # Errors
     /// [`StampError::Time`] where the step does not fit 32 bits.
     pub fn from_unix_seconds(unix_seconds: u64) -> Result<Self, StampError> {
-        u32::try_from(unix_seconds / STEP_SECONDS).map(Self).map_err(|_| StampError::Time)
+        const STEP: u32 = STEP_SECONDS as u32;
+        let (high, low) = ((unix_seconds >> 32) as u32, unix_seconds as u32);
+        if unix_seconds >> 32 >= STEP_SECONDS {
+            return Err(StampError::Time);
+        }
+        // Division by hand in two halves of 16 bits: a small chip has no instruction for 64.
+        let upper = (high << 16) | (low >> 16);
+        let lower = ((upper % STEP) << 16) | (low & 0xFFFF);
+        Ok(Self(((upper / STEP) << 16) | (lower / STEP)))
     }
 
     /// The first second of this step, in Unix seconds.
@@ -124,5 +132,23 @@ impl Stamp {
     #[must_use]
     pub const fn expires_unix_seconds(self) -> u64 {
         (self.step.0 as u64 + 1 + crate::check::STEPS_BEHIND as u64) * STEP_SECONDS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_thirty_seconds_up_to_the_end_of_time() {
+        let last = STEP_SECONDS * (1 << 32) - 1;
+        let mixed = (0..100_000_u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 26);
+        for seconds in (0..200).chain([1_800_000_000, last - 30, last - 1, last]).chain(mixed) {
+            let expected = u32::try_from(seconds / STEP_SECONDS).map(TimeStep).map_err(|_| StampError::Time);
+            assert_eq!(TimeStep::from_unix_seconds(seconds), expected, "{seconds}");
+        }
+        for seconds in [last + 1, u64::MAX] {
+            assert_eq!(TimeStep::from_unix_seconds(seconds), Err(StampError::Time));
+        }
     }
 }

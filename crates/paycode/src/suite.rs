@@ -6,19 +6,20 @@
 
 use core::fmt;
 
-#[cfg(feature = "international")]
-use aes::Aes128;
+#[cfg(feature = "chinese")]
 use cipher::KeyInit;
-#[cfg(any(feature = "international", feature = "chinese"))]
-use hmac::{Hmac, Mac};
 #[cfg(feature = "international")]
-use sha2::Sha256;
+use engine::Aes;
+#[cfg(feature = "chinese")]
+use hmac::{Hmac, Mac};
 #[cfg(feature = "chinese")]
 use sm3::Sm3;
 #[cfg(feature = "chinese")]
 use sm4::Sm4;
 use zeroize::Zeroize;
 
+#[cfg(feature = "international")]
+use crate::hmac_sha256::HmacSha256;
 use crate::{CodeFormat, ff1};
 
 /// A mask key, in bytes.
@@ -69,7 +70,7 @@ pub struct MaskKey {
 
 enum MaskCipher {
     #[cfg(feature = "international")]
-    Aes(Aes128),
+    Aes(Aes),
     #[cfg(feature = "chinese")]
     Sm4(Sm4),
 }
@@ -80,7 +81,7 @@ impl MaskKey {
     pub fn new(suite: Suite, key: &[u8; MASK_KEY_BYTES]) -> Self {
         let cipher = match suite {
             #[cfg(feature = "international")]
-            Suite::International => MaskCipher::Aes(Aes128::new(key.into())),
+            Suite::International => MaskCipher::Aes(Aes::with_128_bits(key)),
             #[cfg(feature = "chinese")]
             Suite::Chinese => MaskCipher::Sm4(Sm4::new(key.into())),
         };
@@ -137,7 +138,7 @@ pub struct PayKey {
 
 enum PayMac {
     #[cfg(feature = "international")]
-    Sha256(Hmac<Sha256>),
+    Sha256(HmacSha256),
     #[cfg(feature = "chinese")]
     Sm3(Hmac<Sm3>),
 }
@@ -146,16 +147,12 @@ impl PayKey {
     /// The pay key of 32 bytes, its HMAC states computed once.
     #[must_use]
     pub fn new(suite: Suite, key: &[u8; PAY_KEY_BYTES]) -> Self {
-        // HMAC's fixed key length is one hash block; a shorter key is zero padded (FIPS 198-1 step 3).
-        let mut block = [0; 64];
-        block[..PAY_KEY_BYTES].copy_from_slice(key);
         let mac = match suite {
             #[cfg(feature = "international")]
-            Suite::International => PayMac::Sha256(Hmac::new((&block).into())),
+            Suite::International => PayMac::Sha256(HmacSha256::new(key)),
             #[cfg(feature = "chinese")]
-            Suite::Chinese => PayMac::Sm3(Hmac::new((&block).into())),
+            Suite::Chinese => PayMac::Sm3(sm3_keyed(key)),
         };
-        block.zeroize();
         Self { mac }
     }
 
@@ -172,22 +169,27 @@ impl PayKey {
 
     /// The first eight bytes of the MAC over `message`.
     pub(crate) fn mac(&self, message: &[u8]) -> [u8; 8] {
-        match &self.mac {
+        // Both hashes give 32 bytes.
+        let mut full: [u8; 32] = match &self.mac {
             #[cfg(feature = "international")]
-            PayMac::Sha256(state) => truncated(state.clone(), message),
+            PayMac::Sha256(mac) => mac.mac(message),
             #[cfg(feature = "chinese")]
-            PayMac::Sm3(state) => truncated(state.clone(), message),
-        }
+            PayMac::Sm3(state) => state.clone().chain_update(message).finalize().into_bytes().into(),
+        };
+        let [a, b, c, d, e, f, g, h, ..] = full;
+        full.zeroize();
+        [a, b, c, d, e, f, g, h]
     }
 }
 
-fn truncated<M: Mac>(state: M, message: &[u8]) -> [u8; 8] {
-    let mut full = state.chain_update(message).finalize().into_bytes();
-    let mut first = [0; 8];
-    // Both hashes give 32 bytes.
-    first.iter_mut().zip(&full).for_each(|(to, from)| *to = *from);
-    full.as_mut_slice().zeroize();
-    first
+#[cfg(feature = "chinese")]
+fn sm3_keyed(key: &[u8; PAY_KEY_BYTES]) -> Hmac<Sm3> {
+    // HMAC's fixed key length is one hash block; a shorter key is zero padded (FIPS 198-1 step 3).
+    let mut block = [0; 64];
+    block[..PAY_KEY_BYTES].copy_from_slice(key);
+    let mac = Hmac::new((&block).into());
+    block.zeroize();
+    mac
 }
 
 impl fmt::Debug for PayKey {
@@ -204,12 +206,11 @@ mod tests {
 
     #[test]
     fn what_holds_a_key_wipes_itself() {
-        // HMAC is two hash cores and a block of message: the cores hold what the key became.
+        // With SM3, HMAC is two hash cores and a block of message: the cores hold what the key became.
         fn wipes<T: ZeroizeOnDrop>() {}
         #[cfg(feature = "international")]
         {
-            wipes::<Aes128>();
-            wipes::<sha2::block_api::Sha256VarCore>();
+            wipes::<HmacSha256>();
         }
         #[cfg(feature = "chinese")]
         {

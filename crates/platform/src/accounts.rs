@@ -115,7 +115,8 @@ pub fn top_up(
         return Err(Refusal::at(Reason::CurrencyInvalid, "currency"));
     }
     let cause = posting::Cause { reference: request.id.0, counterparty: [0; 16], at_ms: request.created_ms };
-    let booking = posting::top_up(cause, account.id.0, request.amount)
+    let parties = posting::Parties { wearer: account.id.0, ..posting::Parties::default() };
+    let booking = posting::entry(posting::Event::TopUp, cause, parties, request.amount)
         .and_then(|entry| Booking::new(entry, balances))
         .map_err(|_| Reason::BooksRefused)?;
     Ok((request.clone(), vec![Change::Book(booking), Change::PutTopUp(request)]))

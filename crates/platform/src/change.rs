@@ -9,7 +9,7 @@ use crate::merchants::Merchant;
 use crate::payments::{DayUse, Payment, Refund};
 use crate::postings::Unposted;
 use crate::tokens::Token;
-use crate::{Caller, TokenId, UnixMs};
+use crate::{AccountId, Caller, PaymentId, TokenId, UnixMs};
 
 /// One change. `Put` replaces the whole row with that id, or adds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,17 @@ pub enum Change {
     PutRefund(Refund),
     /// What a wearer has paid on a day.
     PutDayUse(DayUse),
+    /// A payment waits for its wearer, until the time its state says, or waits no more.
+    SetPending {
+        /// The payment.
+        payment: PaymentId,
+        /// Whose.
+        account: AccountId,
+        /// Until when.
+        until_ms: UnixMs,
+        /// Whether it still waits.
+        waits: bool,
+    },
     /// What waits in clearing for a merchant because refunds outweigh what it is owed: zero where nothing does.
     SetWaiting(Unposted),
     /// Every journal record of this partition up to this number (inclusive) has been posted to its merchant.

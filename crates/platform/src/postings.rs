@@ -1,6 +1,7 @@
 //! The batch posting: what waits in clearing moves to the merchants, one net entry a merchant.
 
-use ledger::{Amount, Balances, Currency, posting};
+use ledger::posting::{self, Event, Parties};
+use ledger::{Amount, Balances, Currency};
 
 use crate::{Booking, Change, MerchantId, UnixMs};
 
@@ -31,11 +32,11 @@ pub fn post(
     if net_minor == 0 {
         return vec![nothing_waits];
     }
-    let direction =
-        if net_minor > 0 { posting::PostingDirection::ToMerchant } else { posting::PostingDirection::FromMerchant };
+    let event = if net_minor > 0 { Event::PostToMerchant } else { Event::PostFromMerchant };
     let cause = posting::Cause { reference, counterparty: merchant.0, at_ms: now_ms };
+    let parties = Parties { merchant: merchant.0, partition, ..Parties::default() };
     let booking = Amount::new(net_minor.unsigned_abs(), currency)
-        .and_then(|net| posting::posting(cause, merchant.0, partition, direction, net))
+        .and_then(|net| posting::entry(event, cause, parties, net))
         .and_then(|entry| Booking::new(entry, balances));
     match booking {
         Ok(booking) => vec![Change::Book(booking), nothing_waits],

@@ -73,6 +73,7 @@ reasons! {
     RefundParametersDiffer, Conflict, "refund_parameters_differ", "This refund number was used with other parameters; it stays that refund for ever.";
     RefundExceedsPayment, Conflict, "refund_exceeds_payment", "The refunds would add up to more than the payment.";
     PaymentNotRefundable, Conflict, "payment_not_refundable", "Only a payment that succeeded can be refunded.";
+    ConfirmationOver, Conflict, "confirmation_over", "This payment does not wait to be confirmed any more.";
     TopUpParametersDiffer, Conflict, "top_up_parameters_differ", "This top-up reference was used with other parameters.";
     TokenStateForbids, Conflict, "token_state_forbids", "The token's present state does not allow this.";
     TokensExhausted, Conflict, "tokens_exhausted", "Every token number under this prefix is taken; configure another prefix.";

@@ -17,6 +17,8 @@ pub struct Settings {
     pub limits: BTreeMap<Currency, Limits>,
     /// Minutes to add to UTC for the operator's day, by which limits are counted (480 is China).
     pub day_offset_minutes: i32,
+    /// How long a payment waits for its wearer to confirm it, milliseconds.
+    pub payment_confirmation_ms: u64,
     /// A binding whose chip has not proved itself within this time is over, milliseconds.
     pub binding_lifetime_ms: u64,
     /// A binding whose chip has not confirmed its keys within this time is over, milliseconds.
@@ -31,6 +33,11 @@ impl Settings {
     pub fn offers(&self, currency: Currency) -> Result<(), Refusal> {
         let offered = self.limits.contains_key(&currency);
         if offered { Ok(()) } else { Err(Refusal::at(Reason::CurrencyNotOffered, "currency")) }
+    }
+
+    /// The largest single payment in a currency that goes through by its code alone; zero where it is not offered.
+    pub fn unconfirmed_minor(&self, currency: Currency) -> u64 {
+        self.limits.get(&currency).map_or(0, |limits| limits.unconfirmed_minor)
     }
 
     /// The operator's day that holds this moment, counted from 1970-01-01.
@@ -50,6 +57,7 @@ impl Default for Settings {
             codes: CodeSettings::default(),
             limits: BTreeMap::from([(Currency::CNY, Limits::CHINA)]),
             day_offset_minutes: 480,
+            payment_confirmation_ms: 3 * 60_000,
             binding_lifetime_ms: 3 * 60_000,
             confirmation_lifetime_ms: 24 * 3_600_000,
         }
@@ -92,6 +100,8 @@ impl Default for CodeSettings {
 /// How much may be paid by code in one currency, in its minor units, for each wearer and day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// The largest single payment that goes through by its code alone: above it the wearer confirms on the phone.
+    pub unconfirmed_minor: u64,
     /// The largest single payment.
     pub single_minor: u64,
     /// The day's sum of all payments by code.
@@ -101,8 +111,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those in force in China for bar-code payment: 5,000 yuan a day with two factors, 1,000 with fewer.
-    pub const CHINA: Self = Self { single_minor: 200_000, day_minor: 500_000, day_unverified_minor: 100_000 };
+    /// Those in force in China for bar-code payment: 5,000 yuan a day with two factors, 1,000 with fewer. Above 2,000
+    /// yuan at once the phone confirms.
+    pub const CHINA: Self =
+        Self { unconfirmed_minor: 200_000, single_minor: 500_000, day_minor: 500_000, day_unverified_minor: 100_000 };
 }
 
 #[cfg(test)]

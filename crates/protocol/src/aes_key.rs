@@ -1,94 +1,120 @@
 //! AES keys of 128, 192 and 256 bits and the three ways they are used here: block, CBC, CMAC. A key is
 //! wiped when dropped, does not show in `Debug`, and is compared in constant time.
+//!
+//! CBC and CMAC are written here, over any of the three: one copy of each is enough, and a chip's flash is small. A chip
+//! short of flash leaves the longer keys out (feature `long-keys`); AES-128 is always there.
 
-use aes::cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
-use aes::{Aes128, Aes192, Aes256};
-use cmac::{Cmac, Mac};
+use cipher::BlockCipherDecrypt;
 use core::fmt;
+use engine::{Aes, BLOCK_BYTES, MAX_KEY_BYTES, is_key_length};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Bytes of an AES block and of a full CMAC.
-pub(crate) const BLOCK_BYTES: usize = 16;
-/// The longest AES key in bytes.
-pub(crate) const MAX_KEY_BYTES: usize = 32;
-
 /// An AES key (FIPS 197). Cipher objects are made for each use: a chip has little RAM for key schedules.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub enum AesKey {
-    /// 16 bytes.
-    Aes128([u8; 16]),
-    /// 24 bytes.
-    Aes192([u8; 24]),
-    /// 32 bytes.
-    Aes256([u8; 32]),
+pub struct AesKey {
+    bytes: [u8; MAX_KEY_BYTES],
+    /// Of the bytes, how many are the key: 16, 24 or 32. The others are zero.
+    len: u8,
 }
 
 impl AesKey {
-    /// The key these 16, 24 or 32 bytes are; `None` for any other length.
+    /// The key these 16, 24 or 32 bytes are; `None` for any other length, and for one that is not compiled in.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        Some(match bytes.len() {
-            16 => Self::Aes128(bytes.try_into().ok()?),
-            24 => Self::Aes192(bytes.try_into().ok()?),
-            32 => Self::Aes256(bytes.try_into().ok()?),
-            _ => return None,
-        })
+        if !is_key_length(bytes.len()) {
+            return None;
+        }
+        let mut key = Self { bytes: [0; MAX_KEY_BYTES], len: bytes.len() as u8 };
+        key.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(key)
     }
 
     /// The bytes of the key, for the store that keeps it.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Aes128(bytes) => bytes,
-            Self::Aes192(bytes) => bytes,
-            Self::Aes256(bytes) => bytes,
-        }
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len_bytes()).unwrap_or_default()
+    }
+
+    /// The bytes of the key, to be overwritten with another one's of the same length.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..usize::from(self.len)).unwrap_or_default()
     }
 
     /// Its length in bytes: 16, 24 or 32.
     #[must_use]
     pub const fn len_bytes(&self) -> usize {
-        self.as_bytes().len()
+        self.len as usize
     }
 
     /// AES-CMAC (NIST SP 800-38B) over the parts, one after the other.
     #[must_use]
     pub fn cmac(&self, parts: &[&[u8]]) -> [u8; BLOCK_BYTES] {
-        match self {
-            Self::Aes128(key) => mac_of(Cmac::<Aes128>::new(key.into()), parts),
-            Self::Aes192(key) => mac_of(Cmac::<Aes192>::new(key.into()), parts),
-            Self::Aes256(key) => mac_of(Cmac::<Aes256>::new(key.into()), parts),
+        let cipher = self.cipher();
+        let mut mac = [0; BLOCK_BYTES];
+        let mut used = 0;
+        for byte in parts.iter().copied().flatten() {
+            // The last block waits: a subkey goes into it.
+            if used == BLOCK_BYTES {
+                cipher.encrypt(&mut mac);
+                used = 0;
+            }
+            if let Some(to) = mac.get_mut(used) {
+                *to ^= byte;
+            }
+            used += 1;
         }
+        let mut subkey = [0; BLOCK_BYTES];
+        cipher.encrypt(&mut subkey);
+        double(&mut subkey);
+        if let Some(padding) = mac.get_mut(used) {
+            *padding ^= 0x80;
+            double(&mut subkey);
+        }
+        xor(&mut mac, &subkey);
+        subkey.zeroize();
+        cipher.encrypt(&mut mac);
+        mac
+    }
+
+    /// A key that exists has a length that is compiled in; were it otherwise, nothing would be decided by a key of zeros
+    /// that anybody could foresee: no MAC made with it is ever one that was asked for.
+    fn cipher(&self) -> Aes {
+        Aes::new(self.as_bytes()).unwrap_or_else(|| Aes::with_128_bits(&[0; 16]))
     }
 
     /// Encrypts one block in place.
     pub fn encrypt_block(&self, block: &mut [u8; BLOCK_BYTES]) {
-        self.cbc_encrypt(&[0; BLOCK_BYTES], core::slice::from_mut(block));
+        self.cipher().encrypt(block);
     }
 
     /// AES-CBC (NIST SP 800-38A §6.2) over whole blocks, in place.
     pub fn cbc_encrypt(&self, iv: &[u8; BLOCK_BYTES], blocks: &mut [[u8; BLOCK_BYTES]]) {
-        match self {
-            Self::Aes128(key) => encrypt_chain(&Aes128::new(key.into()), iv, blocks),
-            Self::Aes192(key) => encrypt_chain(&Aes192::new(key.into()), iv, blocks),
-            Self::Aes256(key) => encrypt_chain(&Aes256::new(key.into()), iv, blocks),
+        let cipher = self.cipher();
+        let mut previous = iv;
+        for block in blocks {
+            xor(block, previous);
+            cipher.encrypt(block);
+            previous = block;
         }
     }
 
     /// The inverse of [`AesKey::cbc_encrypt`].
     pub fn cbc_decrypt(&self, iv: &[u8; BLOCK_BYTES], blocks: &mut [[u8; BLOCK_BYTES]]) {
-        match self {
-            Self::Aes128(key) => decrypt_chain(&Aes128::new(key.into()), iv, blocks),
-            Self::Aes192(key) => decrypt_chain(&Aes192::new(key.into()), iv, blocks),
-            Self::Aes256(key) => decrypt_chain(&Aes256::new(key.into()), iv, blocks),
+        let cipher = self.cipher();
+        let mut rest = blocks;
+        // From the end, where the block before is still encrypted.
+        while let Some((block, before)) = rest.split_last_mut() {
+            decrypt(&cipher, block);
+            xor(block, before.last().unwrap_or(iv));
+            rest = before;
         }
     }
 }
 
 impl ConstantTimeEq for AesKey {
     fn ct_eq(&self, other: &Self) -> Choice {
-        self.as_bytes().ct_eq(other.as_bytes())
+        self.bytes.ct_eq(&other.bytes) & self.len.ct_eq(&other.len)
     }
 }
 
@@ -106,35 +132,26 @@ impl fmt::Debug for AesKey {
     }
 }
 
-fn mac_of<M: Mac<OutputSize = cmac::digest::consts::U16>>(mut mac: M, parts: &[&[u8]]) -> [u8; BLOCK_BYTES] {
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
-}
-
-fn encrypt_chain<C>(cipher: &C, iv: &[u8; BLOCK_BYTES], blocks: &mut [[u8; BLOCK_BYTES]])
-where
-    C: BlockCipherEncrypt<BlockSize = aes::cipher::consts::U16>,
-{
-    let mut previous = *iv;
-    for block in blocks {
-        xor(block, &previous);
-        cipher.encrypt_block(<&mut Block<C>>::from(&mut *block));
-        previous = *block;
+/// Decrypts a block in place.
+#[inline(never)]
+fn decrypt(cipher: &Aes, block: &mut [u8; BLOCK_BYTES]) {
+    match cipher {
+        Aes::Aes128(aes) => aes.decrypt_block(block.into()),
+        #[cfg(feature = "long-keys")]
+        Aes::Aes192(aes) => aes.decrypt_block(block.into()),
+        #[cfg(feature = "long-keys")]
+        Aes::Aes256(aes) => aes.decrypt_block(block.into()),
     }
 }
 
-fn decrypt_chain<C>(cipher: &C, iv: &[u8; BLOCK_BYTES], blocks: &mut [[u8; BLOCK_BYTES]])
-where
-    C: BlockCipherDecrypt<BlockSize = aes::cipher::consts::U16>,
-{
-    let mut previous = *iv;
-    for block in blocks {
-        let encrypted = *block;
-        cipher.decrypt_block(<&mut Block<C>>::from(&mut *block));
-        xor(block, &previous);
-        previous = encrypted;
+/// Doubles a block in the field of SP 800-38B, in one time for all.
+fn double(block: &mut [u8; BLOCK_BYTES]) {
+    let [first, ..] = *block;
+    let mut carry = (first >> 7) * 0x87;
+    for byte in block.iter_mut().rev() {
+        let out = *byte >> 7;
+        *byte = *byte << 1 ^ carry;
+        carry = out;
     }
 }
 

@@ -2,8 +2,9 @@
 //! chip and token from its master keys, and SCP03 its session keys from the static ones. Same input, same
 //! output, for ever: stored data depend on it. The labels in use are listed in `spec/secure-channel.md`.
 
-use crate::aes_key::{AesKey, BLOCK_BYTES};
+use crate::aes_key::AesKey;
 use core::fmt;
+use engine::BLOCK_BYTES;
 use zeroize::Zeroize;
 
 /// The longest output of [`derive()`] in bytes. Nothing here needs more; it keeps the counter in one byte's range.

@@ -6,11 +6,12 @@
 //! `88 ‖ n+1 ‖ key bytes ‖ key encrypted (n bytes) ‖ 03 ‖ check value (3)`, where `n` is the key's length
 //! filled up to whole blocks. Answer: `KVN` and the three check values.
 
-use crate::aes_key::{AesKey, BLOCK_BYTES, MAX_KEY_BYTES};
+use crate::aes_key::AesKey;
 use crate::apdu::Command;
 use crate::applet::ins;
 use crate::scp03::{self, KeySet};
 use core::fmt;
+use engine::{BLOCK_BYTES, MAX_KEY_BYTES, is_key_length};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -154,7 +155,7 @@ pub fn check_answer(keys: &KeySet, received: &[u8]) -> Result<(), Error> {
 fn parse_key<'a>(dek: &AesKey, data: &'a [u8]) -> Result<(AesKey, &'a [u8]), Error> {
     let (&[key_type, field_bytes, key_bytes], rest) = data.split_first_chunk().ok_or(Error::Malformed)?;
     let key_bytes = usize::from(key_bytes);
-    if key_type != KEY_TYPE_AES || !matches!(key_bytes, 16 | 24 | 32) {
+    if key_type != KEY_TYPE_AES || !is_key_length(key_bytes) {
         return Err(Error::BadKey);
     }
     let encrypted_blocks = key_bytes.div_ceil(BLOCK_BYTES);

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::api::{accounts, bindings, chips, health, merchants, payments, tokens};
+use crate::api::{accounts, bindings, chips, confirmations, health, merchants, payments, tokens};
 use crate::body::MAX_BODY_BYTES;
 use crate::error::ApiError;
 
@@ -63,6 +63,9 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(payments::cancel))
         .routes(routes!(payments::show))
         .routes(routes!(payments::refund, payments::refunds))
+        .routes(routes!(confirmations::list))
+        .routes(routes!(confirmations::confirm))
+        .routes(routes!(confirmations::refuse))
 }
 
 /// Says of every operation what any wrong request gets: the error body, whatever the status.

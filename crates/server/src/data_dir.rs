@@ -52,6 +52,34 @@ impl DataDir {
         self.path.join(DATABASE_FILE)
     }
 
+    /// A piece of a log without its database.
+    fn leftover_log(&self) -> Result<Option<PathBuf>, StartError> {
+        let entries = fs::read_dir(&self.path).map_err(|error| failed(&self.path, &error))?;
+        let mut logs = entries.filter_map(Result::ok).map(|entry| entry.path());
+        Ok(logs.find(|path| path.to_string_lossy().contains(".log.")))
+    }
+
+    /// Puts a copy in the place of a database that is gone; durable, whole or not at all.
+    pub(crate) fn restore(&self, copy: &Path) -> Result<(), StartError> {
+        let database = self.database();
+        if database.exists() {
+            let reason = "is there already; move it away first".to_owned();
+            return Err(StartError::Data { path: database, reason });
+        }
+        if let Some(log) = self.leftover_log()? {
+            let reason = "belongs to the database that is gone; move it away first".to_owned();
+            return Err(StartError::Data { path: log, reason });
+        }
+        let mut from = fs::File::open(copy).map_err(|error| failed(copy, &error))?;
+        let restored = tempfile::NamedTempFile::new_in(&self.path).and_then(|mut file| {
+            std::io::copy(&mut from, &mut file)?;
+            file.as_file().sync_all()?;
+            file.persist_noclobber(&database).map_err(|error| error.error)?;
+            fs::File::open(&self.path)?.sync_all()
+        });
+        restored.map_err(|error| failed(&database, &error))
+    }
+
     /// The master key, made at the first start. Beside a database it must be there: with another one every code
     /// ever issued would be wrong, and honest wearers would be frozen for it.
     pub(crate) fn master_key(&self) -> Result<Zeroizing<[u8; 32]>, StartError> {

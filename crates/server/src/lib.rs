@@ -33,8 +33,8 @@ pub use data_dir::{DATABASE_FILE, MASTER_KEY_FILE, OPERATOR_KEY_FILE};
 pub use database::Database;
 pub use platform::{CodeSettings, Limits, Settings};
 
-/// How often clearing is posted to the merchants.
-const POSTING_INTERVAL: Duration = Duration::from_millis(500);
+/// How often clearing is posted to the merchants, and what nobody confirmed is given back.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -137,6 +137,28 @@ impl Data {
         Ok(Self { store, queries, env, operator_key, writer, _folder: folder })
     }
 
+    /// Opens a data folder that has a database already.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open_existing(folder: &Path) -> Result<Self, StartError> {
+        let database = folder.join(DATABASE_FILE);
+        if !database.exists() {
+            return Err(StartError::Data { path: database, reason: "there is no database".to_owned() });
+        }
+        Self::open(folder, &Database::Sqlite, Settings::default())
+    }
+
+    /// Puts a copy of a database into a data folder that has none.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is written over.
+    pub fn restore(folder: &Path, copy: &Path) -> Result<(), StartError> {
+        let mut folder = data_dir::DataDir::open(folder)?;
+        folder.lock()?;
+        folder.restore(copy)
+    }
+
     /// Answers what was accepted and closes the database.
     pub fn close(self) {
         drop(self.store);
@@ -193,7 +215,7 @@ impl Server {
     /// The error of the listening socket, or that the store has stopped: after a failed write it acknowledges
     /// nothing any more, and a restart finds out what the disk holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let poster = tokio::spawn(post_clearing(self.app.store.clone()));
+        let housekeeper = tokio::spawn(housekeeping(self.app.store.clone()));
         let heir = tokio::spawn(database::post_for_the_gone(self.database, self.app.env.clone()));
         let router = app::router(self.app);
         // Joining must not block the runtime's threads. The writer ends when the last handle to it is gone, or when
@@ -205,26 +227,31 @@ impl Server {
             _ = &mut writer_end => return Err(std::io::Error::other("the store has stopped; see the log")),
         };
         heir.abort();
-        poster.abort();
-        // Aborting drops the poster's handle to the store.
-        let _ = poster.await;
+        housekeeper.abort();
+        // Aborting drops the housekeeper's handle to the store.
+        let _ = housekeeper.await;
         let _ = writer_end.await;
         served
     }
 }
 
-/// Moves what waits in clearing to the merchants, again and again.
-async fn post_clearing(store: Store) {
-    let mut ticks = tokio::time::interval(POSTING_INTERVAL);
+/// What the store does by itself, again and again: gives back what nobody confirmed in time, and moves what went through
+/// clearing to the merchants.
+async fn housekeeping(store: Store) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let now_ms = entropy::now_ms();
+        let swept = store.execute(commands::SweepOverdue { now_ms }).await.map(drop);
         let Ok(random) = entropy::random() else { continue };
-        let posting = commands::PostClearing { now_ms: entropy::now_ms(), random };
-        match store.execute(posting).await {
-            Ok(_) => {}
-            Err(store::Failure::Store(StoreError::Stopped)) => return,
-            Err(error) => tracing::warn!(?error, "clearing was not posted; the next tick tries again"),
+        let posted = store.execute(commands::PostClearing { now_ms, random }).await.map(drop);
+        for done in [swept, posted] {
+            match done {
+                Ok(()) => {}
+                Err(store::Failure::Store(StoreError::Stopped)) => return,
+                Err(error) => tracing::warn!(?error, "housekeeping failed; the next tick tries again"),
+            }
         }
     }
 }

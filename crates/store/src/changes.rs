@@ -64,6 +64,13 @@ impl Tables<'_> {
                 };
                 self.put_purse(row.account, &purse)
             }
+            Change::SetPending { payment, account, until_ms, waits } => {
+                let mut purse = self.present_purse(*account)?;
+                purse.waiting.retain(|waiting| waiting != payment);
+                purse.waiting.extend(waits.then_some(*payment));
+                self.put_purse(*account, &purse)?;
+                self.put(Key::pending(*until_ms, *payment), waits.then(|| rows::put_id(payment.0)))
+            }
             Change::SetWaiting(Unposted { merchant, currency, net_minor }) => {
                 let waiting = (*net_minor != 0).then(|| rows::put_number(*net_minor));
                 self.put(Key::waiting(self.partition(), *merchant, *currency), waiting)

@@ -10,7 +10,7 @@
 use ledger::{Currency, LedgerAccount};
 use paycode::{CodeFormat, TokenIndex};
 use platform::payments::MerchantNumber;
-use platform::{AccountId, ChipId, KeyHash, MerchantId};
+use platform::{AccountId, ChipId, KeyHash, MerchantId, PaymentId};
 
 macro_rules! tables {
     ($(#[$doc:meta])* $kind:ident { $($(#[$row_doc:meta])* $name:ident = $text:literal,)* }) => {
@@ -83,6 +83,8 @@ tables! {
         Balances = "balances",
         /// What waits in clearing beyond a posting, by partition, merchant and currency.
         Waiting = "waiting",
+        /// Payments that wait to be confirmed, by the time they wait until.
+        Pending = "pending",
         /// The highest token number given out under a format.
         LastTokenNumbers = "last_token_numbers",
     }
@@ -185,6 +187,11 @@ impl Key {
     /// What waits for a merchant in a partition's clearing.
     pub fn waiting(partition: u32, merchant: MerchantId, currency: Currency) -> Self {
         Self::Name(Named::Waiting, [&partition.to_be_bytes()[..], &merchant.0, &currency.to_bytes()].concat())
+    }
+
+    /// A payment that waits until a time to be confirmed.
+    pub fn pending(until_ms: u64, payment: PaymentId) -> Self {
+        Self::Name(Named::Pending, [&until_ms.to_be_bytes()[..], &payment.0].concat())
     }
 
     /// The state of a partition.

@@ -213,6 +213,17 @@ impl Queries {
         })
     }
 
+    /// The payments of an account that wait to be confirmed, oldest first.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn waiting_of(&self, account: AccountId) -> Result<Vec<Payment>, StoreError> {
+        self.with(|view| {
+            let waiting = purse(view, account)?.waiting;
+            present(waiting.into_iter().map(|id| payment(view, id)))
+        })
+    }
+
     /// The refunds of a payment, oldest first, at most [`MAX_PAGE`].
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use platform::{
 
 use crate::StoreError;
 use crate::engine::{Engine, RowWrite, Writes};
-use crate::key::{Key, List, Numbered};
+use crate::key::{Key, List, Named, Numbered};
 use crate::rows::codec::{seal, unseal};
 use crate::rows::{self, Balance, PartitionState, Purse};
 
@@ -380,6 +380,17 @@ impl Tables<'_> {
         })
     }
 
+    /// What an account has paid on a day, where that is still known.
+    pub fn use_of_day(&mut self, account: AccountId, day: i64) -> Result<Option<DayUse>, StoreError> {
+        let is_known = self.present_purse(account)?.day == day;
+        if is_known { self.day_use(account, day).map(Some) } else { Ok(None) }
+    }
+
+    /// An account's payments that wait to be confirmed.
+    pub fn waiting_of(&mut self, account: AccountId) -> Result<Vec<PaymentId>, StoreError> {
+        Ok(self.present_purse(account)?.waiting)
+    }
+
     /// A ledger balance in minor units; zero where nothing was ever booked.
     pub fn balance(&mut self, account: &LedgerAccount) -> Result<i64, StoreError> {
         Ok(self.stored_balance(account)?.minor)
@@ -409,6 +420,20 @@ impl Tables<'_> {
     pub fn purse_balances(&mut self, account: AccountId, currency: Currency) -> Result<Balances, StoreError> {
         use ledger::posting::{clearing, wallet};
         self.balances(&[wallet(account.0, currency), clearing(self.partition, currency)])
+    }
+
+    /// The payments that have waited to be confirmed longer than until `now_ms`, at most `limit`.
+    pub fn overdue(&mut self, now_ms: u64, limit: usize) -> Result<Vec<PaymentId>, StoreError> {
+        let mut overdue = Vec::new();
+        for (name, row) in self.engine.scan_names(Named::Pending, &[], limit)? {
+            let until_ms = name.first_chunk::<8>().copied().map(u64::from_be_bytes);
+            if until_ms.is_none_or(|until_ms| until_ms > now_ms) {
+                break;
+            }
+            let key = Key::Name(Named::Pending, name);
+            overdue.push(PaymentId(rows::id("pending", unseal(&key, &row)?)?));
+        }
+        Ok(overdue)
     }
 }
 

@@ -13,11 +13,12 @@ mod support;
 use ledger::Currency;
 use ledger::posting::payable;
 use platform::payments::cancel::CancelRequest;
+use platform::payments::confirm::Answer;
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, PaymentState};
 use platform::tokens::{Token, TokenAction, TokenState};
 use platform::{Caller, Change, PaymentId, Reason, RefundId};
-use store::commands::{ActOnToken, CancelOrder, Paid, PostClearing, RefundPayment};
+use store::commands::{ActOnToken, AnswerPayment, CancelOrder, Paid, PostClearing, RefundPayment, SweepOverdue};
 use store::{Command, Env, Failure, Tables};
 use support::{Home, NOW_MS, Put, SHOP, TOKEN, World, code, pay};
 use tokio::task::JoinSet;
@@ -56,6 +57,8 @@ fn reason(failure: Failure) -> Reason {
 }
 
 on_every_engine! {
+    a_large_payment_waits_for_its_wearer_and_moves_once,
+    what_nobody_confirms_or_the_till_cancels_goes_back,
     a_code_pays_once_and_a_repeated_order_is_the_same_payment,
     many_tills_with_one_order_number_make_one_payment,
     many_tills_with_one_code_get_one_payment,
@@ -275,6 +278,64 @@ fn settled(minor: u64, world: &World) -> Change {
     let entry = Entry::new(EntryKind::Posting, cause, legs).unwrap();
     let before = [payable, funding].map(|account| (account, world.queries.balance(&account).unwrap()));
     Change::Book(platform::Booking::new(entry, &before.into()).unwrap())
+}
+
+async fn a_large_payment_waits_for_its_wearer_and_moves_once(home: Home) {
+    let world = World::with_money(home, 1_000_000).await;
+    let wearer = Caller::Wearer(support::ACCOUNT);
+    let answer = |payment, answer, now_ms| AnswerPayment { caller: wearer, payment, answer, now_ms };
+    let large = payment(world.pay("o-1", &code(0, 0), 300_000).await.unwrap());
+    let until_ms = NOW_MS + 180_000;
+    assert_eq!(large.state, PaymentState::RequiresConfirmation { until_ms });
+    assert_eq!((world.balance(), world.queries.waiting_of(support::ACCOUNT).unwrap()), (700_000, vec![large.clone()]));
+    assert_eq!(payment(world.pay("o-1", &code(0, 0), 300_000).await.unwrap()), large, "a repeat is told the same");
+    let early = world.store.execute(refund(1, large.id, "r-1", 1)).await.unwrap_err();
+    assert_eq!(reason(early), Reason::PaymentNotRefundable, "what is not paid yet is not given back");
+    world.assert_sound();
+
+    let mut answers = JoinSet::new();
+    for _ in 0..16 {
+        let (store, confirm) = (world.store.clone(), answer(large.id, Answer::Confirm, NOW_MS + 1_000));
+        answers.spawn(async move { store.execute(confirm).await });
+    }
+    while let Some(confirmed) = answers.join_next().await {
+        assert_eq!(confirmed.unwrap().unwrap().state, PaymentState::Succeeded);
+    }
+    assert_eq!((world.balance(), world.queries.waiting_of(support::ACCOUNT).unwrap()), (700_000, vec![]));
+    let refused = world.store.execute(answer(large.id, Answer::Refuse, NOW_MS + 2_000)).await.unwrap_err();
+    assert_eq!(reason(refused), Reason::ConfirmationOver);
+    world.store.execute(refund(1, large.id, "r-1", 300_000)).await.unwrap();
+    assert_eq!(world.balance(), 1_000_000);
+    assert_eq!(world.store.execute(PostClearing { now_ms: NOW_MS, random: [1; 10] }).await.unwrap(), 0);
+    world.assert_sound();
+}
+
+async fn what_nobody_confirms_or_the_till_cancels_goes_back(home: Home) {
+    let world = World::with_money(home, 1_000_000).await;
+    let wearer = Caller::Wearer(support::ACCOUNT);
+    let late = payment(world.pay("late", &code(0, 0), 210_000).await.unwrap());
+    world.pay("closed", &code(0, 1), 210_000).await.unwrap();
+    assert_eq!(world.balance(), 580_000);
+    assert_eq!(world.store.execute(cancel("closed")).await.unwrap().state, PaymentState::Cancelled);
+    assert_eq!(world.store.execute(cancel("closed")).await.unwrap().refunded_minor, 0);
+    assert_eq!(world.balance(), 790_000);
+    let sweep = |now_ms| SweepOverdue { now_ms };
+    assert_eq!(world.store.execute(sweep(NOW_MS + 179_999)).await.unwrap(), []);
+    let swept = world.store.execute(sweep(NOW_MS + 180_000)).await.unwrap();
+    assert_eq!(
+        swept.iter().map(|p| (p.id, p.state)).collect::<Vec<_>>(),
+        [(late.id, PaymentState::Failed(Decline::NotConfirmed))]
+    );
+    assert_eq!(world.store.execute(sweep(NOW_MS + 999_999)).await.unwrap(), []);
+    let too_late = AnswerPayment { caller: wearer, payment: late.id, answer: Answer::Confirm, now_ms: NOW_MS + 1 };
+    assert_eq!(reason(world.store.execute(too_late).await.unwrap_err()), Reason::ConfirmationOver);
+    assert_eq!(world.balance(), 1_000_000);
+    let again = payment(world.pay("late", &code(0, 0), 210_000).await.unwrap());
+    assert_eq!(again.state, PaymentState::Failed(Decline::NotConfirmed));
+    // Nothing of it counts against the day: the whole day's limit is left.
+    let whole = payment(world.pay("whole", &code(0, 2), 500_000).await.unwrap());
+    assert!(matches!(whole.state, PaymentState::RequiresConfirmation { .. }));
+    world.assert_sound();
 }
 
 async fn everything_acknowledged_is_there_after_a_restart(home: Home) {

@@ -40,6 +40,7 @@ pub const MAX_VALUE_BYTES: usize = 0xFFFF;
 
 /// Why a TLV text could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Error {
     /// The data end inside a tag, a length or a value.
     Truncated,

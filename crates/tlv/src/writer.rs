@@ -35,13 +35,24 @@ impl<'b> Writer<'b> {
     ///
     /// # Errors
     /// Those of `inner`, [`Error::NoRoom`], [`Error::ValueTooLong`]; nothing is written then.
+    #[inline]
     pub fn nest(&mut self, tag: Tag, inner: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         let start = self.length;
-        let written = self.nest_parts(tag, inner);
-        if written.is_err() {
-            self.length = start;
-        }
-        written
+        let value_start = self.begin(tag)?;
+        let written = inner(self);
+        self.end(start, value_start, written)
+    }
+
+    /// Makes everything written so far the value of one constructed object.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`], [`Error::ValueTooLong`]; nothing has changed then.
+    pub fn enclose(&mut self, tag: Tag) -> Result<(), Error> {
+        let bytes = tag.padded_bytes();
+        let tag = bytes.get(bytes.len() - tag.encoded_bytes()..).unwrap_or_default();
+        let (field, used) = length_field(self.length)?;
+        let field = field.get(..used).unwrap_or_default();
+        self.insert(0, tag, field)
     }
 
     /// How many bytes have been written.
@@ -76,20 +87,40 @@ impl<'b> Writer<'b> {
         self.append(value)
     }
 
-    fn nest_parts(&mut self, tag: Tag, inner: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+    /// Writes the tag of a constructed object; gives where its value begins for now.
+    #[inline(never)]
+    fn begin(&mut self, tag: Tag) -> Result<usize, Error> {
         self.put_tag(tag)?;
-        let value_start = self.length;
-        inner(self)?;
-        // The length is known only now: move the value up to make room for its length field.
-        let value_end = self.length;
-        let (field, used) = length_field(value_end - value_start)?;
-        let moved_end = value_end.checked_add(used).ok_or(Error::NoRoom)?;
+        Ok(self.length)
+    }
+
+    /// Ends a constructed object, or undoes it. Out of line: a chip writes many templates.
+    #[inline(never)]
+    fn end(&mut self, start: usize, value_start: usize, written: Result<(), Error>) -> Result<(), Error> {
+        let ended = written.and_then(|()| self.put_length_of(value_start));
+        if ended.is_err() {
+            self.length = start;
+        }
+        ended
+    }
+
+    /// The length is known only now: moves the value up to make room for its length field.
+    fn put_length_of(&mut self, value_start: usize) -> Result<(), Error> {
+        let (field, used) = length_field(self.length - value_start)?;
+        self.insert(value_start, &[], field.get(..used).unwrap_or_default())
+    }
+
+    /// Moves what was written from `at` on, and puts these bytes before it.
+    fn insert(&mut self, at: usize, tag: &[u8], length: &[u8]) -> Result<(), Error> {
+        let end = self.length;
+        let moved_end = end.checked_add(tag.len() + length.len()).ok_or(Error::NoRoom)?;
         if moved_end > self.buffer.len() {
             return Err(Error::NoRoom);
         }
-        self.buffer.copy_within(value_start..value_end, value_start + used);
-        self.length = value_start;
-        self.append(field.get(..used).unwrap_or_default())?;
+        self.buffer.copy_within(at..end, at + tag.len() + length.len());
+        self.length = at;
+        self.append(tag)?;
+        self.append(length)?;
         self.length = moved_end;
         Ok(())
     }

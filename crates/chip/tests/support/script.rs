@@ -87,7 +87,7 @@ impl<T: Target> Run<'_, T> {
         let (wrapped, ticket) = session.wrap(&Command::parse(command).unwrap(), &mut buffer).unwrap();
         let mut answer = self.chip.exchange(wrapped);
         let answer = session.unwrap(ticket, &mut answer).expect("the answer is authentic");
-        [answer.data, &answer.status.0.to_be_bytes()].concat()
+        [answer.data, &answer.status.to_bytes()].concat()
     }
 }
 

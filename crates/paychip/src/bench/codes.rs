@@ -19,7 +19,7 @@ const CHECKS: u64 = 20_000;
 const STRIDE: u64 = 7_368_787;
 
 /// Codes for payments: every token in turn, each time with a newer code.
-pub(super) struct Supply {
+pub struct Supply {
     keys: Keys,
     mask: Option<MaskKey>,
     tokens: u64,
@@ -30,21 +30,25 @@ pub(super) struct Supply {
 }
 
 /// One payment of the load.
-pub(super) struct Payment {
-    pub(super) code: [u8; 20],
-    pub(super) merchant: u64,
-    pub(super) order: u64,
+pub struct Payment {
+    /// The digits.
+    pub code: [u8; 20],
+    /// Which merchant is paid, from 1.
+    pub merchant: u64,
+    /// The order's number.
+    pub order: u64,
 }
 
 impl Supply {
-    pub(super) fn new(keys: Keys, tokens: u64, merchants: u64) -> Self {
+    /// Codes of tokens 1 to `tokens`, for merchants 1 to `merchants`.
+    pub fn new(keys: Keys, tokens: u64, merchants: u64) -> Self {
         let mask = mask_key(&keys);
         Self { keys, mask, tokens, merchants, next: Cell::new(0) }
     }
 
     /// Payments whose codes are valid for half a minute from now: `count`, or as many as there are in the steps around
     /// the present, for which this waits.
-    pub(super) fn payments(&self, count: usize) -> Vec<Payment> {
+    pub fn payments(&self, count: usize) -> Vec<Payment> {
         let per_step = PER_STEP * self.tokens;
         let enough = (count as u64).min(2 * per_step);
         for _ in 0..MAX_WAITS {
@@ -104,13 +108,15 @@ fn seconds_now() -> u64 {
 }
 
 /// Code checks in a second on one core, without a store.
-pub(super) struct Checks {
-    pub(super) right: f64,
-    pub(super) wrong: f64,
+pub struct Checks {
+    /// Of right codes.
+    pub right: f64,
+    /// Of wrong ones, which are looked for in more steps.
+    pub wrong: f64,
 }
 
 /// Measures a whole check: unmasking, deriving the token's key, and the window.
-pub(super) fn checks_per_second(keys: &Keys) -> Checks {
+pub fn checks_per_second(keys: &Keys) -> Checks {
     let Some(mask) = mask_key(keys) else { return Checks { right: 0.0, wrong: 0.0 } };
     let format = CodeFormat::DEFAULT;
     let now = TimeStep(u32::try_from(seconds_now() / 30).unwrap_or(u32::MAX));

@@ -4,9 +4,9 @@
 //! Every payment is of a fresh valid code. One merchant in a hundred takes half of the payments. What the first seconds
 //! do is not measured, and a run in which anything but a payment was answered is thrown away.
 
-mod codes;
+pub mod codes;
 mod load;
-mod seed;
+pub mod seed;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -30,7 +30,7 @@ const EMPTY: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fault> {
     let database = bench.database.database()?;
-    let keys = seed::fill(&place.data, &database, bench.tokens, MERCHANTS)?;
+    let keys = seed::fill_in(&place.data, &database, bench.tokens, MERCHANTS)?;
     let checks_per_s = codes::checks_per_second(&keys);
     let server = ServerProcess::start(place, &bench.database)?;
     let measured = Duration::from_secs(bench.seconds);

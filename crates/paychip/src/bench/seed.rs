@@ -24,18 +24,28 @@ const ACCOUNTS_A_COMMAND: u64 = 2_000;
 const CREATED_MS: u64 = 1_767_225_600_000;
 
 /// What is needed to make codes.
-pub(super) struct Keys {
-    pub(super) vault: Arc<dyn KeyVault>,
-    pub(super) settings: Settings,
+pub struct Keys {
+    /// Where keys come from.
+    pub vault: Arc<dyn KeyVault>,
+    /// How codes look.
+    pub settings: Settings,
 }
 
 /// The API key of a merchant.
-pub(super) fn api_key(merchant: u64) -> String {
+pub fn api_key(merchant: u64) -> String {
     format!("sk_bench{merchant:024}")
 }
 
-/// Makes what is missing.
-pub(super) fn fill(folder: &Path, database: &Database, tokens: u64, merchants: u64) -> Result<Keys, Fault> {
+/// Makes what is missing of accounts with money and a token each, numbered from 1, and of merchants, in a data folder.
+///
+/// # Errors
+/// `bench_data`.
+pub fn fill(folder: &Path, tokens: u64, merchants: u64) -> Result<Keys, Fault> {
+    fill_in(folder, &Database::Sqlite, tokens, merchants)
+}
+
+/// The same in any database.
+pub(super) fn fill_in(folder: &Path, database: &Database, tokens: u64, merchants: u64) -> Result<Keys, Fault> {
     let settings = Settings::default();
     let failed = |text: String| Fault::new("bench_data", text);
     let data = Data::open(folder, database, settings.clone()).map_err(|error| failed(error.to_string()))?;

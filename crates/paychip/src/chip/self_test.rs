@@ -56,7 +56,7 @@ impl SelfTest<'_> {
 
     fn refused(&mut self, what: &'static str, command: &[u8], status: u16) -> Result<(), Fault> {
         let reply = send(self.card, command)?;
-        let right = reply.status.0 == status && reply.data.is_empty();
+        let right = reply.status.0 == u32::from(status) && reply.data.is_empty();
         self.note(what, right.then_some(()).ok_or_else(|| format!("{} instead of {status:04X}", reply.status)));
         Ok(())
     }
@@ -170,7 +170,7 @@ impl SelfTest<'_> {
         }
         let (wrapped, ticket) = session.wrap(&DataObject::TokenStatus.command(), &mut buffer).map_err(broken)?;
         let reply = send(self.card, wrapped)?;
-        let mut answer = [&reply.data[..], &reply.status.0.to_be_bytes()].concat();
+        let mut answer = [&reply.data[..], &reply.status.to_bytes()].concat();
         Ok(match session.unwrap(ticket, &mut answer) {
             Ok(answer) if answer.authentic && answer.status.is_ok() => Ok(()),
             Ok(answer) => Err(answer.status.to_string()),

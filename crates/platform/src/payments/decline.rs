@@ -41,6 +41,9 @@ declines! {
     12 LimitDay, "limit_day", "The wearer has reached today's limit.";
     13 LimitUnverified, "limit_unverified", "Today's limit without passcode is reached; ask the wearer to enter the passcode and show a new code.";
     14 InsufficientFunds, "insufficient_funds", "The wearer's account does not hold enough money.";
+    15 RefusedByWearer, "refused_by_wearer", "The wearer did not want to pay this.";
+    16 NotConfirmed, "not_confirmed", "The wearer did not confirm the payment in time.";
+    17 TooManyWaiting, "too_many_waiting", "The wearer has too many payments waiting to be confirmed; confirm or refuse them first.";
 }
 
 impl Decline {

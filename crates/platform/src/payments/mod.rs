@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`code`] | whose code this is, and whether it proves a payment |
 //! | [`pay`] | what the payment comes to: tokens, limits, money |
+//! | [`confirm`] | a payment that waits for its wearer: confirmed, refused, or too late |
 //! | [`cancel`] | closing an order number that is unknown, unpaid or paid |
 //! | [`refund`] | giving back, in parts, never more than was paid |
 //! | [`decline`] | every way a payment fails, with its code and sentence |
 
 pub mod cancel;
 pub mod code;
+pub mod confirm;
 pub mod decline;
 pub mod pay;
 pub mod refund;
@@ -58,6 +60,11 @@ impl MerchantNumber {
 pub enum PaymentState {
     /// The money has moved.
     Succeeded,
+    /// Its money is set aside, and it waits for the wearer to confirm it on the phone.
+    RequiresConfirmation {
+        /// Until when, Unix milliseconds.
+        until_ms: UnixMs,
+    },
     /// It was declined; no money has moved and none will.
     Failed(Decline),
     /// It was cancelled: before it arrived, or after it was paid, then with a refund in full.
@@ -69,6 +76,7 @@ impl PaymentState {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
+            Self::RequiresConfirmation { .. } => "requires_confirmation",
             Self::Failed(_) => "failed",
             Self::Cancelled => "cancelled",
         }

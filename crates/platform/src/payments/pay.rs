@@ -2,14 +2,18 @@
 //!
 //! A genuine code is spent whatever the outcome: it has been shown to a shop and must not live on.
 
-use ledger::{Amount, Balances, posting};
+use ledger::posting::{self, Event, Parties};
+use ledger::{Amount, Balances};
 use paycode::Stamp;
 
 use super::code::Verdict;
 use super::{DayUse, Decline, Fingerprint, MerchantNumber, Payment, PaymentState};
 use crate::merchants::Merchant;
 use crate::tokens::{Token, TokenState};
-use crate::{Booking, Change, Event, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
+use crate::{Booking, Change, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
+
+/// The most payments of one account that may wait to be confirmed.
+pub const MAX_WAITING: usize = 8;
 
 /// What a payment asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +63,9 @@ pub struct Purse {
     pub day_use: DayUse,
     /// The partition whose clearing account the money goes to.
     pub partition: u32,
-    /// The balances of its wallet and of that clearing account.
+    /// How many of its payments wait to be confirmed.
+    pub waiting: usize,
+    /// The balances of its wallet, of what is set aside of it, and of that clearing account.
     pub balances: Balances,
 }
 
@@ -83,7 +89,7 @@ pub fn decide(
             declined(request, None, Decline::CodeUnknown, changes)
         }
         Verdict::Refused { token, decline: Decline::ChipCloned } => {
-            let event = Event::risk(token.id, request.now_ms, Decline::ChipCloned.code());
+            let event = crate::Event::risk(token.id, request.now_ms, Decline::ChipCloned.code());
             let frozen = Token { state: frozen_by_risk(token.state), ..token };
             let changes = vec![Change::PutToken(frozen.clone()), Change::AddEvent(event)];
             declined(request, Some(&frozen), Decline::ChipCloned, changes)
@@ -98,8 +104,8 @@ pub fn decide(
             };
             match outcome {
                 Err(decline) => declined(request, Some(&token), decline, spent),
-                Ok(booked) => {
-                    let mut payment = record(request, Some(&token), PaymentState::Succeeded);
+                Ok((state, booked)) => {
+                    let mut payment = record(request, Some(&token), state);
                     payment.verified = hit.verified;
                     let changes = spent.into_iter().chain(booked).chain([Change::PutPayment(payment.clone())]);
                     (payment, changes.collect())
@@ -109,14 +115,14 @@ pub fn decide(
     }
 }
 
-/// The changes that move the money, or why it does not move.
+/// Where the payment stands and the changes that move or set aside the money, or why it stays where it is.
 fn charge(
     request: &PayRequest,
     token: &Token,
     verified: bool,
     purse: &Purse,
     settings: &Settings,
-) -> Result<Vec<Change>, Decline> {
+) -> Result<(PaymentState, Vec<Change>), Decline> {
     match token.state {
         TokenState::Active => {}
         TokenState::Pending => return Err(Decline::TokenNotActive),
@@ -127,11 +133,33 @@ fn charge(
         return Err(Decline::CurrencyDiffers);
     }
     let day_use = within_limits(request.amount, verified, purse.day_use, settings)?;
+    let until_ms = waits_until(request, settings);
+    if until_ms.is_some() && purse.waiting >= MAX_WAITING {
+        return Err(Decline::TooManyWaiting);
+    }
+    let event = if until_ms.is_some() { Event::Hold } else { Event::Payment };
     let cause = posting::Cause { reference: request.id.0, counterparty: request.merchant.0, at_ms: request.now_ms };
-    let booking = posting::payment(cause, purse.day_use.account.0, purse.partition, request.amount)
+    let account = purse.day_use.account;
+    let parties = Parties { wearer: account.0, merchant: request.merchant.0, partition: purse.partition };
+    let booking = posting::entry(event, cause, parties, request.amount)
         .and_then(|entry| Booking::new(entry, &purse.balances))
         .map_err(|_| Decline::InsufficientFunds)?;
-    Ok(vec![Change::Book(booking), Change::PutDayUse(day_use)])
+    let mut changes = vec![Change::Book(booking), Change::PutDayUse(day_use)];
+    let state = match until_ms {
+        None => PaymentState::Succeeded,
+        Some(until_ms) => {
+            changes.push(Change::SetPending { payment: request.id, account, until_ms, waits: true });
+            PaymentState::RequiresConfirmation { until_ms }
+        }
+    };
+    Ok((state, changes))
+}
+
+/// Until when the wearer may confirm; nothing where the code alone is enough.
+fn waits_until(request: &PayRequest, settings: &Settings) -> Option<UnixMs> {
+    let limits = settings.limits.get(&request.amount.currency())?;
+    let waits = request.amount.minor() > limits.unconfirmed_minor;
+    waits.then(|| request.now_ms.saturating_add(settings.payment_confirmation_ms))
 }
 
 /// The day's use after this payment, or the limit it would pass.
@@ -166,7 +194,7 @@ fn one_more_miss(token: Token, now_ms: UnixMs, settings: &Settings) -> Vec<Chang
     if misses < settings.codes.misses_before_freeze {
         return vec![Change::PutToken(Token { misses, ..token })];
     }
-    let event = Event::risk(token.id, now_ms, "wrong_passwords");
+    let event = crate::Event::risk(token.id, now_ms, "wrong_passwords");
     let frozen = Token { misses, state: frozen_by_risk(token.state), ..token };
     vec![Change::PutToken(frozen), Change::AddEvent(event)]
 }

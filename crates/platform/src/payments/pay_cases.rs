@@ -58,7 +58,7 @@ fn purse(wallet_minor: u64) -> Purse {
     let id = AccountId([1; 16]);
     let wallet = posting::wallet(id.0, Currency::CNY);
     let day_use = DayUse { account: id, currency: Currency::CNY, day: 0, total_minor: 0, unverified_minor: 0 };
-    Purse { day_use, partition: 0, balances: Balances::from([(wallet, wallet_minor.cast_signed())]) }
+    Purse { day_use, partition: 0, waiting: 0, balances: Balances::from([(wallet, wallet_minor.cast_signed())]) }
 }
 
 fn token_after(changes: &[Change]) -> Option<&Token> {
@@ -86,7 +86,7 @@ fn money_moves_only_when_everything_is_right() {
         (FrozenByRisk, true, 1250, rich, Err(Decline::TokenFrozen)),
         (Revoked, true, 1250, rich, Err(Decline::TokenRevoked)),
         (Active, true, 200_000, rich, Ok(())),
-        (Active, true, 200_001, rich, Err(Decline::LimitSingle)),
+        (Active, true, 500_001, rich, Err(Decline::LimitSingle)),
         (Active, false, 100_000, rich, Ok(())),
         (Active, false, 100_001, rich, Err(Decline::LimitUnverified)),
     ] {
@@ -180,4 +180,27 @@ fn one_order_number_is_one_payment() {
     assert_eq!(repeat(&request(1251), first.clone()).unwrap_err().reason, Reason::OrderParametersDiffer);
     let closed = Payment { fingerprint: None, state: PaymentState::Cancelled, ..first };
     assert_eq!(repeat(&request(1250), closed).unwrap_err().reason, Reason::OrderCancelled);
+}
+
+#[test]
+fn a_large_payment_sets_its_money_aside_and_waits_for_the_wearer() {
+    let settings = Settings::default();
+    let genuine = || genuine(TokenState::Active, true);
+    let (payment, changes) = decide(&request(200_001), &merchant(), genuine(), Some(&purse(200_001)), &settings);
+    let until_ms = NOW_MS + 180_000;
+    assert_eq!(payment.state, PaymentState::RequiresConfirmation { until_ms });
+    let held = changes.iter().find_map(|change| match change {
+        Change::Book(booking) => booking.balances.get(&posting::held([1; 16], Currency::CNY)).copied(),
+        _ => None,
+    });
+    assert_eq!(held, Some(200_001));
+    let account = AccountId([1; 16]);
+    assert!(changes.contains(&Change::SetPending { payment: payment.id, account, until_ms, waits: true }));
+
+    let full = Purse { waiting: MAX_WAITING, ..purse(200_001) };
+    let (refused, changes) = decide(&request(200_001), &merchant(), genuine(), Some(&full), &settings);
+    assert_eq!(refused.state, PaymentState::Failed(Decline::TooManyWaiting));
+    assert!(!moves_money(&changes));
+    let (short, _) = decide(&request(200_001), &merchant(), genuine(), Some(&purse(200_000)), &settings);
+    assert_eq!(short.state, PaymentState::Failed(Decline::InsufficientFunds));
 }

@@ -65,7 +65,8 @@ pub(super) fn give_back(
         .filter(|sum| *sum <= paid.minor())
         .ok_or(Refusal::at(Reason::RefundExceedsPayment, "amount"))?;
     let cause = posting::Cause { reference: request.id.0, counterparty: payment.merchant.0, at_ms: request.now_ms };
-    let booking = posting::refund(cause, account.0, partition, amount)
+    let parties = posting::Parties { wearer: account.0, merchant: payment.merchant.0, partition };
+    let booking = posting::entry(posting::Event::Refund, cause, parties, amount)
         .and_then(|entry| Booking::new(entry, balances))
         .map_err(|_| Reason::BooksRefused)?;
     payment.refunded_minor = refunded_minor;

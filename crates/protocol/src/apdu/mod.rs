@@ -22,6 +22,7 @@ pub const MAX_EXTENDED_LE: u32 = 65_536;
 
 /// Why an APDU could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Error {
     /// A command shorter than its four header bytes, or a response without a status word.
     TooShort,
@@ -266,7 +267,7 @@ impl<'a> Response<'a> {
     /// [`Error::TooShort`] when there are fewer than two bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let (data, &status) = bytes.split_last_chunk::<2>().ok_or(Error::TooShort)?;
-        Ok(Self { data, status: StatusWord(u16::from_be_bytes(status)) })
+        Ok(Self { data, status: StatusWord::from(u16::from_be_bytes(status)) })
     }
 
     /// Writes data and status word.

@@ -4,7 +4,7 @@ use core::fmt;
 
 /// SW1 SW2, the last two bytes of every answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StatusWord(pub u16);
+pub struct StatusWord(pub u32);
 
 impl StatusWord {
     /// `9000`: done.
@@ -57,7 +57,7 @@ impl StatusWord {
     #[must_use]
     pub const fn tries_left(tries: u8) -> Self {
         let tries = if tries > 0x0F { 0x0F } else { tries };
-        Self(0x63C0 | tries as u16)
+        Self(0x63C0 | tries as u32)
     }
 
     /// The tries left that a `63Cx` tells; `None` for any other status.
@@ -88,7 +88,7 @@ impl StatusWord {
     /// SW1 SW2.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 2] {
-        self.0.to_be_bytes()
+        (self.0 as u16).to_be_bytes()
     }
 }
 
@@ -134,6 +134,6 @@ impl fmt::Debug for StatusWord {
 
 impl From<u16> for StatusWord {
     fn from(number: u16) -> Self {
-        Self(number)
+        Self(number as u32)
     }
 }

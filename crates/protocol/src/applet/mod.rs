@@ -33,7 +33,7 @@ pub use commands::{
 pub use log::{CodeLog, LOG_ENTRY_BYTES, LOGGED_CODES, LoggedCode, encode_code_log};
 pub use orders::{FactoryData, Grant, InstallToken, MaskKeyUpdate, Order, RemoveToken, StateChange, SyncGrant};
 pub use rules::{PasscodeOrder, SetRules};
-pub use tokens::{TokenStatus, TokenStatuses, encode_token_statuses};
+pub use tokens::{TokenStatus, TokenStatusWriter, TokenStatuses, encode_token_statuses};
 pub use values::{CodeStamp, Lifecycle, PasscodeState, Slot};
 
 use core::fmt;

@@ -3,7 +3,7 @@
 
 use super::fields::{Fields, ensure, unix_seconds};
 use super::values::{CodeStamp, Slot};
-use super::{Error, SLOTS, TOKEN_ID_BYTES, tag};
+use super::{Error, TOKEN_ID_BYTES, tag};
 use tlv::{Reader, Writer};
 
 /// `E5`: one token.
@@ -93,12 +93,43 @@ impl<'a> Iterator for TokenStatuses<'a> {
 /// [`Error::BadValue`] when slots repeat, are out of order or a time is too great; [`Error::Tlv`] when `out`
 /// is too small.
 pub fn encode_token_statuses<'b>(tokens: &[TokenStatus<'_>], out: &'b mut [u8]) -> Result<&'b [u8], Error> {
-    ensure(tag::TOKEN_STATUS, tokens.len() <= usize::from(SLOTS))?;
-    ensure(tag::SLOT, tokens.is_sorted_by(|a, b| a.slot < b.slot))?;
-    for token in tokens {
-        unix_seconds(tag::TIME_ANCHOR, token.time_anchor_unix_seconds)?;
+    let mut writer = TokenStatusWriter::new(out);
+    tokens.iter().try_for_each(|token| writer.put(token))?;
+    writer.finish()
+}
+
+/// Writes the `DF23` object token by token, for a chip that holds no more than one of them in its memory.
+#[derive(Debug)]
+pub struct TokenStatusWriter<'b> {
+    writer: Writer<'b>,
+    last_slot: u8,
+}
+
+impl<'b> TokenStatusWriter<'b> {
+    /// Writes to `out` from its first byte.
+    #[must_use]
+    pub const fn new(out: &'b mut [u8]) -> Self {
+        Self { writer: Writer::new(out), last_slot: 0 }
     }
-    let mut writer = Writer::new(out);
-    writer.nest(tag::TOKEN_STATUS, |w| tokens.iter().try_for_each(|token| token.write(w)))?;
-    Ok(writer.finish())
+
+    /// Writes the next token.
+    ///
+    /// # Errors
+    /// As [`encode_token_statuses`].
+    pub fn put(&mut self, token: &TokenStatus<'_>) -> Result<(), Error> {
+        let slot = token.slot.number();
+        ensure(tag::SLOT, slot > self.last_slot)?;
+        self.last_slot = slot;
+        unix_seconds(tag::TIME_ANCHOR, token.time_anchor_unix_seconds)?;
+        Ok(token.write(&mut self.writer)?)
+    }
+
+    /// Puts the tokens into their object, and gives what was written.
+    ///
+    /// # Errors
+    /// [`Error::Tlv`] when the buffer is too small.
+    pub fn finish(mut self) -> Result<&'b [u8], Error> {
+        self.writer.enclose(tag::TOKEN_STATUS)?;
+        Ok(self.writer.finish())
+    }
 }

@@ -133,15 +133,7 @@ impl SessionKeys {
 
 /// A session key is as long as the static key it comes from.
 fn session_key(key: &AesKey, constant: u8, context: &[&[u8]; 2]) -> AesKey {
-    match key {
-        AesKey::Aes128(_) => AesKey::Aes128(derived(key, constant, context)),
-        AesKey::Aes192(_) => AesKey::Aes192(derived(key, constant, context)),
-        AesKey::Aes256(_) => AesKey::Aes256(derived(key, constant, context)),
-    }
-}
-
-fn derived<const N: usize>(key: &AesKey, constant: u8, context: &[&[u8]; 2]) -> [u8; N] {
-    let mut bytes = [0; N];
-    derive_gp(key, constant, context, &mut bytes);
-    bytes
+    let mut session = key.clone();
+    derive_gp(key, constant, context, session.bytes_mut());
+    session
 }

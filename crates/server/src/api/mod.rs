@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod bindings;
 pub(crate) mod chips;
+pub(crate) mod confirmations;
 pub(crate) mod health;
 pub(crate) mod merchants;
 pub(crate) mod payments;

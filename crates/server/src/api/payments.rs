@@ -1,5 +1,7 @@
 //! `/v1/payments`: charging, asking, cancelling, refunding. The merchant's key decides whose payments they are.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -28,7 +30,7 @@ pub(crate) struct PaymentView {
     id: String,
     /// The merchant's order number.
     order: String,
-    /// `succeeded`, `failed` or `cancelled`.
+    /// `succeeded`, `requires_confirmation`, `failed` or `cancelled`.
     #[schema(example = "succeeded")]
     state: &'static str,
     /// Minor units; absent where the order was cancelled before the payment arrived.
@@ -44,6 +46,9 @@ pub(crate) struct PaymentView {
     /// Why it failed, where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<ErrorBody>,
+    /// Until when the wearer may confirm it on the phone, where it waits for that: Unix time, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm_until_ms: Option<u64>,
     /// When it was decided: Unix time, milliseconds.
     created_ms: u64,
 }
@@ -54,7 +59,11 @@ impl From<Payment> for PaymentView {
             PaymentState::Failed(decline) => {
                 Some(ErrorBody { code: decline.code(), message: decline.message().to_owned(), field: None })
             }
-            PaymentState::Succeeded | PaymentState::Cancelled => None,
+            PaymentState::Succeeded | PaymentState::Cancelled | PaymentState::RequiresConfirmation { .. } => None,
+        };
+        let confirm_until_ms = match payment.state {
+            PaymentState::RequiresConfirmation { until_ms } => Some(until_ms),
+            _ => None,
         };
         Self {
             id: payment.id.to_string(),
@@ -65,6 +74,7 @@ impl From<Payment> for PaymentView {
             refunded: payment.refunded_minor,
             verified: payment.verified,
             failure,
+            confirm_until_ms,
             created_ms: payment.created_ms,
         }
     }
@@ -91,16 +101,20 @@ pub(crate) struct NewPayment {
 /// Charges the wearer whose code was scanned.
 ///
 /// A repeat with the same order number and the same parameters returns the first answer; with others it is
-/// refused. A declined payment answers 402 with the reason and the payment.
+/// refused. A declined payment answers 402 with the reason and the payment. One above what a code alone may pay answers
+/// 202 and `requires_confirmation`: its money is set aside until the wearer confirms on the phone, three minutes at
+/// most; ask for it with `wait_s`, or repeat the request.
 #[utoipa::path(post, path = "/v1/payments", tag = "payments", request_body = NewPayment, responses(
-    (status = 200, body = PaymentView, description = "paid"), (status = 400, body = ErrorAnswer),
+    (status = 200, body = PaymentView, description = "paid"),
+    (status = 202, body = PaymentView, description = "waits for the wearer's confirmation"),
+    (status = 400, body = ErrorAnswer),
     (status = 401, body = ErrorAnswer), (status = 402, body = ErrorAnswer, description = "declined"),
     (status = 409, body = ErrorAnswer), (status = 429, body = ErrorAnswer), (status = 503, body = ErrorAnswer)))]
 pub(crate) async fn pay(
     State(app): State<App>,
     Shop(merchant): Shop,
     Body(new): Body<NewPayment>,
-) -> Result<Json<PaymentView>, ApiError> {
+) -> Result<(StatusCode, Json<PaymentView>), ApiError> {
     let now_ms = now_ms();
     let new = store::commands::NewPayment {
         merchant: merchant.id,
@@ -127,7 +141,10 @@ pub(crate) async fn pay(
             let error = ApiError::new(StatusCode::CONFLICT, cancelled.code(), cancelled.message());
             Err(error.at("order").with_payment(payment.into()))
         }
-        Paid::Payment(payment) => Ok(Json(payment.into())),
+        Paid::Payment(payment) => {
+            let waits = matches!(payment.state, PaymentState::RequiresConfirmation { .. });
+            Ok((if waits { StatusCode::ACCEPTED } else { StatusCode::OK }, Json(payment.into())))
+        }
     }
 }
 
@@ -138,15 +155,36 @@ fn found(app: &App, merchant: &Merchant, id: &str) -> Result<Payment, ApiError> 
         .ok_or_else(|| Refusal::from(Reason::PaymentNotFound).into())
 }
 
-/// A payment by its id.
-#[utoipa::path(get, path = "/v1/payments/{payment}", tag = "payments", params(("payment", description = "payment id")),
+/// The longest wait for a payment to be decided, seconds.
+const MAX_WAIT_S: u64 = 30;
+/// How often a waiting request looks again: another server may have decided.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WaitQuery {
+    /// Answer only when the payment waits no more for its wearer, or after this many seconds; at most 30.
+    wait_s: Option<u64>,
+}
+
+/// A payment by its id; with `wait_s`, once it is decided.
+#[utoipa::path(get, path = "/v1/payments/{payment}", tag = "payments", params(("payment", description = "payment id"), WaitQuery),
     responses((status = 200, body = PaymentView), (status = 404, body = ErrorAnswer)))]
 pub(crate) async fn show(
     State(app): State<App>,
     Shop(merchant): Shop,
     Path(id): Path<String>,
+    Params(query): Params<WaitQuery>,
 ) -> Result<Json<PaymentView>, ApiError> {
-    Ok(Json(found(&app, &merchant, &id)?.into()))
+    let until = Instant::now() + Duration::from_secs(query.wait_s.unwrap_or(0).min(MAX_WAIT_S));
+    loop {
+        let payment = found(&app, &merchant, &id)?;
+        let waits = matches!(payment.state, PaymentState::RequiresConfirmation { .. });
+        if !waits || Instant::now() >= until {
+            return Ok(Json(payment.into()));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

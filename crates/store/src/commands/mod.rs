@@ -2,12 +2,14 @@
 
 mod accounts;
 mod bindings;
+mod confirm;
 mod payments;
 mod postings;
 mod tokens;
 
 pub use accounts::{OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
 pub use bindings::{RelayBinding, StartBinding};
+pub use confirm::{AnswerPayment, SweepOverdue};
 pub use payments::{CancelOrder, NewPayment, Paid, Pay, RefundPayment};
 pub use postings::PostClearing;
 pub use tokens::ActOnToken;

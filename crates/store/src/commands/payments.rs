@@ -6,6 +6,7 @@ use ledger::{Amount, Balances};
 use paycode::{PayKey, TimeStep, Unmasked, find};
 use platform::payments::cancel::CancelRequest;
 use platform::payments::code::{Candidate, Found, PresentedCode, Verdict, fingerprint, judge};
+use platform::payments::confirm::Held;
 use platform::payments::pay::{PayRequest, Purse};
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, Payment, PaymentState, Refund, cancel, pay, refund};
@@ -158,8 +159,13 @@ impl Command for Pay {
 
 fn purse(token: &Token, request: &PayRequest, tables: &mut Tables<'_>, env: &Env) -> Result<Purse, Failure> {
     let day_use = tables.day_use(token.account, env.settings.day_of(request.now_ms))?;
-    let balances = tables.purse_balances(token.account, request.amount.currency())?;
-    Ok(Purse { day_use, partition: tables.partition(), balances })
+    let mut balances = tables.purse_balances(token.account, request.amount.currency())?;
+    let waiting = tables.waiting_of(token.account)?.len();
+    if waiting > 0 || request.amount.minor() > env.settings.unconfirmed_minor(request.amount.currency()) {
+        let set_aside = ledger::posting::held(token.account.0, request.amount.currency());
+        balances.extend(tables.balances(&[set_aside])?);
+    }
+    Ok(Purse { day_use, partition: tables.partition(), waiting, balances })
 }
 
 /// A till wants an order over, whatever became of it. The id of the payment in the request is given by the store.
@@ -175,9 +181,9 @@ impl Command for CancelOrder {
         Ok([name].into_iter().chain(payment.into_iter().flatten()).collect())
     }
 
-    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Payment, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Payment, Failure> {
         let existing = tables.payment_by_order(self.0.merchant, &self.0.order)?;
-        let balances = existing.as_ref().map_or_else(|| Ok(Balances::new()), |p| paid_balances(p, tables))?;
+        let held = held(existing.as_ref(), tables, env)?;
         let request = match &existing {
             Some(_) => self.0.clone(),
             None => {
@@ -185,7 +191,7 @@ impl Command for CancelOrder {
                 CancelRequest { payment_id, ..self.0.clone() }
             }
         };
-        let (payment, changes) = cancel::cancel(request, existing, tables.partition(), &balances)?;
+        let (payment, changes) = cancel::cancel(request, existing, &held)?;
         tables.apply_all(&changes)?;
         Ok(payment)
     }
@@ -240,6 +246,20 @@ fn paid_balances(payment: &Payment, tables: &mut Tables<'_>) -> Result<Balances,
         (Some(account), Some(amount), PaymentState::Succeeded) => tables.purse_balances(account, amount.currency()),
         _ => Ok(Balances::new()),
     }
+}
+
+/// What is known of the wearer's money, where the payment is one's.
+pub(super) fn held(payment: Option<&Payment>, tables: &mut Tables<'_>, env: &Env) -> Result<Held, StoreError> {
+    let partition = tables.partition();
+    let wearer = payment.and_then(|payment| Some((payment.account?, payment.amount?, payment.created_ms)));
+    let Some((account, amount, created_ms)) = wearer else {
+        return Ok(Held { day_use: None, partition, balances: Balances::new() });
+    };
+    let mut balances = tables.purse_balances(account, amount.currency())?;
+    let set_aside = ledger::posting::held(account.0, amount.currency());
+    balances.extend(tables.balances(&[set_aside])?);
+    let day_use = tables.use_of_day(account, env.settings.day_of(created_ms))?;
+    Ok(Held { day_use, partition, balances })
 }
 
 impl Paid {

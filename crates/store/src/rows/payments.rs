@@ -33,26 +33,28 @@ pub(crate) fn merchant(fields: &[u8]) -> Result<Merchant, StoreError> {
     row.end().map(|()| merchant)
 }
 
-/// A state as two numbers: which, and why it was declined.
-const fn state_numbers(state: PaymentState) -> (u8, u8) {
+/// A state as two numbers: which, and why it was declined or until when it waits.
+const fn state_numbers(state: PaymentState) -> (u8, u64) {
     match state {
         PaymentState::Succeeded => (1, 0),
-        PaymentState::Failed(decline) => (2, decline as u8),
+        PaymentState::Failed(decline) => (2, decline as u64),
         PaymentState::Cancelled => (3, 0),
+        PaymentState::RequiresConfirmation { until_ms } => (4, until_ms),
     }
 }
 
-fn state_of(state: u8, decline: u8) -> Option<PaymentState> {
-    match (state, decline) {
+fn state_of(state: u8, detail: u64) -> Option<PaymentState> {
+    match (state, detail) {
         (1, 0) => Some(PaymentState::Succeeded),
-        (2, decline) => Decline::from_number(decline).map(PaymentState::Failed),
+        (2, decline) => Decline::from_number(u8::try_from(decline).ok()?).map(PaymentState::Failed),
         (3, 0) => Some(PaymentState::Cancelled),
+        (4, until_ms) => Some(PaymentState::RequiresConfirmation { until_ms }),
         _ => None,
     }
 }
 
 pub(crate) fn put_payment(row: &Payment) -> Vec<u8> {
-    let (state, decline) = state_numbers(row.state);
+    let (state, detail) = state_numbers(row.state);
     Encoder::new(FORM)
         .raw(&row.id.0)
         .raw(&row.merchant.0)
@@ -60,7 +62,7 @@ pub(crate) fn put_payment(row: &Payment) -> Vec<u8> {
         .maybe(row.fingerprint, |to, fingerprint| to.raw(&fingerprint.0))
         .maybe(row.amount, Encoder::amount)
         .u8(state)
-        .u8(decline)
+        .u64(detail)
         .maybe(row.account, |to, id| to.raw(&id.0))
         .maybe(row.token, |to, id| to.raw(&id.0))
         .flag(row.verified)
@@ -75,7 +77,7 @@ pub(crate) fn payment(fields: &[u8]) -> Result<Payment, StoreError> {
     let order = row.merchant_number()?;
     let fingerprint = row.maybe(|row| row.raw().map(Fingerprint))?;
     let amount = row.maybe(Decoder::amount)?;
-    let state = state_of(row.u8()?, row.u8()?);
+    let state = state_of(row.u8()?, row.u64()?);
     let payment = Payment {
         id,
         merchant,

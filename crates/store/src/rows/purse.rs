@@ -2,8 +2,8 @@
 
 use ledger::Currency;
 use paycode::{Sequence, Stamp, TimeStep};
-use platform::TokenId;
 use platform::tokens::TokenState;
+use platform::{PaymentId, TokenId};
 
 use super::codec::{Decoder, Encoder};
 use super::{Balance, FORM};
@@ -24,6 +24,8 @@ pub(crate) struct Purse {
     pub(crate) day_unverified_minor: u64,
     /// The account's tokens.
     pub(crate) spends: Vec<Spend>,
+    /// Payments that wait to be confirmed, at most [`platform::payments::pay::MAX_WAITING`].
+    pub(crate) waiting: Vec<PaymentId>,
 }
 
 /// What changes of a token.
@@ -46,6 +48,7 @@ impl Purse {
             day_total_minor: 0,
             day_unverified_minor: 0,
             spends: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 
@@ -69,7 +72,8 @@ impl Purse {
             .u64(self.day_total_minor)
             .u64(self.day_unverified_minor)
             .u16(self.spends.len() as u16);
-        self.spends.iter().fold(row, |row, spend| spend.write(row)).finish()
+        let row = self.spends.iter().fold(row, |row, spend| spend.write(row)).u16(self.waiting.len() as u16);
+        self.waiting.iter().fold(row, |row, payment| row.raw(&payment.0)).finish()
     }
 
     pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
@@ -81,9 +85,13 @@ impl Purse {
             day_total_minor: row.u64()?,
             day_unverified_minor: row.u64()?,
             spends: Vec::new(),
+            waiting: Vec::new(),
         };
         for _ in 0..row.u16()? {
             purse.spends.push(Spend::read(&mut row)?);
+        }
+        for _ in 0..row.u16()? {
+            purse.waiting.push(PaymentId(row.raw()?));
         }
         row.end().map(|()| purse)
     }
@@ -132,6 +140,7 @@ mod tests {
         purse.put_spend(spend(2, Some(stamp), Some(8)));
         purse.put_spend(spend(1, Some(stamp), None));
         assert_eq!(purse.spends.len(), 2);
+        purse.waiting = vec![PaymentId([4; 16]), PaymentId([5; 16])];
         let bytes = purse.to_row();
         assert_eq!(Purse::from_row(&bytes), Ok(purse));
         for cut in 0..bytes.len() {

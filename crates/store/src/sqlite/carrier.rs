@@ -22,6 +22,8 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
         let Some((generation, segment)) = waiting else {
             let signals = shared.signals();
             if signals.closing {
+                drop(signals);
+                file.close();
                 return;
             }
             // Looked at again under the lock: what comes from now on wakes us.

@@ -78,6 +78,14 @@ impl Log {
         self.number
     }
 
+    /// Leaves no empty segment behind.
+    pub(super) fn remove_if_empty(&self) {
+        if self.length == 0 && remove(&self.database, self.number).is_err() {
+            // The next start removes it.
+            tracing::warn!(segment = self.number, "an empty segment of the log could not be removed");
+        }
+    }
+
     /// Ends this segment and begins the next.
     pub(super) fn turn(&mut self) -> Result<(), StoreError> {
         *self = Self::begin(&self.database, self.number + 1)?;
@@ -102,6 +110,22 @@ fn sync_folder(database: &Path) -> Result<(), StoreError> {
 pub(super) fn remove(database: &Path, number: u64) -> Result<(), StoreError> {
     let path = segment(database, number);
     std::fs::remove_file(&path).map_err(|error| failed(&path, &error))
+}
+
+/// Makes the segments of a database those of a copy as well: the copy's stay when the others are removed.
+pub(super) fn link_segments(database: &Path, copy: &Path) -> Result<(), StoreError> {
+    for number in segments(database)? {
+        let (from, to) = (segment(database, number), segment(copy, number));
+        // On another file system it can only be copied.
+        let linked = std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop));
+        match linked {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // It was carried over and removed since it was listed.
+            }
+            linked => linked.map_err(|error| failed(&to, &error))?,
+        }
+    }
+    Ok(())
 }
 
 /// The numbers of the segments there are, lowest first.

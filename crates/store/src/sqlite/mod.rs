@@ -220,6 +220,7 @@ impl Drop for SqliteEngine {
             // A carrier that panicked has told so itself; the next start carries over what it left.
             let _ = carrier.join();
         }
+        self.log.remove_if_empty();
     }
 }
 
@@ -241,6 +242,26 @@ fn recover(path: &Path, file: &mut DatabaseFile) -> Result<u64, StoreError> {
         log::remove(path, number)?;
     }
     Ok(last)
+}
+
+/// Copies a database as it is at one moment, while an engine may be working on it, into one file that must not be there.
+///
+/// # Errors
+/// [`StoreError`]; a copy that was begun is then left for who wants to look at it.
+pub fn backup(database: &Path, to: &Path) -> Result<(), StoreError> {
+    if to.exists() {
+        return Err(StoreError::Engine(format!("{} is there already", to.display())));
+    }
+    if !database.exists() {
+        return Err(StoreError::Engine(format!("there is no database at {}", database.display())));
+    }
+    // First the log, then the file: what is carried over in between is in both, and then left out of the log.
+    log::link_segments(database, to)?;
+    let reading = open_reader(database, READER_CACHE_KIB)?;
+    reading.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+    drop(reading);
+    // Opening the copy carries the log over into it.
+    SqliteEngine::open(to).map(drop)
 }
 
 impl SqliteEngine {

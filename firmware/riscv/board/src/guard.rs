@@ -35,7 +35,8 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     stop()
 }
 
-/// So is any trap: no interrupt is ever taken. The stack may be what ran out, so the way out takes a fresh one.
+/// So is any trap: no interrupt is ever taken. The stack may be what ran out, so the way out takes a fresh one. The
+/// runtime's own way to tell traps apart, which nothing here needs, is left out (its features `no-…`).
 #[unsafe(no_mangle)]
 extern "C" fn abort() -> ! {
     stop()
@@ -44,8 +45,10 @@ extern "C" fn abort() -> ! {
 global_asm!(
     ".section .trap.start, \"ax\"",
     ".balign 4",
-    ".global _start_trap",
+    ".global _start_trap, _dispatch_exception, _dispatch_core_interrupt",
     "_start_trap:",
+    "_dispatch_exception:",
+    "_dispatch_core_interrupt:",
     "la sp, __sstack",
     "j abort",
 );

@@ -7,9 +7,12 @@
 #![no_std]
 
 mod guard;
+mod memory;
 mod mmio;
 mod nor;
+mod registers;
 mod rng;
+
 pub mod time;
 mod uart;
 

@@ -1,0 +1,84 @@
+//! The database itself: made, audited without asking a cloud, copied while one runs, put back where it is gone.
+
+use std::path::Path;
+
+use serde_json::json;
+use server::Database;
+use store::sqlite::SqliteEngine;
+use store::{Audit, Queries};
+
+use crate::cli::{DatabaseUrl, DbCommand};
+use crate::fault::Fault;
+use crate::output::Output;
+use crate::profile::Place;
+
+fn failed(error: &store::StoreError) -> Fault {
+    Fault::new("database", error.to_string())
+}
+
+/// Audits the database in the data folder.
+pub(crate) fn verify(place: &Place, output: Output) -> Result<(), Fault> {
+    let data = server::Data::open_existing(&place.data).map_err(|error| crate::serve::start_fault(&error))?;
+    let audit = data.queries.audit().map_err(|error| failed(&error));
+    data.close();
+    tell(&audit?, output)
+}
+
+fn tell(audit: &Audit, output: Output) -> Result<(), Fault> {
+    let findings: Vec<String> = audit.findings.iter().map(ToString::to_string).collect();
+    let mut lines = format!("{} journal records and {} rows read", audit.records, audit.rows);
+    for (currency, sums) in &audit.trial {
+        lines.push_str(&format!("; {currency}: debits {} = credits {}", sums.debit_minor, sums.credit_minor));
+    }
+    for finding in &findings {
+        lines.push_str(&format!("\n  UNSOUND: {finding}"));
+    }
+    let answer =
+        json!({"sound": findings.is_empty(), "records": audit.records, "rows": audit.rows, "findings": findings});
+    output.answer(&lines, &answer);
+    if findings.is_empty() { Ok(()) } else { Err(Fault::new("books_unsound", "the books are not sound")) }
+}
+
+pub(crate) fn run(place: &Place, command: &DbCommand, output: Output) -> Result<(), Fault> {
+    match command {
+        DbCommand::Init(url) => init(url, output),
+        DbCommand::Backup { file } => backup(place, file, output),
+        DbCommand::Restore { file } => restore(place, file, output),
+    }
+}
+
+/// Makes the tables; harmless where they are there already.
+fn init(url: &DatabaseUrl, output: Output) -> Result<(), Fault> {
+    let Database::Postgres(url) = url.database()? else {
+        return Err(Fault::new("database_url", "no database is named")
+            .at("database")
+            .hint("say --database postgres://USER@HOST/DATABASE; a file in the data folder needs no preparation"));
+    };
+    store::postgres::init(&url).map_err(|error| failed(&error))?;
+    output.answer(&format!("The {url} is ready."), &json!({"ready": true}));
+    Ok(())
+}
+
+fn backup(place: &Place, file: &Path, output: Output) -> Result<(), Fault> {
+    let database = place.data.join(server::DATABASE_FILE);
+    store::sqlite::backup(&database, file).map_err(|error| failed(&error))?;
+    let audit = audit_of(file)?;
+    output.note(&format!("Copied to {}; keep master.key elsewhere: without it the copy is of no use.", file.display()));
+    tell(&audit, output)
+}
+
+fn audit_of(file: &Path) -> Result<Audit, Fault> {
+    let engine = SqliteEngine::open(file).map_err(|error| failed(&error))?;
+    let reader = engine.reader(file).map_err(|error| failed(&error))?;
+    Queries::new(Box::new(reader)).audit().map_err(|error| failed(&error))
+}
+
+/// Only where there is no database: nothing is ever written over.
+fn restore(place: &Place, file: &Path, output: Output) -> Result<(), Fault> {
+    let audit = audit_of(file)?;
+    if !audit.findings.is_empty() {
+        return tell(&audit, output);
+    }
+    server::Data::restore(&place.data, file).map_err(|error| crate::serve::start_fault(&error))?;
+    tell(&audit, output)
+}
