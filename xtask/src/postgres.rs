@@ -98,7 +98,7 @@ fn is_root() -> bool {
 }
 
 /// The newest version there is.
-fn newest() -> Result<PathBuf, String> {
+pub(crate) fn newest() -> Result<PathBuf, String> {
     let versions = std::fs::read_dir(SERVERS).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let mut known: Vec<(u32, PathBuf)> = versions
         .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path.join("bin"))))

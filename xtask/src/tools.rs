@@ -14,9 +14,10 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 5] = [
     Tool { name: "cc", version_flag: "--version", package: "gcc", purpose: "compiles SQLite" },
     Tool { name: "c++", version_flag: "--version", package: "g++", purpose: "compiles the fuzzer's runtime" },
+    Tool { name: "postgres", version_flag: "--version", package: "postgresql", purpose: "keeps several servers' data" },
     Tool {
         name: "qemu-system-riscv32",
         version_flag: "--version",
@@ -52,6 +53,10 @@ fn missing(tool: &Tool) -> String {
 }
 
 fn is_there(tool: &Tool) -> bool {
+    if tool.name == "postgres" {
+        // Not in the path of programs: there may be several versions.
+        return crate::postgres::newest().is_ok();
+    }
     let mut command = program(tool.name, &[tool.version_flag]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
