@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 use crate::data_dir::DataDir;
 use crate::{StartError, entropy, vault};
 
+/// Partitions of a PostgreSQL database that a server writes at the same time, each over a connection of its own.
+const PARTITIONS: usize = 4;
 /// How often a server looks for partitions whose server is gone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// The most postings of such a partition in one go; what is left then is found by the next look.
@@ -31,20 +33,20 @@ pub enum Database {
 
 /// A database opened, and the vault whose keys it was made with.
 pub(crate) struct Opened {
-    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) engines: Vec<Box<dyn Engine>>,
     pub(crate) queries: Queries,
     pub(crate) vault: Arc<dyn KeyVault>,
 }
 
 impl Database {
     pub(crate) fn open(&self, folder: &mut DataDir) -> Result<Opened, StartError> {
-        let (engine, queries, key): (Box<dyn Engine>, _, _) = match self {
+        let (engines, queries, key): (Vec<Box<dyn Engine>>, _, _) = match self {
             Self::Sqlite => {
                 folder.lock()?;
                 let key = folder.master_key()?;
                 let engine = SqliteEngine::open(&folder.database())?;
                 let queries = Queries::new(Box::new(engine.reader(&folder.database())?));
-                (Box::new(engine), queries, key)
+                (vec![Box::new(engine)], queries, key)
             }
             Self::Postgres(url) => {
                 let engine = PostgresEngine::open(url)?;
@@ -53,10 +55,14 @@ impl Database {
                 }
                 let key = folder.master_key()?;
                 engine.check_master_key(&check_value(&key))?;
-                (Box::new(engine), Queries::new(Box::new(PostgresReader::open(url)?)), key)
+                let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(engine)];
+                for _ in 1..PARTITIONS {
+                    engines.push(Box::new(PostgresEngine::open(url)?));
+                }
+                (engines, Queries::new(Box::new(PostgresReader::open(url)?)), key)
             }
         };
-        Ok(Opened { engine, queries, vault: Arc::new(vault::SoftwareVault::new(key)) })
+        Ok(Opened { engines, queries, vault: Arc::new(vault::SoftwareVault::new(key)) })
     }
 }
 

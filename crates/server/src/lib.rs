@@ -130,10 +130,10 @@ impl Data {
     /// [`StartError`].
     pub fn open(folder: &Path, database: &Database, settings: Settings) -> Result<Self, StartError> {
         let mut folder = data_dir::DataDir::open(folder)?;
-        let database::Opened { engine, queries, vault } = database.open(&mut folder)?;
+        let database::Opened { engines, queries, vault } = database.open(&mut folder)?;
         let operator_key = folder.operator_key()?;
         let env = Env::new(vault, Arc::new(settings)).map_err(|_| StartError::Vault)?;
-        let (store, writer) = Store::start(engine, env.clone())?;
+        let (store, writer) = Store::start_all(engines, env.clone())?;
         Ok(Self { store, queries, env, operator_key, writer, _folder: folder })
     }
 
@@ -243,10 +243,13 @@ async fn housekeeping(store: Store) {
     loop {
         ticks.tick().await;
         let now_ms = entropy::now_ms();
-        let swept = store.execute(commands::SweepOverdue { now_ms }).await.map(drop);
-        let Ok(random) = entropy::random() else { continue };
-        let posted = store.execute(commands::PostClearing { now_ms, random }).await.map(drop);
-        for done in [swept, posted] {
+        let mut done = vec![store.execute(commands::SweepOverdue { now_ms }).await.map(drop)];
+        // Each partition has its own clearing; and each writer finds here that another has stopped.
+        for partition in store.each() {
+            let Ok(random) = entropy::random() else { continue };
+            done.push(partition.execute(commands::PostClearing { now_ms, random }).await.map(drop));
+        }
+        for done in done {
             match done {
                 Ok(()) => {}
                 Err(store::Failure::Store(StoreError::Stopped)) => return,

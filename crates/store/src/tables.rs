@@ -528,6 +528,10 @@ pub trait Command: Send + 'static {
     /// What comes back.
     type Answer: Send + 'static;
 
+    /// Whether it may run in any of several partitions: it is frequent, and changes rows of one wearer or order. What
+    /// changes a row that all of its kind change runs in one, where it meets the others in a batch instead of a conflict.
+    const IS_SPREAD: bool = false;
+
     /// Rows that `run` will ask for, as far as can be told from those known already. A hint: without it they are read
     /// one by one.
     ///

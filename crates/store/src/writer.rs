@@ -2,7 +2,7 @@
 //! answers all of them after that transaction is durable. One sync of the disk serves up to [`MAX_BATCH`] commands.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -63,10 +63,11 @@ impl<C: Command> Job for Pending<C> {
     }
 }
 
-/// The handle to the writer. Cheap to clone; the writer stops when the last handle is gone.
+/// The handle to the writers. Cheap to clone; they stop when the last handle is gone.
 #[derive(Clone)]
 pub struct Store {
-    queue: SyncSender<Box<dyn Job>>,
+    lanes: Arc<[SyncSender<Box<dyn Job>>]>,
+    turn: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -77,14 +78,37 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`] when no thread can be started.
     pub fn start(engine: Box<dyn Engine>, env: Env) -> Result<(Self, JoinHandle<()>), StoreError> {
-        let (queue, jobs) = sync_channel(QUEUE_LEN);
+        Self::start_all(vec![engine], env)
+    }
+
+    /// Starts a writer on each of several engines that write partitions of one database: while one waits for the
+    /// network or a disk, another decides. Where one stops, all do.
+    ///
+    /// # Errors
+    /// Those of [`Store::start`].
+    pub fn start_all(engines: Vec<Box<dyn Engine>>, env: Env) -> Result<(Self, JoinHandle<()>), StoreError> {
         let stopped = Arc::new(AtomicBool::new(false));
-        let store = Self { queue, stopped: Arc::clone(&stopped) };
-        let writer = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || write_loop(engine, &env, &jobs, &stopped))
-            .map_err(|error| StoreError::Engine(error.to_string()))?;
-        Ok((store, writer))
+        let (mut lanes, mut writers) = (Vec::new(), Vec::new());
+        for engine in engines {
+            let (lane, jobs) = sync_channel(QUEUE_LEN);
+            let (env, stopped) = (env.clone(), Arc::clone(&stopped));
+            let writer = spawn("store-writer", move || write_loop(engine, &env, &jobs, &stopped))?;
+            lanes.push(lane);
+            writers.push(writer);
+        }
+        let all = spawn("store-writers", move || {
+            for writer in writers {
+                // One that panicked has told so itself, and its mark has stopped the others.
+                let _ = writer.join();
+            }
+        })?;
+        Ok((Self { lanes: lanes.into(), turn: Arc::default(), stopped }, all))
+    }
+
+    /// Each writer by itself, for what is to be done in every partition.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        let one = |lane: &SyncSender<_>| Self { lanes: Arc::new([lane.clone()]), ..self.clone() };
+        self.lanes.iter().map(one).collect::<Vec<_>>().into_iter()
     }
 
     /// Runs a command; the answer comes after it is durable.
@@ -92,9 +116,11 @@ impl Store {
     /// # Errors
     /// [`Failure::Refused`] by a rule; [`Failure::Store`] with [`StoreError::Busy`] when too many wait.
     pub async fn execute<C: Command>(&self, command: C) -> Result<C::Answer, Failure> {
+        let turn = if C::IS_SPREAD { self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1) } else { 0 };
+        let lane = self.lanes.get(turn).ok_or(StoreError::Stopped)?;
         let (reply, answer) = oneshot::channel();
         let job = Pending { command, answer: None, reply };
-        self.queue.try_send(Box::new(job)).map_err(|error| match error {
+        lane.try_send(Box::new(job)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Stopped,
         })?;
@@ -105,6 +131,11 @@ impl Store {
     pub fn is_running(&self) -> bool {
         !self.stopped.load(Ordering::Acquire)
     }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map_err(|error| StoreError::Engine(error.to_string()))
 }
 
 /// Says that the writer has stopped, however it ends.

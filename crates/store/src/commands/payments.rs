@@ -119,6 +119,7 @@ pub enum Paid {
 
 impl Command for Pay {
     type Answer = Paid;
+    const IS_SPREAD: bool = true;
 
     fn wants(&self, known: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError> {
         let request = &self.request;
@@ -173,6 +174,7 @@ pub struct CancelOrder(pub CancelRequest);
 
 impl Command for CancelOrder {
     type Answer = Payment;
+    const IS_SPREAD: bool = true;
 
     fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
         let name = Key::order(self.0.merchant, &self.0.order);
@@ -209,6 +211,7 @@ pub struct RefundPayment {
 
 impl Command for RefundPayment {
     type Answer = Refund;
+    const IS_SPREAD: bool = true;
 
     fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
         let mut keys = wanted_for(self.payment, known)?;
