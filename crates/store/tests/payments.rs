@@ -332,6 +332,22 @@ async fn what_nobody_confirms_or_the_till_cancels_goes_back() {
 }
 
 #[tokio::test]
+async fn a_balance_is_told_as_it_was_at_any_past_moment() {
+    let world = World::with_money(10_000).await;
+    let wallet = ledger::posting::wallet(support::ACCOUNT.0, Currency::CNY);
+    for (order, at_ms, minor) in [("o-1", 1_000, 100), ("o-2", 2_000, 200), ("o-3", 2_000, 300)] {
+        let sequence = order.as_bytes()[2] - b'1';
+        let new = support::pay_at(order, &code(0, sequence), minor, NOW_MS + at_ms);
+        assert_eq!(payment(world.store.execute(new).await.unwrap()).state, PaymentState::Succeeded);
+    }
+    for (at_ms, balance) in
+        [(NOW_MS - 1, 0), (NOW_MS, 10_000), (NOW_MS + 999, 10_000), (NOW_MS + 1_000, 9_900), (NOW_MS + 9_999, 9_400)]
+    {
+        assert_eq!(world.queries.balance_at(&wallet, at_ms).unwrap(), Some(balance), "{at_ms}");
+    }
+}
+
+#[tokio::test]
 async fn everything_acknowledged_is_there_after_a_restart() {
     let world = World::with_money(10_000).await;
     let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
