@@ -218,6 +218,10 @@ impl Drop for SqliteEngine {
         if let Err(error) = self.turn() {
             tracing::warn!(%error, "the log is carried over at the next start");
         }
+        // The last connection to close tidies up after SQLite, and one that only reads can't: this one goes first.
+        if let Ok(nothing) = Connection::open_in_memory() {
+            self.reading = nothing;
+        }
         self.shared.signals().closing = true;
         self.shared.notify();
         if let Some(carrier) = self.carrier.take() {

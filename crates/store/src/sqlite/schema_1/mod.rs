@@ -43,6 +43,10 @@ pub(super) fn migrate(path: &Path) -> Result<(), StoreError> {
     if let Some(finding) = findings.first() {
         return Err(StoreError::Engine(format!("the database of release 0.1.0 is not sound: {finding}")));
     }
+    let log = PathBuf::from(format!("{}-wal", unfinished.display()));
+    if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        return Err(StoreError::Engine(format!("{} is not whole; start again", unfinished.display())));
+    }
     let told = |error: std::io::Error| StoreError::Engine(format!("{}: {error}", path.display()));
     // At no moment is there no database.
     std::fs::hard_link(path, path.with_extension(KEPT)).map_err(told)?;
