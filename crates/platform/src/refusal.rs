@@ -56,6 +56,7 @@ reasons! {
     CodeMalformed, Invalid, "code_malformed", "This is not a payment code: expected 16 to 24 digits, or the text of an EMV QR code.";
     OfferMalformed, Invalid, "offer_malformed", "This is not a binding offer shown by a wearable; scan its binding code again.";
     MessageMalformed, Invalid, "message_malformed", "The message from the wearable could not be read; send it again.";
+    MomentTooLongAgo, Invalid, "moment_too_long_ago", "Too many entries were booked since then to tell the balance at that moment.";
     AccountNotFound, NotFound, "account_not_found", "There is no such account.";
     MerchantNotFound, NotFound, "merchant_not_found", "There is no such merchant.";
     ChipNotFound, NotFound, "chip_not_found", "No chip with this id has been registered.";

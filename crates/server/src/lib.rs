@@ -34,7 +34,7 @@ pub use database::Database;
 pub use platform::{CodeSettings, Limits, Settings};
 
 /// How often clearing is posted to the merchants, and what nobody confirmed is given back.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(500);
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How to serve.
 #[derive(Debug, Clone)]

@@ -240,21 +240,21 @@ impl Auditor<'_> {
                 }
                 balances.insert(ledger::posting::wallet(account.id.0, account.currency), purse.balance.minor);
             }
-            Numbered::Purses => drop(Purse::from_row(fields).ok()?),
-            Numbered::Merchants => drop(rows::merchant(fields).ok()?),
+            Numbered::Purses => reads(Purse::from_row(fields))?,
+            Numbered::Merchants => reads(rows::merchant(fields))?,
             Numbered::Tokens => {
                 let place = rows::token_place(fields).ok()?;
                 let token = self.view.read(core::slice::from_ref(&place)).ok()?.pop().flatten()?;
                 rows::join_token(unseal(&place, &token).ok()?, |account| self.purse(account)).ok()?;
             }
-            Numbered::Bindings => drop(rows::binding(fields).ok()?),
+            Numbered::Bindings => reads(rows::binding(fields))?,
             Numbered::Payments => {
                 let payment = rows::payment(fields).ok()?;
                 self.check_payment(&payment);
             }
-            Numbered::Refunds => drop(rows::refund(fields).ok()?),
-            Numbered::Events => drop(rows::event(fields).ok()?),
-            Numbered::Partitions => drop(PartitionState::from_row(fields).ok()?),
+            Numbered::Refunds => reads(rows::refund(fields))?,
+            Numbered::Events => reads(rows::event(fields))?,
+            Numbered::Partitions => reads(PartitionState::from_row(fields))?,
             Numbered::Journal => {}
         }
         Some(())
@@ -345,6 +345,11 @@ fn follows(head: Head, number: u64, row: &[u8]) -> Option<Head> {
     whole.then_some(next)
 }
 
+/// Whether a row reads as what it must be.
+fn reads<T>(row: Result<T, StoreError>) -> Option<()> {
+    row.ok().map(|_| ())
+}
+
 /// Nothing where the row can't be what was written.
 fn check_name(
     table: Named,
@@ -364,17 +369,17 @@ fn check_name(
             let currency = Currency::parse(core::str::from_utf8(letters).ok()?).ok()?;
             *waiting.entry(currency).or_default() += rows::number(table.name(), fields).ok()?;
         }
-        Named::TopUps => drop(rows::top_up(fields).ok()?),
-        Named::Chips => rows::chip(fields).map(|_| ()).ok()?,
-        Named::LastTokenNumbers => drop(rows::number(table.name(), fields).ok()?),
-        Named::TokenNumbers => drop(rows::token_account(fields).ok()?),
+        Named::TopUps => reads(rows::top_up(fields))?,
+        Named::Chips => reads(rows::chip(fields))?,
+        Named::LastTokenNumbers => reads(rows::number(table.name(), fields))?,
+        Named::TokenNumbers => reads(rows::token_account(fields))?,
         Named::WalletKeys
         | Named::ApiKeys
         | Named::LivingTokens
         | Named::Offers
         | Named::Orders
         | Named::Pending
-        | Named::RefundNumbers => drop(rows::id(table.name(), fields).ok()?),
+        | Named::RefundNumbers => reads(rows::id(table.name(), fields))?,
     }
     Some(())
 }

@@ -81,7 +81,7 @@ impl Tables<'_> {
             }
             Change::Book(booking) => self.book(booking),
             Change::AddEvent(event) => {
-                self.add_event(event);
+                self.add_event(event.at_ms, &event.subject, event.name, &event.actor);
                 Ok(())
             }
         }

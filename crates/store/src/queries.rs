@@ -20,6 +20,8 @@ use crate::tables::{clearing_sums, record};
 pub const MAX_PAGE: usize = 100;
 /// Records read to find what waits in one partition's clearing; what is beyond is not in the sum yet.
 const MAX_UNPOSTED: usize = 200_000;
+/// Records of an account that are walked back through to find a past balance.
+pub const MAX_WALK: usize = 100_000;
 /// Partitions looked at.
 const MAX_PARTITIONS: usize = 4_096;
 
@@ -244,6 +246,28 @@ impl Queries {
     /// Those of the engine.
     pub fn balance(&self, account: &LedgerAccount) -> Result<i64, StoreError> {
         self.with(|view| Ok(stored_balance(view, account)?.minor))
+    }
+
+    /// What an account's balance was at a past moment, minor units: walks back through its book, `None` where that is
+    /// longer ago than [`MAX_WALK`] of its records.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn balance_at(&self, account: &LedgerAccount, at_ms: u64) -> Result<Option<i64>, StoreError> {
+        self.with(|view| {
+            let mut number = stored_balance(view, account)?.last_record;
+            for _ in 0..MAX_WALK {
+                if number == 0 {
+                    return Ok(Some(0));
+                }
+                let (previous, line) = line(view, account, number)?.ok_or(StoreError::Corrupt("journal"))?;
+                if line.at_ms <= at_ms {
+                    return Ok(Some(line.balance_minor));
+                }
+                number = previous;
+            }
+            Ok(None)
+        })
     }
 
     /// What waits in clearing for a merchant in a currency, minor units; negative when refunds outweigh payments.

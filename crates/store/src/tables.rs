@@ -234,10 +234,10 @@ impl<'e> Tables<'e> {
         self.state.head.number + 1
     }
 
-    pub(crate) fn add_event(&mut self, event: &platform::Event) {
+    pub(crate) fn add_event(&mut self, at_ms: u64, subject: &str, name: &str, actor: &str) {
         let number = self.next_number();
-        self.enlist(List::SubjectEvents, event.subject.as_bytes(), list_position(event.at_ms, number));
-        self.add(Numbered::Events, number, rows::put_event(event));
+        self.enlist(List::SubjectEvents, subject.as_bytes(), list_position(at_ms, number));
+        self.add(Numbered::Events, number, rows::put_event(at_ms, subject, name, actor));
     }
 
     pub(crate) fn set_posted(&mut self, up_to: u64) {

@@ -57,6 +57,7 @@ fn reason(failure: Failure) -> Reason {
 }
 
 on_every_engine! {
+    a_balance_is_told_as_it_was_at_any_past_moment,
     a_large_payment_waits_for_its_wearer_and_moves_once,
     what_nobody_confirms_or_the_till_cancels_goes_back,
     a_code_pays_once_and_a_repeated_order_is_the_same_payment,
@@ -336,6 +337,21 @@ async fn what_nobody_confirms_or_the_till_cancels_goes_back(home: Home) {
     let whole = payment(world.pay("whole", &code(0, 2), 500_000).await.unwrap());
     assert!(matches!(whole.state, PaymentState::RequiresConfirmation { .. }));
     world.assert_sound();
+}
+
+async fn a_balance_is_told_as_it_was_at_any_past_moment(home: Home) {
+    let world = World::with_money(home, 10_000).await;
+    let wallet = ledger::posting::wallet(support::ACCOUNT.0, Currency::CNY);
+    for (order, at_ms, minor) in [("o-1", 1_000, 100), ("o-2", 2_000, 200), ("o-3", 2_000, 300)] {
+        let sequence = order.as_bytes()[2] - b'1';
+        let new = support::pay_at(order, &code(0, sequence), minor, NOW_MS + at_ms);
+        assert_eq!(payment(world.store.execute(new).await.unwrap()).state, PaymentState::Succeeded);
+    }
+    for (at_ms, balance) in
+        [(NOW_MS - 1, 0), (NOW_MS, 10_000), (NOW_MS + 999, 10_000), (NOW_MS + 1_000, 9_900), (NOW_MS + 9_999, 9_400)]
+    {
+        assert_eq!(world.queries.balance_at(&wallet, at_ms).unwrap(), Some(balance), "{at_ms}");
+    }
 }
 
 async fn everything_acknowledged_is_there_after_a_restart(home: Home) {

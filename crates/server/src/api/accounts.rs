@@ -87,16 +87,35 @@ fn found(app: &App, caller: &Holder, id: &str) -> Result<Account, ApiError> {
     app.queries.account(id)?.ok_or_else(|| Refusal::from(Reason::AccountNotFound).into())
 }
 
-/// An account with its balance.
-#[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts", params(("account", description = "account id")),
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MomentQuery {
+    /// A past moment whose balance is wanted, Unix time in milliseconds; now when absent.
+    at_ms: Option<u64>,
+}
+
+/// An account with its balance, now or at a past moment.
+#[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts",
+    params(("account", description = "account id"), MomentQuery),
     responses((status = 200, body = AccountView), (status = 404, body = ErrorAnswer)))]
 pub(crate) async fn show(
     State(app): State<App>,
     caller: Holder,
     Path(id): Path<String>,
+    Params(query): Params<MomentQuery>,
 ) -> Result<Json<AccountView>, ApiError> {
     let account = found(&app, &caller, &id)?;
-    let balance = app.queries.balance(&wallet(account.id.0, account.currency))?;
+    let wallet = wallet(account.id.0, account.currency);
+    let balance = match query.at_ms {
+        None => app.queries.balance(&wallet)?,
+        Some(at_ms) => {
+            let too_long_ago = Refusal::at(Reason::MomentTooLongAgo, "at_ms");
+            // Walks back through the book: not on a thread that others wait for.
+            let queries = std::sync::Arc::clone(&app.queries);
+            let found = tokio::task::spawn_blocking(move || queries.balance_at(&wallet, at_ms)).await;
+            found.map_err(ApiError::internal)??.ok_or(too_long_ago)?
+        }
+    };
     Ok(Json(view(account, balance, None)))
 }
 

@@ -5,7 +5,7 @@ use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
 use platform::chips::Chip;
 use platform::tokens::Token;
-use platform::{AccountId, BindingId, ChipId, Event, KeyHash, TokenId, TopUpId};
+use platform::{AccountId, BindingId, ChipId, KeyHash, TokenId, TopUpId};
 
 use super::codec::{Decoder, Encoder};
 use super::{FORM, Purse, Spend};
@@ -200,8 +200,8 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
     row.end().map(|()| binding)
 }
 
-pub(crate) fn put_event(row: &Event) -> Vec<u8> {
-    Encoder::new(FORM).u64(row.at_ms).text(&row.subject).text(row.name).text(&row.actor).finish()
+pub(crate) fn put_event(at_ms: u64, subject: &str, name: &str, actor: &str) -> Vec<u8> {
+    Encoder::new(FORM).u64(at_ms).text(subject).text(name).text(actor).finish()
 }
 
 pub(crate) fn event(fields: &[u8]) -> Result<EventLine, StoreError> {

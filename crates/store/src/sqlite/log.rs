@@ -101,7 +101,7 @@ fn failed(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Engine(format!("{}: {error}", path.display()))
 }
 
-fn sync_folder(database: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_folder(database: &Path) -> Result<(), StoreError> {
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(folder, &error))
 }

@@ -9,6 +9,7 @@ mod file;
 mod log;
 mod pending;
 mod schema;
+mod schema_1;
 mod syncer;
 mod view;
 
@@ -80,6 +81,9 @@ impl SqliteEngine {
     /// [`StoreError::Engine`], also when the file belongs to another program, or was written by a newer version of
     /// this one; [`StoreError::Corrupt`] where the log is damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if schema::is_of_release_0_1_0(path)? {
+            schema_1::migrate(path)?;
+        }
         let mut file = DatabaseFile::open(path)?;
         let last = recover(path, &mut file)?;
         let log = Log::begin(path, last + 1)?;
@@ -144,11 +148,11 @@ impl SqliteEngine {
             return Outcome::Committed;
         }
         let synced = self.commit_nothing();
-        if synced == Outcome::Committed {
-            if let Err(error) = self.turn() {
-                // The old segment goes on; it is only longer than it need be.
-                tracing::warn!(%error, "no new segment of the log could be begun");
-            }
+        if synced == Outcome::Committed
+            && let Err(error) = self.turn()
+        {
+            // The old segment goes on; it is only longer than it need be.
+            tracing::warn!(%error, "no new segment of the log could be begun");
         }
         synced
     }
@@ -213,6 +217,10 @@ impl Drop for SqliteEngine {
         }
         if let Err(error) = self.turn() {
             tracing::warn!(%error, "the log is carried over at the next start");
+        }
+        // The last connection to close tidies up after SQLite, and one that only reads can't: this one goes first.
+        if let Ok(nothing) = Connection::open_in_memory() {
+            self.reading = nothing;
         }
         self.shared.signals().closing = true;
         self.shared.notify();

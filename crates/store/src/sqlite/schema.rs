@@ -1,5 +1,6 @@
 //! The tables of a database file, and the statements on them: one text a table, made once.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -92,6 +93,16 @@ pub(super) fn choose_page_size(connection: &Connection) -> Result<(), StoreError
     Ok(connection.pragma_update(None, "page_size", PAGE_BYTES)?)
 }
 
+/// Whether a file has the schema of release 0.1.0.
+pub(super) fn is_of_release_0_1_0(path: &Path) -> Result<bool, StoreError> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let connection = Connection::open(path)?;
+    let number = |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i32>(0));
+    Ok(number("application_id")? == APPLICATION_ID && number("user_version")? == 1)
+}
+
 /// Makes the tables of a new file; refuses one of another program or of a schema it does not know.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -104,7 +115,6 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     match version {
         0 => create(&transaction)?,
         VERSION => {}
-        1 => return Err(StoreError::Engine("this database has the schema of release 0.1.0".to_owned())),
         newer => {
             let text = format!("this database has schema {newer}, newer than this program knows");
             return Err(StoreError::Engine(text));

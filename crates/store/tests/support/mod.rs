@@ -235,12 +235,17 @@ pub fn index() -> TokenIndex {
 
 /// A payment request.
 pub fn pay(order: &str, code: &str, minor: u64) -> Pay {
+    pay_at(order, code, minor, NOW_MS)
+}
+
+/// A payment request at another moment.
+pub fn pay_at(order: &str, code: &str, minor: u64, now_ms: u64) -> Pay {
     let new = NewPayment {
         merchant: SHOP,
         order: MerchantNumber::parse(order, "order").unwrap(),
         code: Zeroizing::new(code.to_owned()),
         amount: Amount::new(minor, Currency::CNY).unwrap(),
-        now_ms: NOW_MS,
+        now_ms,
     };
     Pay::new(new, &env()).unwrap()
 }
