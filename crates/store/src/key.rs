@@ -5,7 +5,7 @@
 //! - [`Named`]: a row, or the id of one, under a name: what must be unique, such as a merchant's order number;
 //! - [`List`]: ids under an owner, newest last.
 //!
-//! What a row holds is the business of [`crate::rows`]; an engine keeps bytes.
+//! What a row holds is the business of `rows/`; an engine keeps bytes.
 
 use ledger::{Currency, LedgerAccount};
 use paycode::{CodeFormat, TokenIndex};

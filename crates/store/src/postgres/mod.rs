@@ -2,7 +2,7 @@
 //!
 //! Nothing is locked while a batch is decided: rows are read as they are, and the transaction that writes says of each
 //! row what it was when it was read. Where one has changed, nothing is written and the batch is decided anew. Servers
-//! share no leader: each writes a partition of its own, which it holds by a lease ([`lease`]).
+//! share no leader: each writes a partition of its own, which it holds by a lease (`lease.rs`).
 //!
 //! | file | holds |
 //! |---|---|
