@@ -245,7 +245,10 @@ impl Auditor<'_> {
             Numbered::Tokens => {
                 let place = rows::token_place(fields).ok()?;
                 let token = self.view.read(core::slice::from_ref(&place)).ok()?.pop().flatten()?;
-                rows::join_token(unseal(&place, &token).ok()?, |account| self.purse(account)).ok()?;
+                rows::join_token(unseal(&place, &token).ok()?, |account, id| {
+                    Ok(self.purse(account)?.spend_of(id).copied())
+                })
+                .ok()?;
             }
             Numbered::Bindings => reads(rows::binding(fields))?,
             Numbered::Payments => {

@@ -28,7 +28,7 @@ impl Tables<'_> {
             Change::PutAccount(row) => {
                 self.put_new_name(Key::wallet_key(row.wallet_key), row.id.0)?;
                 if self.purse(row.id)?.is_none() {
-                    self.put_purse(row.id, &Purse::empty(row.currency))?;
+                    self.put_purse(row.id, Purse::empty(row.currency));
                 }
                 self.put_owned(Key::account(row.id), row.id.0, rows::put_account(row))
             }
@@ -55,20 +55,16 @@ impl Tables<'_> {
                 }
                 self.put_owned(Key::Number(Numbered::Refunds, row.id.number()), row.id.0, rows::put_refund(row))
             }
-            Change::PutDayUse(row) => {
-                let purse = Purse {
-                    day: row.day,
-                    day_total_minor: row.total_minor,
-                    day_unverified_minor: row.unverified_minor,
-                    ..self.present_purse(row.account)?
-                };
-                self.put_purse(row.account, &purse)
-            }
+            Change::PutDayUse(row) => self.change_purse(row.account, |purse| {
+                purse.day = row.day;
+                purse.day_total_minor = row.total_minor;
+                purse.day_unverified_minor = row.unverified_minor;
+            }),
             Change::SetPending { payment, account, until_ms, waits } => {
-                let mut purse = self.present_purse(*account)?;
-                purse.waiting.retain(|waiting| waiting != payment);
-                purse.waiting.extend(waits.then_some(*payment));
-                self.put_purse(*account, &purse)?;
+                self.change_purse(*account, |purse| {
+                    purse.waiting.retain(|waiting| waiting != payment);
+                    purse.waiting.extend(waits.then_some(*payment));
+                })?;
                 self.put(Key::pending(*until_ms, *payment), waits.then(|| rows::put_id(payment.0)))
             }
             Change::SetWaiting(Unposted { merchant, currency, net_minor }) => {
@@ -127,9 +123,7 @@ impl Tables<'_> {
                 self.raise_last_token_number(token)?;
             }
         }
-        let mut purse = self.present_purse(token.account)?;
-        purse.put_spend(Spend::of(token));
-        self.put_purse(token.account, &purse)
+        self.change_purse(token.account, |purse| purse.put_spend(Spend::of(token)))
     }
 
     fn raise_last_token_number(&mut self, token: &Token) -> Result<(), StoreError> {

@@ -357,7 +357,7 @@ fn purse(view: &mut dyn View, account: AccountId) -> Result<Purse, StoreError> {
 fn token(view: &mut dyn View, id: TokenId) -> Result<Option<Token>, StoreError> {
     let Some(place) = fields(view, &Key::Number(Numbered::Tokens, id.number()))? else { return Ok(None) };
     let fields = fields(view, &rows::token_place(&place)?)?.ok_or(StoreError::Corrupt("token_numbers"))?;
-    let token = rows::join_token(&fields, |account| purse(view, account))?;
+    let token = rows::join_token(&fields, |account, token| Ok(purse(view, account)?.spend_of(token).copied()))?;
     Ok((token.id == id).then_some(token))
 }
 

@@ -53,8 +53,12 @@ pub struct Tables<'e> {
     listed: Vec<(List, Vec<u8>, [u8; 16])>,
     state: PartitionState,
     partition: u32,
+    /// The purses that were looked at, by their account's number: what holds until they are written as rows.
+    purses: HashMap<u64, Option<Purse>>,
     /// Of the command that runs.
     undo: Vec<Undo>,
+    /// Of the command that runs: purses as they were before it.
+    undo_purses: Vec<(u64, Option<Purse>)>,
     kept: (usize, PartitionState),
 }
 
@@ -72,7 +76,9 @@ impl<'e> Tables<'e> {
             listed: Vec::new(),
             state: empty,
             partition,
+            purses: HashMap::new(),
             undo: Vec::new(),
+            undo_purses: Vec::new(),
             kept: (0, empty),
         };
         if let Some(fields) = tables.fields(&Key::partition(partition))? {
@@ -90,11 +96,15 @@ impl<'e> Tables<'e> {
     /// Begins a command: from here it can be undone alone.
     pub(crate) fn keep_command(&mut self) {
         self.undo.clear();
+        self.undo_purses.clear();
         self.kept = (self.listed.len(), self.state);
     }
 
     /// Undoes what the command that runs has changed.
     pub(crate) fn undo_command(&mut self) {
+        for (number, before) in self.undo_purses.drain(..) {
+            self.purses.insert(number, before);
+        }
         for Undo { key, now, changed } in self.undo.drain(..).rev() {
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.now = now;
@@ -190,17 +200,46 @@ impl<'e> Tables<'e> {
         self.fields(name)?.map(|fields| rows::id(name.place().0, &fields)).transpose()
     }
 
-    pub(crate) fn purse(&mut self, account: AccountId) -> Result<Option<Purse>, StoreError> {
-        self.fields(&Key::purse(account))?.map(|fields| Purse::from_row(&fields)).transpose()
+    /// An account's purse: read once, and kept as what it is, since every command of a wearer's looks at it often.
+    pub(crate) fn purse(&mut self, account: AccountId) -> Result<Option<&Purse>, StoreError> {
+        let number = account.number();
+        if !self.purses.contains_key(&number) {
+            let fields = self.fields(&Key::purse(account))?;
+            self.purses.insert(number, fields.map(|fields| Purse::from_row(&fields)).transpose()?);
+        }
+        Ok(self.purses.get(&number).and_then(Option::as_ref))
     }
 
     /// The purse of an account there is.
-    pub(crate) fn present_purse(&mut self, account: AccountId) -> Result<Purse, StoreError> {
+    pub(crate) fn present_purse(&mut self, account: AccountId) -> Result<&Purse, StoreError> {
         self.purse(account)?.ok_or(StoreError::Corrupt("purses"))
     }
 
-    pub(crate) fn put_purse(&mut self, account: AccountId, purse: &Purse) -> Result<(), StoreError> {
-        self.put(Key::purse(account), Some(purse.to_row()))
+    /// Changes the purse of an account there is.
+    pub(crate) fn change_purse(
+        &mut self,
+        account: AccountId,
+        change: impl FnOnce(&mut Purse),
+    ) -> Result<(), StoreError> {
+        self.present_purse(account)?;
+        let number = account.number();
+        let is_first = !self.undo_purses.iter().any(|(known, _)| *known == number);
+        if let Some(Some(purse)) = self.purses.get_mut(&number) {
+            if is_first {
+                self.undo_purses.push((number, Some(purse.clone())));
+            }
+            change(purse);
+        }
+        Ok(())
+    }
+
+    /// The purse of an account from now on.
+    pub(crate) fn put_purse(&mut self, account: AccountId, purse: Purse) {
+        let number = account.number();
+        let before = self.purses.insert(number, Some(purse)).flatten();
+        if !self.undo_purses.iter().any(|(known, _)| *known == number) {
+            self.undo_purses.push((number, before));
+        }
     }
 
     pub(crate) fn stored_balance(&mut self, account: &LedgerAccount) -> Result<Balance, StoreError> {
@@ -214,8 +253,7 @@ impl<'e> Tables<'e> {
     pub(crate) fn put_stored_balance(&mut self, account: &LedgerAccount, balance: Balance) -> Result<(), StoreError> {
         if account.kind == AccountKind::Wallet {
             let id = AccountId(account.owner.0);
-            let purse = Purse { balance, ..self.present_purse(id)? };
-            return self.put_purse(id, &purse);
+            return self.change_purse(id, |purse| purse.balance = balance);
         }
         self.put(Key::balance(account), Some(balance.to_row()))
     }
@@ -246,6 +284,13 @@ impl<'e> Tables<'e> {
 
     /// Everything that changed, ready to be written.
     pub(crate) fn into_writes(mut self) -> Result<Writes, StoreError> {
+        for (number, purse) in core::mem::take(&mut self.purses) {
+            let key = Key::Number(Numbered::Purses, number);
+            let row = purse.map(|purse| purse.to_row());
+            if self.known(&key) != row.as_deref() {
+                self.put(key, row)?;
+            }
+        }
         let begun_at = self.fields(&Key::partition(self.partition))?;
         let begun_at = begun_at.map(|fields| PartitionState::from_row(&fields)).transpose()?;
         let unchanged = self.slots.values().all(|slot| !slot.changed);
@@ -317,7 +362,11 @@ impl Tables<'_> {
 
     fn token_at(&mut self, place: &Key) -> Result<Option<Token>, StoreError> {
         let fields = self.fields(place)?;
-        fields.map(|fields| rows::join_token(&fields, |account| self.present_purse(account))).transpose()
+        fields
+            .map(|fields| {
+                rows::join_token(&fields, |account, token| Ok(self.present_purse(account)?.spend_of(token).copied()))
+            })
+            .transpose()
     }
 
     /// The token of a chip that is neither revoked nor replaced, if there is one.
@@ -388,7 +437,7 @@ impl Tables<'_> {
 
     /// An account's payments that wait to be confirmed.
     pub fn waiting_of(&mut self, account: AccountId) -> Result<Vec<PaymentId>, StoreError> {
-        Ok(self.present_purse(account)?.waiting)
+        Ok(self.present_purse(account)?.waiting.clone())
     }
 
     /// A ledger balance in minor units; zero where nothing was ever booked.

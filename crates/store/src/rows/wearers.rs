@@ -8,7 +8,7 @@ use platform::tokens::Token;
 use platform::{AccountId, BindingId, ChipId, KeyHash, TokenId, TopUpId};
 
 use super::codec::{Decoder, Encoder};
-use super::{FORM, Purse, Spend};
+use super::{FORM, Spend};
 use crate::key::Key;
 use crate::{EventLine, StoreError};
 
@@ -110,10 +110,10 @@ pub(crate) fn token_account(fields: &[u8]) -> Result<AccountId, StoreError> {
     row.raw().map(AccountId)
 }
 
-/// A token from its two parts; `purse` gives the purse of an account.
+/// A token from its two parts; `spend` gives the part that changes, from its account's purse.
 pub(crate) fn join_token(
     fields: &[u8],
-    purse: impl FnOnce(AccountId) -> Result<Purse, StoreError>,
+    spend: impl FnOnce(AccountId, TokenId) -> Result<Option<Spend>, StoreError>,
 ) -> Result<Token, StoreError> {
     let mut row = Decoder::new("token_numbers", FORM, fields)?;
     let (id, account) = (TokenId(row.raw()?), AccountId(row.raw()?));
@@ -125,8 +125,7 @@ pub(crate) fn join_token(
     let index = TokenIndex::new(row.u64()?).map_err(|_| row.corrupt())?;
     let (pay_key_version, mask_key_version, created_ms) = (row.u8()?, row.u8()?, row.u64()?);
     row.end()?;
-    let purse = purse(account)?;
-    let spend = purse.spend_of(id).ok_or(StoreError::Corrupt("purses"))?;
+    let spend = spend(account, id)?.ok_or(StoreError::Corrupt("purses"))?;
     Ok(Token {
         id,
         account,

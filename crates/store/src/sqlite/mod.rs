@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::StoreError;
@@ -42,6 +43,8 @@ const WRITER_CACHE_KIB: i64 = -131_072;
 const READER_CACHE_KIB: i64 = -8_192;
 /// The same for the connection that decisions read over.
 const ENGINE_CACHE_KIB: i64 = -65_536;
+/// Merchants kept at a time; when there are more, all are read again.
+const MAX_KEPT: usize = 20_000;
 /// Rows that wait before they are carried over.
 const CARRIED_ROWS: usize = 50_000;
 /// Rows that may wait; at this many the writer is held back.
@@ -64,6 +67,8 @@ pub struct SqliteEngine {
     /// What is being carried over as this transaction began: its reads are of that moment, and must not miss what
     /// reaches the file after it.
     before: Option<Arc<Generation>>,
+    /// Rows that are read with almost every payment and hardly ever change, as this engine last read or wrote them.
+    kept: HashMap<u64, Option<Vec<u8>>>,
     /// What was appended to the log and is not known to be durable, oldest first, each under its number.
     unsynced: VecDeque<(u64, Arc<Generation>)>,
     appended: u64,
@@ -104,6 +109,7 @@ impl SqliteEngine {
             log,
             reading,
             before: None,
+            kept: HashMap::new(),
             unsynced: VecDeque::new(),
             appended: 0,
             to_sync: Some(to_sync),
@@ -155,6 +161,13 @@ impl SqliteEngine {
             tracing::warn!(%error, "no new segment of the log could be begun");
         }
         synced
+    }
+
+    fn keep(&mut self, merchant: u64, row: Option<Vec<u8>>) {
+        if self.kept.len() >= MAX_KEPT {
+            self.kept.clear();
+        }
+        self.kept.insert(merchant, row);
     }
 
     fn forget_synced(&mut self) {
@@ -282,7 +295,24 @@ impl SqliteEngine {
 
 impl View for SqliteEngine {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.view(|view| view.read(keys))
+        let mut rows: Vec<Option<Vec<u8>>> = vec![None; keys.len()];
+        let mut unknown = Vec::with_capacity(keys.len());
+        for (at, key) in keys.iter().enumerate() {
+            match key {
+                Key::Number(Numbered::Merchants, number) if self.kept.contains_key(number) => {
+                    rows[at] = self.kept.get(number).cloned().flatten();
+                }
+                _ => unknown.push(at),
+            }
+        }
+        let wanted: Vec<Key> = unknown.iter().map(|at| keys[*at].clone()).collect();
+        for (at, row) in unknown.into_iter().zip(self.view(|view| view.read(&wanted))?) {
+            if let Key::Number(Numbered::Merchants, number) = keys[at] {
+                self.keep(number, row.clone());
+            }
+            rows[at] = row;
+        }
+        Ok(rows)
     }
 
     fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
@@ -353,6 +383,11 @@ impl Engine for SqliteEngine {
         let appended = self.log.append(&writes);
         if appended != Outcome::Committed {
             return done(appended);
+        }
+        for write in &writes.rows {
+            if let Key::Number(Numbered::Merchants, number) = write.key {
+                self.keep(number, write.after.clone());
+            }
         }
         self.appended += 1;
         let mut rows = Generation::default();
