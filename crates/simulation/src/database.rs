@@ -159,7 +159,9 @@ pub(crate) struct SimulatedEngine {
     pub(crate) late: Option<Writes>,
     /// Reads that succeed before one fails.
     pub(crate) reads_left: Option<u32>,
-    /// Whether even rolling back fails, once a read has.
+    /// How many have failed.
+    pub(crate) failed_reads: u64,
+    /// Whether every read after the first that fails does so as well, and rolling back too.
     pub(crate) connection_breaks: bool,
 }
 
@@ -181,6 +183,7 @@ impl SimulatedEngine {
             fate: Fate::default(),
             late: None,
             reads_left: None,
+            failed_reads: 0,
             connection_breaks: false,
         }
     }
@@ -217,7 +220,14 @@ impl SimulatedEngine {
 
     fn look<T>(&mut self, work: impl FnOnce(&mut Looking<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match self.reads_left {
-            Some(0) => return Err(StoreError::Engine("the connection was lost".to_owned())),
+            Some(0) => {
+                self.failed_reads += 1;
+                if !self.connection_breaks {
+                    // It passes: who asks again is answered.
+                    self.reads_left = None;
+                }
+                return Err(StoreError::Engine("the connection was lost".to_owned()));
+            }
             Some(left) => self.reads_left = Some(left - 1),
             None => {}
         }

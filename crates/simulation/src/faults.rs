@@ -11,7 +11,7 @@ pub enum Fault {
     MessageRepeated,
     /// A message that came long after those sent after it.
     MessageDelayed,
-    /// A message to a server that was not there.
+    /// A message to a server that was not there, or had no room for it.
     ServerGone,
     /// A server that was gone before it had committed.
     CrashBeforeCommit,
@@ -48,7 +48,7 @@ impl Fault {
             Self::MessageLost => "messages lost",
             Self::MessageRepeated => "messages repeated",
             Self::MessageDelayed => "messages delayed",
-            Self::ServerGone => "messages to a server that is down",
+            Self::ServerGone => "messages that their server was down or too busy for",
             Self::CrashBeforeCommit => "crashes before a commit",
             Self::CrashBeforeAnswer => "crashes between commit and answer",
             Self::Crash => "other crashes",

@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) unknown: u32,
     pub(crate) disk_fills: u32,
     pub(crate) read_fails: u32,
+    /// How long a server that was idle waits for others to share a batch, at most.
+    pub(crate) linger_ms: u64,
     /// How far a server's clock may be off.
     pub(crate) server_clock_ms: u64,
     /// How far a watch's clock may be off.
@@ -54,7 +56,8 @@ impl Plan {
             crash_at_commit: pick(&[0, 2, 8, 20]) as u32,
             unknown: pick(&[0, 2, 8, 20]) as u32,
             disk_fills: pick(&[0, 0, 1, 5]) as u32,
-            read_fails: pick(&[0, 2, 10]) as u32,
+            read_fails: pick(&[0, 5, 80]) as u32,
+            linger_ms: pick(&[1, 30, 600]),
             server_clock_ms: pick(&[0, 500, 20_000]),
             watch_clock_ms: pick(&[0, 20_000, 90_000]),
         }

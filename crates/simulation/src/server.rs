@@ -90,6 +90,11 @@ impl Server {
         self.engine.is_some() && self.waiting.len() < MAX_WAITING
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Takes a request in.
     pub(crate) fn take_in(&mut self, ticket: Ticket) {
         self.waiting.push_back(ticket);

@@ -22,8 +22,11 @@ impl World {
         // From here on it may take effect.
         let told_before = self.truth.arrives(&request, number);
         server.take_in(Ticket { exchange, request, told_before });
-        let run = server.run;
-        self.after(1, Event::Work { server: number, run });
+        // Whoever comes while it lingers shares the batch.
+        if server.waiting() == 1 {
+            let (run, after_ms) = (server.run, self.random.u64(1..=self.plan.linger_ms));
+            self.after(after_ms, Event::Work { server: number, run });
+        }
     }
 
     /// A server decides its next batch.
@@ -40,7 +43,7 @@ impl World {
         engine.reads_left = reads_left;
         engine.connection_breaks = breaks;
         let decided = batch.decide(engine, &self.env);
-        let failed = engine.reads_left == Some(0);
+        let failed = core::mem::take(&mut engine.failed_reads) > 0;
         engine.reads_left = None;
         engine.connection_breaks = false;
         if failed {
