@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::{cargo, printed};
 
 /// A crate, and every crate of ours that it may use. Lowest first.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("engine", &[]),
     ("tlv", &[]),
     ("paycode", &["engine", "tlv"]),
@@ -20,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("ledger", &[]),
     ("platform", &["ledger", "paycode", "protocol"]),
     ("store", &["ledger", "paycode", "platform", "protocol"]),
+    ("simulation", &["ledger", "paycode", "platform", "protocol", "store"]),
     ("server", &["ledger", "paycode", "platform", "protocol", "store"]),
     ("paychip", &["chip", "ledger", "paycode", "platform", "protocol", "server", "store", "tlv", "uart", "wearable"]),
     ("xtask", &[]),

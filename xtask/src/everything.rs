@@ -2,7 +2,7 @@
 
 use crate::process::{self, cargo, target};
 use crate::steps::Steps;
-use crate::{arrows, demo, firmware, host_tools, no_std, tools};
+use crate::{arrows, demo, firmware, host_tools, no_std, simulate, tools};
 
 /// How much is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
         ("the fuzz targets compile", fuzz_targets),
     ];
     if extent != Extent::Quick {
+        list.push(("the simulation: a few seeds of a hostile world", simulate::a_few_seeds));
         list.push(("the chip's RISC-V images, run in QEMU", firmware::build_and_test));
         list.push(("the demonstration, and its picture read by another's scanner", demo::check));
     }

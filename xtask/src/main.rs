@@ -10,6 +10,7 @@
 //! | `demo` | the demonstration in one process, its picture read by a scanner that is not ours |
 //! | `vectors` | writes the specification's test vectors anew |
 //! | `fuzz` | the fuzz targets' entries under a large budget, without libFuzzer |
+//! | `simulate` | watches, tills and servers in a hostile world, by seed |
 //! | `firmware`, `elf` | builds the chip's RISC-V images, tells their sizes, runs their tests in QEMU |
 //! | `bench_chip` | flash, RAM, instructions and power cuts of the chip, held to budgets |
 //! | `bench_platform`, `postgres` | payments a second on both engines, beside an empty handler and TPC-B |
@@ -30,6 +31,7 @@ mod no_std;
 mod page;
 mod postgres;
 mod process;
+mod simulate;
 mod steps;
 mod tools;
 mod vectors;
@@ -54,6 +56,10 @@ Usage: cargo xtask COMMAND
     --commands N  another number of commands
     --seconds N   so long instead, or at most
     --seed N      other inputs; the same seed gives the same
+  simulate        watches, tills and servers with lost messages, crashes and full disks, faster than real time
+    --seed N      one seed; the same seed does exactly the same
+    --seeds N     seeds 1 to N
+    --steps N     events of each seed; with --trace everything that happens is printed
   firmware        build the chip's RISC-V images and run their tests in QEMU
   bench chip      measure the chip in its RISC-V image, and hold the numbers to their budgets
     --json FILE   write the numbers there as well
@@ -76,6 +82,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::check(),
         ["vectors"] => vectors::regenerate(),
         ["fuzz", options @ ..] => fuzz::campaign(options),
+        ["simulate", options @ ..] => simulate::run(options),
         ["firmware"] => firmware::build_and_test(),
         ["bench", "chip"] => bench_chip::run(None),
         ["bench", "chip", "--json", path] => bench_chip::run(Some(path)),

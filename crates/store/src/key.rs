@@ -194,6 +194,14 @@ impl Key {
         Self::Name(Named::Pending, [&until_ms.to_be_bytes()[..], &payment.0].concat())
     }
 
+    /// Whose a name of [`Key::waiting`] is, and in which currency.
+    pub(crate) fn waiting_of(name: &[u8]) -> Option<(MerchantId, Currency)> {
+        let (_, name) = name.split_first_chunk::<4>()?;
+        let (merchant, currency) = name.split_first_chunk::<16>()?;
+        let currency = Currency::parse(core::str::from_utf8(currency).ok()?).ok()?;
+        Some((MerchantId(*merchant), currency))
+    }
+
     /// The state of a partition.
     pub fn partition(number: u32) -> Self {
         Self::Number(Numbered::Partitions, u64::from(number))

@@ -33,4 +33,4 @@ pub use audit::{Audit, Finding, MAX_FINDINGS};
 pub use error::StoreError;
 pub use queries::{BookLine, EventLine, MAX_PAGE, MAX_WALK, Page, Queries, Reader, Work};
 pub use tables::{Command, Env, Failure, Tables};
-pub use writer::{MAX_BATCH, QUEUE_LEN, Store};
+pub use writer::{Batch, MAX_BATCH, QUEUE_LEN, Store};

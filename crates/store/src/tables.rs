@@ -29,6 +29,8 @@ use crate::rows::{self, Balance, PartitionState, Purse};
 
 /// The most rounds of reading ahead for one batch: an order, its token, its purse, and one to spare.
 const MAX_ROUNDS: usize = 4;
+/// The most merchants whose refunds wait that one posting looks at again, beyond those something was booked for.
+const MAX_WAITING: usize = 10_000;
 
 /// A row as it was read, and as it is now.
 struct Slot {
@@ -157,12 +159,12 @@ impl<'e> Tables<'e> {
         Ok(self.slots.get(key).and_then(|slot| slot.now.clone()))
     }
 
-    /// Changes a row; `None` removes it.
+    /// Changes a row; `None` removes it. What stays as it is is not written.
     pub(crate) fn put(&mut self, key: Key, now: Option<Vec<u8>>) -> Result<(), StoreError> {
         if !self.slots.contains_key(&key) {
             self.fields(&key)?;
         }
-        if let Some(slot) = self.slots.get_mut(&key) {
+        if let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.now != now) {
             let before = core::mem::replace(&mut slot.now, now);
             let changed = core::mem::replace(&mut slot.changed, true);
             self.undo.push(Undo { key, now: before, changed });
@@ -416,9 +418,11 @@ impl Tables<'_> {
         fields.map(|fields| rows::refund(&fields)).transpose()
     }
 
-    /// What an account has paid on a day; zero where nothing is recorded.
+    /// What an account has paid on a day; zero where nothing is recorded. A day that has begun stays: of two servers
+    /// around midnight, the one whose clock is behind must not open the day before with nothing paid on it.
     pub fn day_use(&mut self, account: AccountId, day: i64) -> Result<DayUse, StoreError> {
         let purse = self.present_purse(account)?;
+        let day = day.max(purse.day);
         let of_the_day = purse.day == day;
         Ok(DayUse {
             account,
@@ -445,19 +449,35 @@ impl Tables<'_> {
         Ok(self.stored_balance(account)?.minor)
     }
 
-    /// What went through clearing since the last posting, summed by merchant and currency with what waited before, and
-    /// the last record in the sums. At most `limit` records are read.
+    /// What went through clearing since the last posting and what waited before, summed by merchant and currency, and the
+    /// last record in the sums. At most `limit` records are read.
     pub fn unposted(&mut self, limit: usize) -> Result<(Vec<Unposted>, u64), StoreError> {
         let (from, head) = (self.state.posted, self.state.head.number);
         let records = self.engine.scan(Numbered::Journal, from, head, limit)?;
         let up_to = records.last().map_or(from, |(number, _)| *number);
         let mut sums: Vec<Unposted> = clearing_sums(&records, self.partition)?;
+        // Refunds may have waited for payments that another partition has posted since: nothing here tells of those.
+        let waiting = self.waiting()?.into_iter();
+        let waiting = waiting.map(|(merchant, currency)| Unposted { merchant, currency, net_minor: 0 });
+        // The sums are in this order.
+        let place = |sum: &Unposted| (sum.merchant, sum.currency);
+        let others: Vec<Unposted> =
+            waiting.filter(|one| sums.binary_search_by_key(&place(one), place).is_err()).collect();
+        sums.extend(others);
         for sum in &mut sums {
             let waiting = self.fields(&Key::waiting(self.partition, sum.merchant, sum.currency))?;
             let waiting = waiting.map_or(Ok(0), |fields| rows::number("waiting", &fields))?;
             sum.net_minor = sum.net_minor.checked_add(waiting).ok_or(StoreError::Corrupt("waiting"))?;
         }
         Ok((sums, up_to))
+    }
+
+    /// The merchants whose refunds wait in this partition, at most [`MAX_WAITING`]; the rest wait for a payment of theirs.
+    fn waiting(&mut self) -> Result<Vec<(MerchantId, Currency)>, StoreError> {
+        let partition = self.partition.to_be_bytes();
+        let rows = self.engine.scan_names(Named::Waiting, &partition, MAX_WAITING)?;
+        let mine = rows.iter().map(|(name, _)| name).take_while(|name| name.starts_with(&partition));
+        mine.map(|name| Key::waiting_of(name).ok_or(StoreError::Corrupt("waiting"))).collect()
     }
 
     /// The balances of these accounts.

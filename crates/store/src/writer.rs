@@ -30,13 +30,13 @@ trait Job: Send {
     fn deliver(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-struct Pending<C: Command> {
+struct Pending<C: Command, R> {
     command: C,
     answer: Option<Result<C::Answer, Failure>>,
-    reply: oneshot::Sender<Result<C::Answer, Failure>>,
+    reply: R,
 }
 
-impl<C: Command> Job for Pending<C> {
+impl<C: Command, R: FnOnce(Result<C::Answer, Failure>) + Send> Job for Pending<C, R> {
     fn wants(&self, tables: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError> {
         self.command.wants(tables, env)
     }
@@ -58,8 +58,74 @@ impl<C: Command> Job for Pending<C> {
             Err(error) => Err(Failure::Store(error)),
             Ok(()) => self.answer.unwrap_or(Err(Failure::Store(StoreError::Stopped))),
         };
-        // A caller that went away gets its answer by asking again with the same number.
-        let _ = self.reply.send(answer);
+        (self.reply)(answer);
+    }
+}
+
+/// Commands that are decided together and written in one transaction. The writer's thread carries them through; so can
+/// whoever owns time and disk itself, which is what the simulation does.
+#[derive(Default)]
+pub struct Batch {
+    jobs: Vec<Box<dyn Job>>,
+    conflicts: usize,
+}
+
+impl Batch {
+    /// Adds a command; `reply` gets its answer when the batch has ended.
+    pub fn push<C: Command>(&mut self, command: C, reply: impl FnOnce(Result<C::Answer, Failure>) + Send + 'static) {
+        self.jobs.push(Box::new(Pending { command, answer: None, reply }));
+    }
+
+    /// Runs every command on what is stored. What comes back is what is to be written, or how the batch has ended without
+    /// it.
+    ///
+    /// # Errors
+    /// The outcome: [`Outcome::RolledBack`], or [`Outcome::Unknown`] where even that failed.
+    pub fn decide(&mut self, engine: &mut dyn Engine, env: &Env) -> Result<Writes, Outcome> {
+        engine.begin().map_err(Outcome::RolledBack)?;
+        let decided = Tables::open(engine).and_then(|mut tables| {
+            tables.read_ahead(|known| {
+                self.jobs.iter().try_fold(Vec::new(), |mut keys, job| {
+                    keys.extend(job.wants(known, env)?);
+                    Ok(keys)
+                })
+            })?;
+            self.jobs.iter_mut().for_each(|job| job.run(&mut tables, env));
+            tables.into_writes()
+        });
+        match decided {
+            Ok(writes) => Ok(writes),
+            Err(error) => Err(engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error))),
+        }
+    }
+
+    /// Another server was faster: whether the batch is to be decided anew.
+    pub fn lost(&mut self) -> bool {
+        self.conflicts += 1;
+        self.conflicts < MAX_CONFLICTS
+    }
+
+    /// Answers every command, now that the transaction has ended so.
+    pub fn end(self, outcome: &Outcome) {
+        let commands = self.jobs.len();
+        let committed = match outcome {
+            Outcome::Committed => Ok(()),
+            Outcome::Conflict => {
+                tracing::error!(commands, "other servers were always faster: a batch was given up");
+                Err(StoreError::Busy)
+            }
+            Outcome::RolledBack(error) => {
+                tracing::error!(%error, commands, "a transaction was rolled back");
+                Err(error.clone())
+            }
+            Outcome::Unknown(error) => {
+                tracing::error!(%error, commands, "a commit failed: the store stops");
+                Err(StoreError::Stopped)
+            }
+        };
+        for job in self.jobs {
+            job.deliver(committed.clone());
+        }
     }
 }
 
@@ -119,7 +185,8 @@ impl Store {
         let turn = if C::IS_SPREAD { self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1) } else { 0 };
         let lane = self.lanes.get(turn).ok_or(StoreError::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        let job = Pending { command, answer: None, reply };
+        // A caller that went away gets its answer by asking again with the same number.
+        let job = Pending { command, answer: None, reply: move |answer| drop(reply.send(answer)) };
         lane.try_send(Box::new(job)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Stopped,
@@ -150,81 +217,38 @@ impl Drop for StopMark<'_> {
 fn write_loop(mut engine: Box<dyn Engine>, env: &Env, jobs: &Receiver<Box<dyn Job>>, stopped: &Arc<AtomicBool>) {
     let _mark = StopMark(stopped);
     while let Ok(first) = jobs.recv() {
+        let mut batch = Batch { jobs: vec![first], conflicts: 0 };
         // After a failed commit nothing is known of what the disk holds: never acknowledge on top of it.
         if stopped.load(Ordering::Acquire) {
-            deliver(vec![first], &Outcome::Unknown(StoreError::Stopped));
-            return;
+            return batch.end(&Outcome::Unknown(StoreError::Stopped));
         }
-        let mut batch = vec![first];
-        batch.extend(jobs.try_iter().take(MAX_BATCH - 1));
+        batch.jobs.extend(jobs.try_iter().take(MAX_BATCH - 1));
         transact(engine.as_mut(), env, batch, stopped);
     }
 }
 
 /// Decides the batch on what is stored and writes it; decides anew where another server was faster.
-fn transact(engine: &mut dyn Engine, env: &Env, mut batch: Vec<Box<dyn Job>>, stopped: &Arc<AtomicBool>) {
-    for _ in 0..MAX_CONFLICTS {
-        let writes = match decide(engine, env, &mut batch) {
+fn transact(engine: &mut dyn Engine, env: &Env, mut batch: Batch, stopped: &Arc<AtomicBool>) {
+    loop {
+        let writes = match batch.decide(engine, env) {
             Ok(writes) => writes,
             Err(outcome) => return end(batch, &outcome, stopped),
         };
-        if engine.may_conflict() {
-            match engine.commit(writes) {
-                Outcome::Conflict => continue,
-                outcome => return end(batch, &outcome, stopped),
-            }
+        if !engine.may_conflict() {
+            let stopped = Arc::clone(stopped);
+            return engine.commit_later(writes, Box::new(move |outcome| end(batch, &outcome, &stopped)));
         }
-        let stopped = Arc::clone(stopped);
-        return engine.commit_later(writes, Box::new(move |outcome| end(batch, &outcome, &stopped)));
-    }
-    end(batch, &Outcome::Conflict, stopped);
-}
-
-/// Runs every command of the batch. What comes back is what is to be written, or how the batch has ended without it.
-fn decide(engine: &mut dyn Engine, env: &Env, batch: &mut [Box<dyn Job>]) -> Result<Writes, Outcome> {
-    engine.begin().map_err(Outcome::RolledBack)?;
-    let decided = Tables::open(engine).and_then(|mut tables| {
-        tables.read_ahead(|known| {
-            batch.iter().try_fold(Vec::new(), |mut keys, job| {
-                keys.extend(job.wants(known, env)?);
-                Ok(keys)
-            })
-        })?;
-        batch.iter_mut().for_each(|job| job.run(&mut tables, env));
-        tables.into_writes()
-    });
-    match decided {
-        Ok(writes) => Ok(writes),
-        Err(error) => Err(engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error))),
+        let outcome = engine.commit(writes);
+        if outcome != Outcome::Conflict || !batch.lost() {
+            return end(batch, &outcome, stopped);
+        }
     }
 }
 
-/// Tells what became of a batch, and answers its commands.
-fn end(batch: Vec<Box<dyn Job>>, outcome: &Outcome, stopped: &AtomicBool) {
-    match outcome {
-        Outcome::Committed => {}
-        Outcome::Conflict => {
-            tracing::error!(commands = batch.len(), "other servers were always faster: a batch was given up");
-        }
-        Outcome::RolledBack(error) => {
-            tracing::error!(%error, commands = batch.len(), "a transaction was rolled back");
-        }
-        Outcome::Unknown(error) => {
-            tracing::error!(%error, commands = batch.len(), "a commit failed: the store stops");
-            stopped.store(true, Ordering::Release);
-        }
+/// Stops the store where nothing is known of what the disk holds, and tells what became of the batch.
+fn end(batch: Batch, outcome: &Outcome, stopped: &AtomicBool) {
+    if matches!(outcome, Outcome::Unknown(_)) {
+        stopped.store(true, Ordering::Release);
     }
-    deliver(batch, outcome);
-}
-
-fn deliver(batch: Vec<Box<dyn Job>>, outcome: &Outcome) {
-    let committed = match outcome {
-        Outcome::Committed => Ok(()),
-        Outcome::Conflict => Err(StoreError::Busy),
-        Outcome::RolledBack(error) => Err(error.clone()),
-        Outcome::Unknown(_) => Err(StoreError::Stopped),
-    };
-    for job in batch {
-        job.deliver(committed.clone());
-    }
+    batch.end(outcome);
 }

@@ -68,6 +68,8 @@ on_every_engine! {
     a_freeze_holds_on_the_very_next_payment,
     postings_move_the_net_to_the_shop_once,
     a_command_that_fails_takes_nobody_else_with_it,
+    refunds_that_wait_are_posted_once_another_partition_has_posted_what_covers_them,
+    a_clock_that_is_behind_at_midnight_does_not_open_the_old_day_anew,
     refunds_of_a_shop_that_is_owed_nothing_wait_and_hold_nobody_up,
     everything_acknowledged_is_there_after_a_restart,
     one_altered_byte_of_the_journal_is_named,
@@ -266,6 +268,56 @@ async fn refunds_of_a_shop_that_is_owed_nothing_wait_and_hold_nobody_up(home: Ho
     assert_eq!(world.store.execute(post(3)).await.unwrap(), 1);
     assert_eq!((owed(), waits()), (500, 0));
     world.assert_sound();
+}
+
+async fn refunds_that_wait_are_posted_once_another_partition_has_posted_what_covers_them(home: Home) {
+    let world = World::with_money(home, 10_000).await;
+    let owed = || world.queries.balance(&payable(SHOP.0, Currency::CNY)).unwrap();
+    let post = |random: u8| PostClearing { now_ms: NOW_MS, random: [random; 10] };
+    let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
+    world.store.execute(post(1)).await.unwrap();
+    world.store.execute(Put(vec![settled(1_000, &world)])).await.unwrap();
+    world.store.execute(refund(1, paid.id, "r-1", 400)).await.unwrap();
+    assert_eq!(world.store.execute(post(2)).await.unwrap(), 0);
+    assert_eq!(world.store.execute(post(3)).await.unwrap(), 0);
+    // Nothing is booked here any more: the money comes from elsewhere.
+    world.store.execute(Put(vec![posted_elsewhere(900, &world)])).await.unwrap();
+    assert_eq!(world.store.execute(post(4)).await.unwrap(), 1);
+    assert_eq!((owed(), world.queries.unposted_of(SHOP, Currency::CNY).unwrap()), (500, 0));
+}
+
+/// A partition that nobody in these tests writes.
+const ELSEWHERE: u32 = 77;
+
+/// Another partition posts to the shop.
+fn posted_elsewhere(minor: u64, world: &World) -> Change {
+    use ledger::posting::{Cause, Event, Parties, clearing, entry};
+    let amount = ledger::Amount::new(minor, Currency::CNY).unwrap();
+    let cause = Cause { reference: [8; 16], counterparty: SHOP.0, at_ms: NOW_MS };
+    let parties = Parties { merchant: SHOP.0, partition: ELSEWHERE, ..Parties::default() };
+    let entry = entry(Event::PostToMerchant, cause, parties, amount).unwrap();
+    let touched = [payable(SHOP.0, Currency::CNY), clearing(ELSEWHERE, Currency::CNY)];
+    let before = touched.map(|account| (account, world.queries.balance(&account).unwrap()));
+    Change::Book(platform::Booking::new(entry, &before.into()).unwrap())
+}
+
+async fn a_clock_that_is_behind_at_midnight_does_not_open_the_old_day_anew(home: Home) {
+    let world = World::with_money(home, 2_000_000).await;
+    let midnight_ms =
+        (u64::try_from(platform::Settings::default().day_of(NOW_MS)).unwrap() + 1) * 86_400_000 - 480 * 60_000;
+    let steps = i64::try_from(midnight_ms / 30_000 - NOW_MS / 30_000).unwrap();
+    let (before_ms, after_ms) = (midnight_ms - 1, midnight_ms + 1);
+    let succeeded = |paid: Result<Paid, Failure>| payment(paid.unwrap()).state == PaymentState::Succeeded;
+    let most = platform::Limits::CHINA.unconfirmed_minor;
+    let mut outcomes = Vec::new();
+    // Two of the largest payments are within the day's limit, a third is not. From the third on it is tomorrow at one
+    // server, and now and then still today at the other.
+    for (number, now_ms) in [before_ms, before_ms, after_ms, before_ms, after_ms, before_ms].into_iter().enumerate() {
+        let code = code(steps - 1 + i64::try_from(number / 4).unwrap(), u8::try_from(number % 4).unwrap());
+        outcomes
+            .push(succeeded(world.store.execute(support::pay_at(&format!("o-{number}"), &code, most, now_ms)).await));
+    }
+    assert_eq!(outcomes, [true, true, true, true, false, false]);
 }
 
 /// The shop's money leaves the operator's funds, as a settlement will do it.
