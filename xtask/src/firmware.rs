@@ -29,21 +29,27 @@ const SMALLEST: [&str; 5] = [
     "target.riscv32imac-unknown-none-elf.rustflags=['-C', 'target-feature=+save-restore']",
     "profile.release.package.aes.opt-level='s'",
     "profile.release.package.cipher.opt-level='s'",
-    "profile.release.package.engine.opt-level='s'",
+    "profile.release.package.blockcipher.opt-level='s'",
     "profile.release.package.paycode.opt-level='s'",
 ];
 
 /// What a maker begins with: codes of the international suite, attestation on P-256.
 pub(crate) const PRODUCT: Image =
-    Image { name: "paychip-riscv", features: "emv,international,long-keys,p256", smallest: false };
+    Image { name: "paychip-riscv", features: "emv,fast-crc,international,long-keys,p256", smallest: false };
 /// What is smallest: no device key, no EMV QR codes, AES-128 only.
 pub(crate) const SMALL: Image = Image { name: "paychip-riscv-small", features: "international", smallest: true };
 /// Both suites, as the tests want them.
-const BOTH_SUITES: Image =
-    Image { name: "paychip-riscv-both-suites", features: "emv,international,chinese,long-keys,p256", smallest: false };
+const BOTH_SUITES: Image = Image {
+    name: "paychip-riscv-both-suites",
+    features: "emv,fast-crc,international,chinese,long-keys,p256",
+    smallest: false,
+};
 /// The product, telling what it counts.
-pub(crate) const MEASURING: Image =
-    Image { name: "paychip-riscv-measure", features: "emv,international,long-keys,p256,measure", smallest: false };
+pub(crate) const MEASURING: Image = Image {
+    name: "paychip-riscv-measure",
+    features: "emv,fast-crc,international,long-keys,p256,measure",
+    smallest: false,
+};
 
 /// Builds what is shipped, and runs the tests.
 pub(crate) fn build_and_test() -> Result<(), String> {
