@@ -25,11 +25,12 @@ pub(crate) struct Image {
 
 /// What an image gives up of its speed for flash: registers are saved in one place for all functions
 /// (`board/src/registers.rs`), and what makes a code is compiled for size.
-const SMALLEST: [&str; 5] = [
+const SMALLEST: [&str; 6] = [
     "target.riscv32imac-unknown-none-elf.rustflags=['-C', 'target-feature=+save-restore']",
     "profile.release.package.aes.opt-level='s'",
     "profile.release.package.cipher.opt-level='s'",
     "profile.release.package.blockcipher.opt-level='s'",
+    "profile.release.package.board.opt-level='z'",
     "profile.release.package.paycode.opt-level='s'",
 ];
 

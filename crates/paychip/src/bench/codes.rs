@@ -87,7 +87,7 @@ impl Supply {
         let dice = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
         let many = self.merchants;
         let few = (many / 100).max(1);
-        if number % 2 == 0 { 1 + dice % few } else { 1 + dice % many }
+        if number.is_multiple_of(2) { 1 + dice % few } else { 1 + dice % many }
     }
 }
 
