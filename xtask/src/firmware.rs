@@ -1,18 +1,21 @@
 //! `cargo xtask firmware`: builds the chip's RISC-V images and runs the tests that need them in QEMU.
 //!
 //! The compiler is the one at hand where the target is installed for it or can be added; else Debian's, which brings
-//! the source of `core` along and builds that too. What is missing is named.
+//! the source of `core` along and builds that too. What is missing is installed where that is possible, else named.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::elf::{self, Sizes};
 use crate::process::{cargo, finish, printed, program, root, run, target};
+use crate::tools;
 
 const TARGET: &str = "riscv32imac-unknown-none-elf";
 /// Debian's compiler, for machines where no target can be added to another.
 const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
-const DEBIAN_PACKAGES: &str = "rustc-web rust-web-src lld-19";
+const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
+/// Linkers for it, the better one first; a release of Debian may have only one of them.
+const DEBIAN_LINKERS: [&str; 2] = ["lld-19", "lld-16"];
 
 /// One image.
 pub(crate) struct Image {
@@ -51,6 +54,9 @@ pub(crate) const MEASURING: Image = Image {
     features: "emv,fast-crc,international,long-keys,p256,measure",
     smallest: false,
 };
+/// The small one, telling what it counts.
+pub(crate) const SMALL_MEASURING: Image =
+    Image { name: "paychip-riscv-small-measure", features: "international,measure", smallest: true };
 
 /// Builds what is shipped, and runs the tests.
 pub(crate) fn build_and_test() -> Result<(), String> {
@@ -98,9 +104,14 @@ fn choose_compiler(command: &mut Command) -> Result<(), String> {
     if is_installed() || add_target() {
         return Ok(());
     }
+    if tools::can_install() {
+        install_debian_compiler()?;
+    }
     let (true, Some(linker)) = (is_core_there(), linker()) else {
         return Err(format!(
-            "no compiler here builds for {TARGET}: `rustup target add {TARGET}`, or on Debian `apt-get install {DEBIAN_PACKAGES}`"
+            "no compiler here builds for {TARGET}: `rustup target add {TARGET}`, or on Debian `apt-get install {} {}`",
+            DEBIAN_PACKAGES.join(" "),
+            DEBIAN_LINKERS[0],
         ));
     };
     println!("the target {TARGET} can't be installed here: building `core` with Debian's compiler");
@@ -116,6 +127,18 @@ fn is_installed() -> bool {
 
 fn add_target() -> bool {
     finish(program("rustup", &["target", "add", TARGET])).is_ok_and(|finished| finished.ok) && is_installed()
+}
+
+/// Installs what is missing of Debian's compiler, the source of `core` and a linker.
+fn install_debian_compiler() -> Result<(), String> {
+    if !is_core_there() {
+        println!("the target {TARGET} can't be installed here: installing {}", DEBIAN_PACKAGES.join(" and "));
+        DEBIAN_PACKAGES.into_iter().try_for_each(tools::install)?;
+    }
+    if linker().is_none() && !DEBIAN_LINKERS.into_iter().any(|package| tools::install(package).is_ok()) {
+        return Err(format!("none of {} can be installed", DEBIAN_LINKERS.join(", ")));
+    }
+    Ok(())
 }
 
 fn is_core_there() -> bool {
