@@ -2,12 +2,12 @@
 
 use crate::process::{self, cargo, target};
 use crate::steps::Steps;
-use crate::{arrows, demo, firmware, host_tools, no_std, simulate, tools};
+use crate::{arrows, bench_chip, demo, firmware, host_tools, no_std, simulate, tools};
 
 /// How much is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Without the release build.
+    /// Without the release build, and without what needs an emulator.
     Quick,
     /// Everything.
     Full,
@@ -17,6 +17,9 @@ pub(crate) enum Extent {
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
+const QUICK_TOOLS: Step = ("the tools this run needs", tools::check_quick);
+const ALL_TOOLS: Step = ("the tools this run needs", tools::check);
+
 /// Runs every check in order.
 pub(crate) fn run(extent: Extent) -> Result<(), String> {
     let tests: Step = match extent {
@@ -24,7 +27,7 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
         Extent::Quick | Extent::Full => ("every test", tests),
     };
     let mut list: Vec<Step> = vec![
-        ("the tools this run needs", tools::check),
+        if extent == Extent::Quick { QUICK_TOOLS } else { ALL_TOOLS },
         ("other people's hosts for the PC/SC tests", host_tools::offer),
         ("who may depend on whom", arrows::check),
         ("chip and wearable without std", no_std::check),
@@ -35,6 +38,7 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
     if extent != Extent::Quick {
         list.push(("the simulation: a few seeds of a hostile world", simulate::a_few_seeds));
         list.push(("the chip's RISC-V images, run in QEMU", firmware::build_and_test));
+        list.push(("the images within their budgets of flash, RAM and instructions", bench_chip::check));
         list.push(("the demonstration, and its picture read by another's scanner", demo::check));
     }
     let mut steps = Steps::new(list.len());

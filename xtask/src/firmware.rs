@@ -1,18 +1,21 @@
 //! `cargo xtask firmware`: builds the chip's RISC-V images and runs the tests that need them in QEMU.
 //!
 //! The compiler is the one at hand where the target is installed for it or can be added; else Debian's, which brings
-//! the source of `core` along and builds that too. What is missing is named.
+//! the source of `core` along and builds that too. What is missing is installed where that is possible, else named.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::elf::{self, Sizes};
 use crate::process::{cargo, finish, printed, program, root, run, target};
+use crate::tools;
 
 const TARGET: &str = "riscv32imac-unknown-none-elf";
 /// Debian's compiler, for machines where no target can be added to another.
 const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
-const DEBIAN_PACKAGES: &str = "rustc-web rust-web-src lld-19";
+const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
+/// Linkers for it, the better one first; a release of Debian may have only one of them.
+const DEBIAN_LINKERS: [&str; 2] = ["lld-19", "lld-16"];
 
 /// One image.
 pub(crate) struct Image {
@@ -25,25 +28,35 @@ pub(crate) struct Image {
 
 /// What an image gives up of its speed for flash: registers are saved in one place for all functions
 /// (`board/src/registers.rs`), and what makes a code is compiled for size.
-const SMALLEST: [&str; 5] = [
+const SMALLEST: [&str; 6] = [
     "target.riscv32imac-unknown-none-elf.rustflags=['-C', 'target-feature=+save-restore']",
     "profile.release.package.aes.opt-level='s'",
     "profile.release.package.cipher.opt-level='s'",
-    "profile.release.package.engine.opt-level='s'",
+    "profile.release.package.blockcipher.opt-level='s'",
+    "profile.release.package.board.opt-level='z'",
     "profile.release.package.paycode.opt-level='s'",
 ];
 
 /// What a maker begins with: codes of the international suite, attestation on P-256.
 pub(crate) const PRODUCT: Image =
-    Image { name: "paychip-riscv", features: "emv,international,long-keys,p256", smallest: false };
+    Image { name: "paychip-riscv", features: "emv,fast-crc,international,long-keys,p256", smallest: false };
 /// What is smallest: no device key, no EMV QR codes, AES-128 only.
 pub(crate) const SMALL: Image = Image { name: "paychip-riscv-small", features: "international", smallest: true };
 /// Both suites, as the tests want them.
-const BOTH_SUITES: Image =
-    Image { name: "paychip-riscv-both-suites", features: "emv,international,chinese,long-keys,p256", smallest: false };
+const BOTH_SUITES: Image = Image {
+    name: "paychip-riscv-both-suites",
+    features: "emv,fast-crc,international,chinese,long-keys,p256",
+    smallest: false,
+};
 /// The product, telling what it counts.
-pub(crate) const MEASURING: Image =
-    Image { name: "paychip-riscv-measure", features: "emv,international,long-keys,p256,measure", smallest: false };
+pub(crate) const MEASURING: Image = Image {
+    name: "paychip-riscv-measure",
+    features: "emv,fast-crc,international,long-keys,p256,measure",
+    smallest: false,
+};
+/// The small one, telling what it counts.
+pub(crate) const SMALL_MEASURING: Image =
+    Image { name: "paychip-riscv-small-measure", features: "international,measure", smallest: true };
 
 /// Builds what is shipped, and runs the tests.
 pub(crate) fn build_and_test() -> Result<(), String> {
@@ -91,9 +104,14 @@ fn choose_compiler(command: &mut Command) -> Result<(), String> {
     if is_installed() || add_target() {
         return Ok(());
     }
+    if tools::can_install() {
+        install_debian_compiler()?;
+    }
     let (true, Some(linker)) = (is_core_there(), linker()) else {
         return Err(format!(
-            "no compiler here builds for {TARGET}: `rustup target add {TARGET}`, or on Debian `apt-get install {DEBIAN_PACKAGES}`"
+            "no compiler here builds for {TARGET}: `rustup target add {TARGET}`, or on Debian `apt-get install {} {}`",
+            DEBIAN_PACKAGES.join(" "),
+            DEBIAN_LINKERS[0],
         ));
     };
     println!("the target {TARGET} can't be installed here: building `core` with Debian's compiler");
@@ -109,6 +127,18 @@ fn is_installed() -> bool {
 
 fn add_target() -> bool {
     finish(program("rustup", &["target", "add", TARGET])).is_ok_and(|finished| finished.ok) && is_installed()
+}
+
+/// Installs what is missing of Debian's compiler, the source of `core` and a linker.
+fn install_debian_compiler() -> Result<(), String> {
+    if !is_core_there() {
+        println!("the target {TARGET} can't be installed here: installing {}", DEBIAN_PACKAGES.join(" and "));
+        DEBIAN_PACKAGES.into_iter().try_for_each(tools::install)?;
+    }
+    if linker().is_none() && !DEBIAN_LINKERS.into_iter().any(|package| tools::install(package).is_ok()) {
+        return Err(format!("none of {} can be installed", DEBIAN_LINKERS.join(", ")));
+    }
+    Ok(())
 }
 
 fn is_core_there() -> bool {

@@ -9,7 +9,7 @@ use crate::process::{cargo, finish, printed, program, run, target};
 
 const PROBE: &str = "xtask/no-std-probe/Cargo.toml";
 /// The crates that must do without std.
-const CRATES: [&str; 6] = ["tlv", "paycode", "protocol", "uart", "chip", "wearable"];
+const CRATES: [&str; 7] = ["blockcipher", "tlv", "paycode", "protocol", "uart", "chip", "wearable"];
 /// What the compiler says when there are two panic handlers.
 const TWO_HANDLERS: &str = "found duplicate lang item `panic_impl`";
 

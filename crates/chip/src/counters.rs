@@ -170,7 +170,7 @@ mod tests {
                     assert_eq!(after.transactions, counters.transactions + 1, "{what}");
                     assert_eq!(after.codes_left, counters.codes_left - 1, "{what}");
                 }
-                Err(status) => assert_eq!(next, Err(StatusWord(status)), "{what}"),
+                Err(status) => assert_eq!(next, Err(StatusWord::new(status)), "{what}"),
             }
         }
     }

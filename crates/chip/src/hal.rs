@@ -7,7 +7,7 @@
 //!
 //! Room is kept for two more, each added when the code above it uses it, and not before: a monotonic
 //! counter (bound into the store's generation, so that flash rewritten from outside is noticed), and
-//! accelerators for AES, SM4 and the hashes (AES inside `engine`, the others inside `paycode`).
+//! accelerators for AES, SM4 and the hashes (AES-128 inside `blockcipher`, the others inside `paycode`).
 
 use core::fmt;
 

@@ -24,22 +24,26 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// The record with the code of this transaction counter added.
-    pub(crate) fn with<F: Flash>(
+    /// Becomes the record with the code of this transaction counter added, and gives its key.
+    #[inline(never)]
+    pub(crate) fn add<F: Flash>(
+        &mut self,
         store: &mut Store<F>,
         slot: Slot,
         counter: u32,
         code: LoggedCode,
-    ) -> Result<Self, StatusWord> {
+    ) -> Result<Key, StatusWord> {
         let (key, place) = place_of(slot, counter);
-        let mut chunk = if place == 0 { Self::EMPTY } else { Self::read(store, key)? };
-        // A record from another turn, or none: what should stand before is not known.
-        if chunk.used != place {
-            chunk = Self::EMPTY;
+        if place > 0 {
+            self.fill(store, key)?;
+            // A record from another turn, or none: what should stand before is not known.
+            if self.used != place {
+                *self = Self::EMPTY;
+            }
         }
-        *chunk.entries.get_mut(place).ok_or(StatusWord::INTERNAL)? = code.to_bytes();
-        chunk.used = place + 1;
-        Ok(chunk)
+        *self.entries.get_mut(place).ok_or(StatusWord::INTERNAL)? = code.to_bytes();
+        self.used = place + 1;
+        Ok(key)
     }
 
     /// Its bytes for the store.
@@ -47,24 +51,27 @@ impl Chunk {
         self.entries.get(..self.used).unwrap_or(&[]).as_flattened()
     }
 
-    const EMPTY: Self = Self { entries: [UNKNOWN; CODES as usize], used: 0 };
+    /// No entries.
+    pub(crate) const EMPTY: Self = Self { entries: [UNKNOWN; CODES as usize], used: 0 };
 
     fn read<F: Flash>(store: &mut Store<F>, key: Key) -> Result<Self, StatusWord> {
         let mut chunk = Self::EMPTY;
-        let len = store.get(key, chunk.entries.as_flattened_mut())?.unwrap_or(0);
+        chunk.fill(store, key)?;
+        Ok(chunk)
+    }
+
+    /// Fills an empty one with what is in flash.
+    fn fill<F: Flash>(&mut self, store: &mut Store<F>, key: Key) -> Result<(), StatusWord> {
+        let len = store.get(key, self.entries.as_flattened_mut())?.unwrap_or(0);
         if !len.is_multiple_of(LOG_ENTRY_BYTES) {
             return Err(StatusWord::INTERNAL);
         }
-        chunk.used = len / LOG_ENTRY_BYTES;
-        Ok(chunk)
+        self.used = len / LOG_ENTRY_BYTES;
+        Ok(())
     }
 }
 
-/// The record that holds the code of this transaction counter, which is not 0.
-pub(crate) fn key_of(slot: Slot, counter: u32) -> Key {
-    place_of(slot, counter).0
-}
-
+/// The record that holds the code of this transaction counter, which is not 0, and the code's place in it.
 fn place_of(slot: Slot, counter: u32) -> (Key, usize) {
     let number = counter.wrapping_sub(1);
     let chunk = (number / CODES % u32::from(CHUNKS)) as u8;

@@ -43,10 +43,11 @@ pub(crate) fn make<F: Flash>(
     let (after, verified) = session.at(request.unix_seconds, rules.session_seconds);
     let verified = verified.is_yes();
     let logged = LoggedCode { stamp: code_stamp(stamp)?, verified };
-    let chunk = log::Chunk::with(store, slot, counters.transactions, logged)?;
+    let mut chunk = log::Chunk::EMPTY;
+    let log_key = chunk.add(store, slot, counters.transactions, logged)?;
     store.transact(&[
         Update::Put(records::counters(slot), &counters.to_bytes()),
-        Update::Put(log::key_of(slot, counters.transactions), chunk.as_bytes()),
+        Update::Put(log_key, chunk.as_bytes()),
     ])?;
     // What is in flash is what counts; a store that says so and did not do so makes no code.
     if read_counters(store, slot)? != counters {
@@ -56,11 +57,12 @@ pub(crate) fn make<F: Flash>(
     *session = after;
     let code = paycode::make(&token.format, &token.mask_key, &token.pay_key, token.index, stamp, verified)
         .map_err(|_| StatusWord::INTERNAL)?;
-    let mut text = Scratch::<{ emv::MAX_PAYMENT_TEXT }>::new();
+    // Room for it is made where it is wanted: filling it with zeros takes time.
+    let mut text: Option<Scratch<{ emv::MAX_PAYMENT_TEXT }>> = None;
     let emv = if MAKES_EMV && request.form.wants_emv() {
         let payment =
             emv::Payment::new(&AID, &token.pay_key, token.index, code.clone(), stamp, verified, counters.transactions);
-        let shown = payment.and_then(|payment| payment.encode(text.whole()));
+        let shown = payment.and_then(|payment| payment.encode(text.insert(Scratch::new()).whole()));
         Some(shown.map_err(|_| StatusWord::INTERNAL)?)
     } else {
         None

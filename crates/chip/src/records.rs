@@ -100,9 +100,18 @@ fn read_into<F: Flash>(store: &mut Store<F>, key: Key, value: &mut [u8]) -> Resu
     }
 }
 
-/// Reads a record of exactly `N` bytes that must be there.
+/// Fills `value` with a record of just that length, which must be there.
+#[inline(never)]
+fn fill_present<F: Flash>(store: &mut Store<F>, key: Key, value: &mut [u8]) -> Result<(), StatusWord> {
+    if read_into(store, key, value)? { Ok(()) } else { Err(StatusWord::INTERNAL) }
+}
+
+/// Reads a record of exactly `N` bytes that must be there. In line, or the value would be copied to whom it is for.
+#[inline(always)]
 pub(crate) fn read_present<F: Flash, const N: usize>(store: &mut Store<F>, key: Key) -> Result<[u8; N], StatusWord> {
-    read(store, key)?.ok_or(StatusWord::INTERNAL)
+    let mut value = [0; N];
+    fill_present(store, key, &mut value)?;
+    Ok(value)
 }
 
 /// The value of [`LIFECYCLE`] for this state.

@@ -1,6 +1,6 @@
 //! A buffer on the stack that wipes what was written to it: commands may hold a passcode or a key, answers hold
-//! payment codes. Wiping is byte by byte and can't be skipped by the compiler, so it is done for the bytes in use
-//! and not for the whole buffer: for a payment code that is a fifth of the chip's own work.
+//! payment codes. Wiping takes time and can't be skipped by the compiler, so it is done for the bytes in use and not
+//! for the whole buffer.
 
 use zeroize::Zeroize;
 

@@ -10,8 +10,10 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
-    CodeFormat, MaskKey, PayKey, Stamp, TokenIndex, decimal,
+    CodeFormat, MaskKey, PayKey, Stamp, TokenIndex,
+    decimal::{self, divide, power_of_ten},
     error::error_enum,
+    ff1::Halves,
     format::{MAX_BODY_DIGITS, MAX_CODE_DIGITS, MIN_CODE_DIGITS},
     otp::Password,
 };
@@ -40,7 +42,9 @@ error_enum! {
 /// assert_eq!(format!("{code:?}"), "Code(20 digits)");
 /// # Ok::<(), paycode::CodeError>(())
 /// ```
+// Aligned so that a small chip moves it word by word.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[repr(align(4))]
 pub struct Code {
     digits: [u8; MAX_CODE_DIGITS],
     length: u8,
@@ -182,12 +186,27 @@ pub fn make(
     let (prefix, rest) = code.digits.split_at_mut(format.prefix_digits());
     prefix.copy_from_slice(format.prefix());
     let body = &mut rest[..format.body_digits()];
-    let (index_part, password_part) = body.split_at_mut(format.index_digits());
-    decimal::write(index.get(), index_part);
-    decimal::write(password.value, password_part);
     // FF1 takes every body a format can have, so this never fails; were it to, no code leaves.
-    mask_key.mask(format, body).map_err(|_| CodeError::Format)?;
+    let masked = mask_key.mask(format, halves(format, index, &password)).map_err(|_| CodeError::Format)?;
+    let (left, right) = body.split_at_mut(body.len() / 2);
+    decimal::write(masked.0, left);
+    decimal::write(masked.1, right);
     Ok(code)
+}
+
+/// The digits index ‖ password, cut in the middle: as numbers, so that they need not be written to be read again.
+fn halves(format: &CodeFormat, index: TokenIndex, password: &Password) -> Halves {
+    let (index_digits, password_digits) = (format.index_digits(), format.password_digits());
+    let left_digits = format.body_digits() / 2;
+    if left_digits <= index_digits {
+        let (left, rest) = divide(index.get(), index_digits - left_digits);
+        (left, rest * power_of_ten(password_digits) + password.value)
+    } else {
+        // The longest body only: the first digit of the password is in the left half.
+        let moved = left_digits - index_digits;
+        let (first, right) = divide(password.value, password_digits - moved);
+        (index.get() * power_of_ten(moved) + first, right)
+    }
 }
 
 /// Takes a code apart under one mask key. Any code of the format gives some index and password: what

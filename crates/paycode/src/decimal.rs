@@ -57,18 +57,25 @@ const fn halves(number: u64) -> [u32; 2] {
     [(number >> 32) as u32, number as u32]
 }
 
-/// Writes the last `out.len()` decimal digits of `value`, zero padded.
+/// The most digits of a number that always fits 32 bits.
+const SMALL_WIDTH: usize = 9;
+
+/// Writes `value`, which is below 10^`out.len()`, with zeros in front. At most [`MAX_WIDTH`] digits.
 pub(crate) fn write(value: u64, out: &mut [u8]) {
+    debug_assert!(value < power_of_ten(out.len()));
+    let (high, low) = out.split_at_mut(out.len().saturating_sub(SMALL_WIDTH));
+    // What is left of nine digits or fewer fits 32 bits, so the casts lose nothing.
+    let (quotient, rest) = if high.is_empty() { (0, value) } else { divide(value, SMALL_WIDTH) };
+    write_small(quotient as u32, high);
+    write_small(rest as u32, low);
+}
+
+fn write_small(value: u32, out: &mut [u8]) {
     let mut rest = value;
-    for piece in out.rchunks_mut(9) {
-        let (quotient, small) = divide(rest, 9);
-        rest = quotient;
-        // Below 10^9 by the remainder, so the cast loses nothing.
-        let mut small = small as u32;
-        for digit in piece.iter_mut().rev() {
-            *digit = b'0' + (small % 10) as u8;
-            small /= 10;
-        }
+    for digit in out.iter_mut().rev() {
+        let tenth = rest / 10;
+        *digit = b'0' + (rest - tenth * 10) as u8;
+        rest = tenth;
     }
 }
 
@@ -77,7 +84,12 @@ pub(crate) fn write(value: u64, out: &mut [u8]) {
 /// At most [`MAX_WIDTH`] digits, so the sum cannot overflow.
 pub(crate) fn read(digits: &[u8]) -> Option<u64> {
     debug_assert!(digits.len() <= MAX_WIDTH);
-    digits.iter().try_fold(0u64, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
+    let (high, low) = digits.split_at(digits.len().saturating_sub(SMALL_WIDTH));
+    Some(u64::from(read_small(high)?) * 1_000_000_000 + u64::from(read_small(low)?))
+}
+
+fn read_small(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0u32, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0')))
 }
 
 #[cfg(test)]
@@ -118,13 +130,6 @@ mod tests {
                 assert_eq!(divide(value, width), (value / power, value % power), "{value} {width}");
             }
         }
-    }
-
-    #[test]
-    fn only_the_last_digits_are_written() {
-        let mut out = [0; 3];
-        write(1_234_567_890_123, &mut out);
-        assert_eq!(&out, b"123");
     }
 
     #[test]

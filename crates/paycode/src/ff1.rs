@@ -30,6 +30,12 @@ const BLOCK: usize = 16;
 const ROUNDS: u8 = 10;
 
 type Block = Array<u8, U16>;
+/// The numbers in the left and the right half of a numeral string. The right half is the longer one, if they differ.
+pub(crate) type Halves = (u64, u64);
+
+/// A block that a small chip can move word by word.
+#[repr(align(4))]
+struct Aligned(Block);
 
 error_enum! {
     /// Why FF1 refused its input.
@@ -73,8 +79,10 @@ pub struct Ff1<C> {
     /// Bytes that hold a right half as a number (b).
     number_bytes: u8,
     /// CBC-MAC state after P and every whole block of Q that no round changes, with Q's last block already in it: only
-    /// its round number and its right half are still to come.
-    chained: Block,
+    /// its round number and its right half are still to come. They change the second half of it only, which is kept as
+    /// the number that its bytes are.
+    chained: [u8; BLOCK / 2],
+    chained_end: u64,
 }
 
 impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
@@ -99,21 +107,30 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
             largest >>= 8;
         }
 
-        let mut chained = Block::from([1, 2, 1, 0, 0, 10, 10, left, 0, 0, 0, digits as u8, 0, 0, 0, tweak.len() as u8]);
-        cipher.encrypt_block(&mut chained);
+        let mut aligned =
+            Aligned(Block::from([1, 2, 1, 0, 0, 10, 10, left, 0, 0, 0, digits as u8, 0, 0, 0, tweak.len() as u8]));
+        let Aligned(chained) = &mut aligned;
+        cipher.encrypt_block(chained);
 
         // Q is the tweak, zeros to fill, one byte of round number and the right half. Its blocks
         // before the last hold nothing that a round changes.
         let varying = 1 + usize::from(number_bytes);
         let whole_blocks = (tweak.len() + varying).div_ceil(BLOCK) - 1;
-        let mut padded = tweak.iter().copied().chain(core::iter::repeat(0));
-        for _ in 0..whole_blocks {
-            chained.iter_mut().zip(&mut padded).for_each(|(a, b)| *a ^= b);
-            cipher.encrypt_block(&mut chained);
+        for piece in tweak.chunks(BLOCK) {
+            chained.iter_mut().zip(piece).for_each(|(a, b)| *a ^= b);
+            if piece.len() == BLOCK {
+                cipher.encrypt_block(chained);
+            }
         }
-        chained.iter_mut().zip(&mut padded).for_each(|(a, b)| *a ^= b);
+        // Where the round number and the half do not fit behind the tweak's end, zeros fill its block.
+        if whole_blocks > tweak.len() / BLOCK {
+            cipher.encrypt_block(chained);
+        }
 
-        Ok(Self { cipher, left, right, number_bytes, chained })
+        let (begin, end) = halves(chained);
+        let ff1 = Self { cipher, left, right, number_bytes, chained: begin, chained_end: u64::from_be_bytes(end) };
+        chained.as_mut_slice().zeroize();
+        Ok(ff1)
     }
 
     /// Encrypts ASCII digits in place.
@@ -121,17 +138,22 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
     /// # Errors
     /// [`Error::Length`] or [`Error::Digit`]; `digits` is then unchanged.
     pub fn encrypt(&self, digits: &mut [u8]) -> Result<(), Error> {
-        let (mut a, mut b) = self.read_halves(digits)?;
-        let mut block = Block::default();
+        let halves = self.encrypt_halves(self.read_halves(digits)?);
+        self.write_halves(halves, digits);
+        Ok(())
+    }
+
+    /// Encrypts a numeral string given as the numbers in its halves, which are no longer than this instance's.
+    pub(crate) fn encrypt_halves(&self, (mut a, mut b): Halves) -> Halves {
+        let mut block = Aligned(Block::default());
         for round in 0..ROUNDS {
             let width = self.width(round);
-            let sum = a + self.round_value(&mut block, round, b, width);
+            let sum = a + self.round_value(&mut block.0, round, b, width);
             // Both are below the modulus, so once is enough.
             (a, b) = (b, less_once(sum, power_of_ten(width)));
         }
-        block.as_mut_slice().zeroize();
-        self.write_halves(a, b, digits);
-        Ok(())
+        block.0.as_mut_slice().zeroize();
+        (a, b)
     }
 
     /// Decrypts ASCII digits in place.
@@ -140,19 +162,19 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
     /// [`Error::Length`] or [`Error::Digit`]; `digits` is then unchanged.
     pub fn decrypt(&self, digits: &mut [u8]) -> Result<(), Error> {
         let (mut a, mut b) = self.read_halves(digits)?;
-        let mut block = Block::default();
+        let mut block = Aligned(Block::default());
         for round in (0..ROUNDS).rev() {
             let width = self.width(round);
             let modulus = power_of_ten(width);
-            let difference = b + modulus - self.round_value(&mut block, round, a, width);
+            let difference = b + modulus - self.round_value(&mut block.0, round, a, width);
             (a, b) = (less_once(difference, modulus), a);
         }
-        block.as_mut_slice().zeroize();
-        self.write_halves(a, b, digits);
+        block.0.as_mut_slice().zeroize();
+        self.write_halves((a, b), digits);
         Ok(())
     }
 
-    fn read_halves(&self, digits: &[u8]) -> Result<(u64, u64), Error> {
+    fn read_halves(&self, digits: &[u8]) -> Result<Halves, Error> {
         if digits.len() != usize::from(self.left) + usize::from(self.right) {
             return Err(Error::Length);
         }
@@ -162,7 +184,7 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
         Ok((left, right))
     }
 
-    fn write_halves(&self, a: u64, b: u64, digits: &mut [u8]) {
+    fn write_halves(&self, (a, b): Halves, digits: &mut [u8]) {
         // Ten rounds swap the halves an even number of times, so `a` is as wide as at the start.
         let (left, right) = digits.split_at_mut(usize::from(self.left));
         decimal::write(a, left);
@@ -177,21 +199,17 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
     /// Steps 6.i to 6.iv and the reduction of 6.vi: NUM(S) mod 10^`width`. `block` is the caller's to wipe, once for
     /// all rounds.
     fn round_value(&self, block: &mut Block, round: u8, half: u64, width: usize) -> u64 {
-        let number_bytes = usize::from(self.number_bytes);
-        *block = self.chained;
-        let mut rest = half;
-        let mut bytes = block.iter_mut().rev();
-        for byte in bytes.by_ref().take(number_bytes) {
-            *byte ^= rest as u8;
-            rest >>= 8;
-        }
-        bytes.take(1).for_each(|byte| *byte ^= round);
+        // A half takes five bytes at most, so the round number before it is in the block's second half too.
+        let end = self.chained_end ^ half ^ u64::from(round) << (8 * self.number_bytes);
+        let [a, b, c, d, e, f, g, h] = self.chained;
+        let [i, j, k, l, m, n, o, p] = end.to_be_bytes();
+        block.0 = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p];
         self.cipher.encrypt_block(block);
 
         // S is the first d = 4·⌈b/4⌉ + 4 bytes: 8, or 12 where a half needs five bytes. One block is
         // always enough.
-        let (_, mut value) = divide(first_u64(block), width);
-        if number_bytes > 4 {
+        let (_, mut value) = divide(u64::from_be_bytes(halves(block).0), width);
+        if self.number_bytes > 4 {
             // The remainder is below 10^11 < 2^37, so 16 bits more never leave 64.
             for pair in [[block[8], block[9]], [block[10], block[11]]] {
                 (_, value) = divide((value << 16) | u64::from(u16::from_be_bytes(pair)), width);
@@ -204,7 +222,8 @@ impl<C: BlockCipherEncrypt<BlockSize = U16>> Ff1<C> {
 impl<C> Drop for Ff1<C> {
     /// Wipes what was derived from the key; the cipher wipes itself.
     fn drop(&mut self) {
-        self.chained.as_mut_slice().zeroize();
+        self.chained.zeroize();
+        self.chained_end.zeroize();
     }
 }
 
@@ -220,7 +239,7 @@ fn less_once(number: u64, modulus: u64) -> u64 {
     number - (modulus & too_large.wrapping_neg())
 }
 
-fn first_u64(block: &Block) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = block.0;
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+fn halves(block: &Block) -> ([u8; BLOCK / 2], [u8; BLOCK / 2]) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = block.0;
+    ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p])
 }

@@ -40,7 +40,7 @@ impl HmacSha256 {
     pub fn mac(&self, message: &[u8]) -> [u8; MAC_BYTES] {
         let mut hash = finished(&self.inner, message);
         let mac = finished(&self.outer, &hash);
-        hash.zeroize();
+        hash.as_mut_slice().zeroize();
         mac
     }
 }
@@ -51,7 +51,7 @@ fn keyed(key: &[u8], mask: u8) -> State {
     block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
     let mut state = BEGIN;
     compress256(&mut state, &[block]);
-    block.zeroize();
+    block.as_mut_slice().zeroize();
     state
 }
 
@@ -76,7 +76,8 @@ fn finished(begun: &State, message: &[u8]) -> [u8; MAC_BYTES] {
     let [bytes] = &mut block;
     bytes[BLOCK_BYTES - 4..].copy_from_slice(&bits.to_be_bytes());
     compress256(&mut state, &block);
-    block.zeroize();
+    // Slices are wiped word by word, arrays byte by byte.
+    block.as_flattened_mut().zeroize();
     let mut hash = [0; MAC_BYTES];
     for (to, word) in hash.chunks_exact_mut(4).zip(&state) {
         to.copy_from_slice(&word.to_be_bytes());

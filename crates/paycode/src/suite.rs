@@ -6,10 +6,10 @@
 
 use core::fmt;
 
+#[cfg(feature = "international")]
+use blockcipher::Aes128;
 #[cfg(feature = "chinese")]
 use cipher::KeyInit;
-#[cfg(feature = "international")]
-use engine::Aes;
 #[cfg(feature = "chinese")]
 use hmac::{Hmac, Mac};
 #[cfg(feature = "chinese")]
@@ -70,7 +70,7 @@ pub struct MaskKey {
 
 enum MaskCipher {
     #[cfg(feature = "international")]
-    Aes(Aes),
+    Aes(Aes128),
     #[cfg(feature = "chinese")]
     Sm4(Sm4),
 }
@@ -81,7 +81,7 @@ impl MaskKey {
     pub fn new(suite: Suite, key: &[u8; MASK_KEY_BYTES]) -> Self {
         let cipher = match suite {
             #[cfg(feature = "international")]
-            Suite::International => MaskCipher::Aes(Aes::with_128_bits(key)),
+            Suite::International => MaskCipher::Aes(Aes128::new(key)),
             #[cfg(feature = "chinese")]
             Suite::Chinese => MaskCipher::Sm4(Sm4::new(key.into())),
         };
@@ -99,14 +99,18 @@ impl MaskKey {
         }
     }
 
-    /// Turns a body in plain into the body of a code, in place.
-    pub(crate) fn mask(&self, format: &CodeFormat, body: &mut [u8]) -> Result<(), ff1::Error> {
+    /// Turns the halves of a body in plain into those of the body of a code.
+    pub(crate) fn mask(&self, format: &CodeFormat, body: ff1::Halves) -> Result<ff1::Halves, ff1::Error> {
         let tweak = format.tweak();
         match &self.cipher {
             #[cfg(feature = "international")]
-            MaskCipher::Aes(aes) => ff1::Ff1::new(aes, format.body_digits(), tweak.as_bytes())?.encrypt(body),
+            MaskCipher::Aes(aes) => {
+                Ok(ff1::Ff1::new(aes, format.body_digits(), tweak.as_bytes())?.encrypt_halves(body))
+            }
             #[cfg(feature = "chinese")]
-            MaskCipher::Sm4(sm4) => ff1::Ff1::new(sm4, format.body_digits(), tweak.as_bytes())?.encrypt(body),
+            MaskCipher::Sm4(sm4) => {
+                Ok(ff1::Ff1::new(sm4, format.body_digits(), tweak.as_bytes())?.encrypt_halves(body))
+            }
         }
     }
 
@@ -177,7 +181,7 @@ impl PayKey {
             PayMac::Sm3(state) => state.clone().chain_update(message).finalize().into_bytes().into(),
         };
         let [a, b, c, d, e, f, g, h, ..] = full;
-        full.zeroize();
+        full.as_mut_slice().zeroize();
         [a, b, c, d, e, f, g, h]
     }
 }

@@ -4,29 +4,66 @@
 //! CBC and CMAC are written here, over any of the three: one copy of each is enough, and a chip's flash is small. A chip
 //! short of flash leaves the longer keys out (feature `long-keys`); AES-128 is always there.
 
-use cipher::BlockCipherDecrypt;
+use blockcipher::{Aes128, BLOCK_BYTES};
+#[cfg(feature = "long-keys")]
+use cipher::consts::U24;
+use cipher::{
+    Array, BlockCipherDecrypt,
+    consts::{U16, U32},
+};
+#[cfg(feature = "long-keys")]
+use cipher::{BlockCipherEncrypt, KeyInit};
 use core::fmt;
-use engine::{Aes, BLOCK_BYTES, MAX_KEY_BYTES, is_key_length};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// The longest key in bytes.
+pub(crate) const MAX_KEY_BYTES: usize = 32;
+
+/// Whether a key of this many bytes can be used in this build: 16 always, 24 and 32 with the feature `long-keys`.
+pub(crate) const fn is_key_length(bytes: usize) -> bool {
+    Length::of_bytes(bytes).is_some()
+}
+
+/// A length of keys that is compiled in, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Length {
+    Bits128 = 16,
+    #[cfg(feature = "long-keys")]
+    Bits192 = 24,
+    #[cfg(feature = "long-keys")]
+    Bits256 = 32,
+}
+
+impl Length {
+    const fn of_bytes(bytes: usize) -> Option<Self> {
+        match bytes {
+            16 => Some(Self::Bits128),
+            #[cfg(feature = "long-keys")]
+            24 => Some(Self::Bits192),
+            #[cfg(feature = "long-keys")]
+            32 => Some(Self::Bits256),
+            _ => None,
+        }
+    }
+}
 
 /// An AES key (FIPS 197). Cipher objects are made for each use: a chip has little RAM for key schedules.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct AesKey {
+    /// The key, then zeros.
     bytes: [u8; MAX_KEY_BYTES],
-    /// Of the bytes, how many are the key: 16, 24 or 32. The others are zero.
-    len: u8,
+    #[zeroize(skip)]
+    length: Length,
 }
 
 impl AesKey {
     /// The key these 16, 24 or 32 bytes are; `None` for any other length, and for one that is not compiled in.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        if !is_key_length(bytes.len()) {
-            return None;
-        }
-        let mut key = Self { bytes: [0; MAX_KEY_BYTES], len: bytes.len() as u8 };
-        key.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let mut key = Self { bytes: [0; MAX_KEY_BYTES], length: Length::of_bytes(bytes.len())? };
+        key.bytes_mut().copy_from_slice(bytes);
         Some(key)
     }
 
@@ -38,13 +75,25 @@ impl AesKey {
 
     /// The bytes of the key, to be overwritten with another one's of the same length.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(..usize::from(self.len)).unwrap_or_default()
+        self.bytes.get_mut(..self.length as usize).unwrap_or_default()
     }
 
     /// Its length in bytes: 16, 24 or 32.
     #[must_use]
     pub const fn len_bytes(&self) -> usize {
-        self.len as usize
+        self.length as usize
+    }
+
+    /// The cipher under this key.
+    fn cipher(&self) -> Cipher {
+        let bytes: &Array<u8, U32> = (&self.bytes).into();
+        match self.length {
+            Length::Bits128 => Cipher::Aes128(Aes128::new(&bytes.split_ref::<U16>().0.0)),
+            #[cfg(feature = "long-keys")]
+            Length::Bits192 => Cipher::Aes192(aes::Aes192::new(bytes.split_ref::<U24>().0)),
+            #[cfg(feature = "long-keys")]
+            Length::Bits256 => Cipher::Aes256(aes::Aes256::new(bytes)),
+        }
     }
 
     /// AES-CMAC (NIST SP 800-38B) over the parts, one after the other.
@@ -77,12 +126,6 @@ impl AesKey {
         mac
     }
 
-    /// A key that exists has a length that is compiled in; were it otherwise, nothing would be decided by a key of zeros
-    /// that anybody could foresee: no MAC made with it is ever one that was asked for.
-    fn cipher(&self) -> Aes {
-        Aes::new(self.as_bytes()).unwrap_or_else(|| Aes::with_128_bits(&[0; 16]))
-    }
-
     /// Encrypts one block in place.
     pub fn encrypt_block(&self, block: &mut [u8; BLOCK_BYTES]) {
         self.cipher().encrypt(block);
@@ -105,7 +148,7 @@ impl AesKey {
         let mut rest = blocks;
         // From the end, where the block before is still encrypted.
         while let Some((block, before)) = rest.split_last_mut() {
-            decrypt(&cipher, block);
+            cipher.decrypt(block);
             xor(block, before.last().unwrap_or(iv));
             rest = before;
         }
@@ -114,7 +157,7 @@ impl AesKey {
 
 impl ConstantTimeEq for AesKey {
     fn ct_eq(&self, other: &Self) -> Choice {
-        self.bytes.ct_eq(&other.bytes) & self.len.ct_eq(&other.len)
+        self.bytes.ct_eq(&other.bytes) & (self.length as u8).ct_eq(&(other.length as u8))
     }
 }
 
@@ -132,15 +175,38 @@ impl fmt::Debug for AesKey {
     }
 }
 
-/// Decrypts a block in place.
-#[inline(never)]
-fn decrypt(cipher: &Aes, block: &mut [u8; BLOCK_BYTES]) {
-    match cipher {
-        Aes::Aes128(aes) => aes.decrypt_block(block.into()),
-        #[cfg(feature = "long-keys")]
-        Aes::Aes192(aes) => aes.decrypt_block(block.into()),
-        #[cfg(feature = "long-keys")]
-        Aes::Aes256(aes) => aes.decrypt_block(block.into()),
+/// AES under one key, whatever its length. Wiped when dropped.
+enum Cipher {
+    Aes128(Aes128),
+    #[cfg(feature = "long-keys")]
+    Aes192(aes::Aes192),
+    #[cfg(feature = "long-keys")]
+    Aes256(aes::Aes256),
+}
+
+impl Cipher {
+    /// Encrypts a block in place.
+    #[inline(never)]
+    fn encrypt(&self, block: &mut [u8; BLOCK_BYTES]) {
+        match self {
+            Self::Aes128(aes) => aes.encrypt(block),
+            #[cfg(feature = "long-keys")]
+            Self::Aes192(aes) => aes.encrypt_block(block.into()),
+            #[cfg(feature = "long-keys")]
+            Self::Aes256(aes) => aes.encrypt_block(block.into()),
+        }
+    }
+
+    /// Decrypts a block in place.
+    #[inline(never)]
+    fn decrypt(&self, block: &mut [u8; BLOCK_BYTES]) {
+        match self {
+            Self::Aes128(aes) => aes.schedule().decrypt_block(block.into()),
+            #[cfg(feature = "long-keys")]
+            Self::Aes192(aes) => aes.decrypt_block(block.into()),
+            #[cfg(feature = "long-keys")]
+            Self::Aes256(aes) => aes.decrypt_block(block.into()),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! output, for ever: stored data depend on it. The labels in use are listed in `spec/secure-channel.md`.
 
 use crate::aes_key::AesKey;
+use blockcipher::BLOCK_BYTES;
 use core::fmt;
-use engine::BLOCK_BYTES;
 use zeroize::Zeroize;
 
 /// The longest output of [`derive()`] in bytes. Nothing here needs more; it keeps the counter in one byte's range.

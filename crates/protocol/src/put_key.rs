@@ -6,12 +6,12 @@
 //! `88 ‖ n+1 ‖ key bytes ‖ key encrypted (n bytes) ‖ 03 ‖ check value (3)`, where `n` is the key's length
 //! filled up to whole blocks. Answer: `KVN` and the three check values.
 
-use crate::aes_key::AesKey;
+use crate::aes_key::{AesKey, MAX_KEY_BYTES, is_key_length};
 use crate::apdu::Command;
 use crate::applet::ins;
 use crate::scp03::{self, KeySet};
+use blockcipher::BLOCK_BYTES;
 use core::fmt;
-use engine::{BLOCK_BYTES, MAX_KEY_BYTES, is_key_length};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 

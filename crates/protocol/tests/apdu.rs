@@ -82,10 +82,12 @@ fn class_bytes_tell_channel_and_secure_messaging() {
 fn a_status_word_is_error_warning_or_done() {
     assert!(StatusWord::OK.is_ok() && !StatusWord::OK.is_error());
     assert!(StatusWord::tries_left(3).is_warning());
-    assert_eq!(StatusWord::tries_left(3), StatusWord(0x63C3));
+    assert_eq!(StatusWord::tries_left(3), StatusWord::new(0x63C3));
     assert_eq!(StatusWord::tries_left(200).tries(), Some(15));
     assert_eq!(StatusWord::OK.tries(), None);
-    assert!(StatusWord(0x6700).is_error() && StatusWord(0x9301).is_error() && StatusWord(0x6182).is_error());
+    assert!(
+        StatusWord::new(0x6700).is_error() && StatusWord::new(0x9301).is_error() && StatusWord::new(0x6182).is_error()
+    );
     assert_eq!(StatusWord::BUDGET_USED_UP.to_string(), "9303: the code budget is used up and needs a sync");
 }
 

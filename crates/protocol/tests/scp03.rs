@@ -68,7 +68,7 @@ fn any_status() -> impl Strategy<Value = StatusWord> {
     prop_oneof![
         Just(StatusWord::OK),
         Just(StatusWord::tries_left(2)),
-        Just(StatusWord(0x6282)),
+        Just(StatusWord::new(0x6282)),
         Just(StatusWord::CONDITIONS_OF_USE),
         Just(StatusWord::BUDGET_USED_UP),
     ]

@@ -82,15 +82,22 @@ impl<'b> Writer<'b> {
 
     fn put_parts(&mut self, tag: Tag, value: &[u8]) -> Result<(), Error> {
         self.put_tag(tag)?;
-        let (field, used) = length_field(value.len())?;
-        self.append(field.get(..used).unwrap_or_default())?;
+        let ([first, second, third], used) = length_field(value.len())?;
+        self.push(first)?;
+        if used > 1 {
+            self.push(second)?;
+        }
+        if used > 2 {
+            self.push(third)?;
+        }
         self.append(value)
     }
 
-    /// Writes the tag of a constructed object; gives where its value begins for now.
+    /// Writes the tag of a constructed object and one byte for its length; gives where its value begins for now.
     #[inline(never)]
     fn begin(&mut self, tag: Tag) -> Result<usize, Error> {
         self.put_tag(tag)?;
+        self.push(0)?;
         Ok(self.length)
     }
 
@@ -104,10 +111,17 @@ impl<'b> Writer<'b> {
         ended
     }
 
-    /// The length is known only now: moves the value up to make room for its length field.
+    /// The length is known only now: where one byte is not enough for it, moves the value up.
     fn put_length_of(&mut self, value_start: usize) -> Result<(), Error> {
         let (field, used) = length_field(self.length - value_start)?;
-        self.insert(value_start, &[], field.get(..used).unwrap_or_default())
+        let [first, more @ ..] = &field;
+        if let Some(length) = self.buffer.get_mut(value_start - 1) {
+            *length = *first;
+        }
+        if used == 1 {
+            return Ok(());
+        }
+        self.insert(value_start, &[], more.get(..used - 1).unwrap_or_default())
     }
 
     /// Moves what was written from `at` on, and puts these bytes before it.
@@ -126,8 +140,21 @@ impl<'b> Writer<'b> {
     }
 
     fn put_tag(&mut self, tag: Tag) -> Result<(), Error> {
-        let bytes = tag.padded_bytes();
-        self.append(bytes.get(bytes.len() - tag.encoded_bytes()..).unwrap_or_default())
+        let [_, first, second, third] = tag.padded_bytes();
+        let bytes = tag.encoded_bytes();
+        if bytes > 2 {
+            self.push(first)?;
+        }
+        if bytes > 1 {
+            self.push(second)?;
+        }
+        self.push(third)
+    }
+
+    fn push(&mut self, byte: u8) -> Result<(), Error> {
+        *self.buffer.get_mut(self.length).ok_or(Error::NoRoom)? = byte;
+        self.length += 1;
+        Ok(())
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {

@@ -173,7 +173,7 @@ impl fmt::Display for Error {
         }
         write!(f, " (error {}", self.code())?;
         match self.status_word() {
-            Some(status) => write!(f, ", {:04X})", status.0),
+            Some(status) => write!(f, ", {:04X})", status.to_u16()),
             None => f.write_str(")"),
         }
     }

@@ -3,6 +3,7 @@
 #![no_std]
 #![no_main]
 
+use blockcipher as _;
 use chip as _;
 use paycode as _;
 use protocol as _;

@@ -69,6 +69,7 @@ impl<F: Flash> Store<F> {
         }
         let old = core::mem::replace(&mut self.area, target);
         self.generation = generation;
+        self.area_crc = Crc::of_area(generation);
         for update in updates {
             if let Update::Put(..) = update {
                 places[update.key().index()] = place_after(update, at);
@@ -115,8 +116,8 @@ impl<F: Flash> Store<F> {
         let base = target * Self::AREA_WORDS + to;
         let head = self.read(from)?;
         let words = Head::decode(head).ok_or(StoreError::Corrupt)?.words();
-        let mut old = Crc::of_record(self.generation, from, head);
-        let mut new = Crc::of_record(generation, to, head);
+        let mut old = self.area_crc.of_record(from, head);
+        let mut new = Crc::of_area(generation).of_record(to, head);
         program_word(&mut self.flash, base, head)?;
         for i in 1..words - 1 {
             let word = self.read(from + i)?;

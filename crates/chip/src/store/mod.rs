@@ -126,6 +126,8 @@ pub struct Store<F> {
     area: usize,
     /// Counts compactions; the area with the higher one is active.
     generation: u32,
+    /// What the checks of its records begin with.
+    area_crc: Crc,
     /// The first free word of the active area's log.
     end: usize,
     /// Where each key's record stands in the active area; 0 (a header word) for absent.
@@ -150,7 +152,15 @@ impl<F: Flash> Store<F> {
     /// [`StoreError::NotFormatted`] and [`StoreError::Corrupt`] as described there; the flash comes back
     /// with the error.
     pub fn open(flash: F) -> Result<Self, (StoreError, F)> {
-        let mut store = Self { flash, area: 0, generation: 0, end: HEADER_WORDS, places: [0; KEYS], stale: true };
+        let mut store = Self {
+            flash,
+            area: 0,
+            generation: 0,
+            area_crc: Crc::of_area(0),
+            end: HEADER_WORDS,
+            places: [0; KEYS],
+            stale: true,
+        };
         match store.ready() {
             Ok(()) => Ok(store),
             Err(error) => Err((error, store.flash)),
@@ -219,17 +229,18 @@ impl<F: Flash> Store<F> {
         }
         // From here to the end an early return leaves `stale` set, and the next call reads the flash again.
         self.stale = true;
-        let mut places = self.places;
         let mut at = self.end;
         for (i, update) in updates.iter().enumerate() {
-            places[update.key().index()] = place_after(update, at);
             at = self.append(at, update, i + 1 == updates.len())?;
         }
         self.flash.sync()?;
+        let mut at = self.end;
         for update in updates {
-            self.wipe_record(usize::from(self.places[update.key().index()]))?;
+            let place = &mut self.places[update.key().index()];
+            let old = core::mem::replace(place, place_after(update, at));
+            self.wipe_record(usize::from(old))?;
+            at += record_words(update.value().len());
         }
-        self.places = places;
         self.seal(at)
     }
 
@@ -252,11 +263,12 @@ impl<F: Flash> Store<F> {
     /// Appends one record at `at`, its check last, and gives the place after it.
     fn append(&mut self, at: usize, update: &Update<'_>, last: bool) -> Result<usize, StoreError> {
         let head = Head { kind: update.kind(), key: update.key().0, len: update.value().len(), last };
-        let mut crc = Crc::of_record(self.generation, at, head.encode());
+        let mut crc = self.area_crc.of_record(at, head.encode());
         self.program(at, head.encode())?;
         let mut next = at + 1;
-        for bytes in update.value().chunks(4) {
-            let word = payload_word(bytes);
+        let (words, rest) = update.value().as_chunks();
+        let rest = (!rest.is_empty()).then(|| payload_word(rest));
+        for word in words.iter().map(|bytes| u32::from_le_bytes(*bytes)).chain(rest) {
             crc = crc.word(word);
             self.program(next, word)?;
             next += 1;
@@ -273,15 +285,22 @@ impl<F: Flash> Store<F> {
             return Err(StoreError::Corrupt);
         }
         let value = into.get_mut(..head.len).ok_or(StoreError::Invalid)?;
-        let mut crc = Crc::of_record(self.generation, place, word);
-        for (i, bytes) in value.chunks_mut(4).enumerate() {
-            let word = self.read(place + 1 + i)?;
+        let mut crc = self.area_crc.of_record(place, word);
+        let mut at = place + 1;
+        let (words, rest) = value.as_chunks_mut();
+        for to in words {
+            let word = self.read(at)?;
             crc = crc.word(word);
-            for (to, from) in bytes.iter_mut().zip(word.to_le_bytes()) {
-                *to = from;
-            }
+            *to = word.to_le_bytes();
+            at += 1;
         }
-        if self.read(place + head.words() - 1)? != crc.check() {
+        if !rest.is_empty() {
+            let word = self.read(at)?;
+            crc = crc.word(word);
+            rest.iter_mut().zip(word.to_le_bytes()).for_each(|(to, from)| *to = from);
+            at += 1;
+        }
+        if self.read(at)? != crc.check() {
             return Err(StoreError::Corrupt);
         }
         Ok(head.len)
@@ -336,14 +355,15 @@ fn place_after(update: &Update<'_>, at: usize) -> u16 {
 
 /// Words a transaction takes with its seal, or [`StoreError::Invalid`].
 fn transaction_words(updates: &[Update<'_>]) -> Result<usize, StoreError> {
-    let mut seen = [false; KEYS];
     let mut words = 1;
-    for update in updates {
-        let twice = core::mem::replace(&mut seen[update.key().index()], true);
+    let mut rest = updates;
+    while let Some((update, others)) = rest.split_first() {
+        let twice = others.iter().any(|other| other.key() == update.key());
         if twice || update.value().len() > MAX_VALUE_BYTES {
             return Err(StoreError::Invalid);
         }
         words += record_words(update.value().len());
+        rest = others;
     }
     Ok(words)
 }

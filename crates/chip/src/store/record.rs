@@ -88,7 +88,25 @@ pub(super) fn payload_word(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(word)
 }
 
-/// CRC-32 (IEEE 802.3, reflected) over words, four bits at a time: 64 bytes of table instead of 1,024.
+/// Bits that the CRC takes at a time: a table for eight takes 1 KiB of flash, one for four 64 bytes and twice the time.
+const CRC_BITS: u32 = if cfg!(feature = "fast-crc") { 8 } else { 4 };
+const CRC_TABLE: [u32; 1 << CRC_BITS] = {
+    let mut table = [0; 1 << CRC_BITS];
+    let mut i = 0;
+    while i < table.len() {
+        let mut crc = i as u32;
+        let mut bit = 0;
+        while bit < CRC_BITS {
+            crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
+            bit += 1;
+        }
+        table[i] = crc;
+        i += 1;
+    }
+    table
+};
+
+/// CRC-32 (IEEE 802.3, reflected) over words.
 #[derive(Clone, Copy)]
 pub(super) struct Crc(u32);
 
@@ -97,34 +115,22 @@ impl Crc {
         Self(u32::MAX)
     }
 
-    /// The check of the record that stands at `place` in the area of this `generation`.
-    pub(super) fn of_record(generation: u32, place: usize, head: u32) -> Self {
-        Self::new().word(generation).word(place as u32).word(head)
+    /// What the checks of all records in the area of this generation begin with.
+    pub(super) fn of_area(generation: u32) -> Self {
+        Self::new().word(generation)
+    }
+
+    /// The check of the record with this head that stands at `place`, in the area that `self` is of.
+    #[must_use]
+    pub(super) fn of_record(self, place: usize, head: u32) -> Self {
+        self.word(place as u32).word(head)
     }
 
     #[must_use]
     pub(super) fn word(self, word: u32) -> Self {
-        const TABLE: [u32; 16] = [
-            0x0000_0000,
-            0x1DB7_1064,
-            0x3B6E_20C8,
-            0x26D9_30AC,
-            0x76DC_4190,
-            0x6B6B_51F4,
-            0x4DB2_6158,
-            0x5005_713C,
-            0xEDB8_8320,
-            0xF00F_9344,
-            0xD6D6_A3E8,
-            0xCB61_B38C,
-            0x9B64_C2B0,
-            0x86D3_D2D4,
-            0xA00A_E278,
-            0xBDBD_F21C,
-        ];
         let mut crc = self.0 ^ word;
-        for _ in 0..8 {
-            crc = TABLE[(crc & 15) as usize] ^ crc >> 4;
+        for _ in 0..u32::BITS / CRC_BITS {
+            crc = CRC_TABLE[crc as usize % CRC_TABLE.len()] ^ crc >> CRC_BITS;
         }
         Self(crc)
     }

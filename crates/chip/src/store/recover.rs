@@ -61,6 +61,7 @@ impl<F: Flash> Store<F> {
             (Some(lower), _) => (0, lower),
             (None, Some(upper)) => (1, upper),
         };
+        self.area_crc = Crc::of_area(self.generation);
         Ok(())
     }
 
@@ -136,7 +137,7 @@ impl<F: Flash> Store<F> {
 
     fn check_is_right(&self, place: usize, head: Head) -> Result<bool, StoreError> {
         let check = place + head.words() - 1;
-        let mut crc = Crc::of_record(self.generation, place, head.encode());
+        let mut crc = self.area_crc.of_record(place, head.encode());
         for at in place + 1..check {
             crc = crc.word(self.read(at)?);
         }

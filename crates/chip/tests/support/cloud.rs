@@ -44,7 +44,7 @@ impl Cloud {
         let keys = KeySet::from_bytes(version, key, key, key).unwrap();
         let level = Level::from_byte(level).unwrap();
         let mut session =
-            host::Session::open(&keys, level, host_challenge, &data).map_err(|error| error.status().0 as u16)?;
+            host::Session::open(&keys, level, host_challenge, &data).map_err(|error| error.status().to_u16())?;
         match send(chip, session.external_authenticate(&mut buffer).unwrap()).1 {
             0x9000 => Ok(Self { session }),
             status => Err(status),
@@ -71,7 +71,7 @@ impl Cloud {
     /// What an answer says; nothing where it is not authentic.
     pub fn unwrap(&mut self, ticket: host::Ticket, data: &[u8], status: u16) -> Option<(Vec<u8>, u16)> {
         let mut answer = [data, &status.to_be_bytes()].concat();
-        self.session.unwrap(ticket, &mut answer).ok().map(|answer| (answer.data.to_vec(), answer.status.0 as u16))
+        self.session.unwrap(ticket, &mut answer).ok().map(|answer| (answer.data.to_vec(), answer.status.to_u16()))
     }
 
     /// Like `send` for a command that may close the channel; nothing where the answer is not authentic.

@@ -166,10 +166,11 @@ fn apdu(card: &mut dyn Card, commands: &[Vec<u8>], output: Output) -> Result<(),
     for command in commands {
         let reply = send(card, command)?;
         let line = match reply.data.as_slice() {
-            [] => format!("{:04X}", reply.status.0),
-            data => format!("{} {:04X}", spaced(data), reply.status.0),
+            [] => format!("{:04X}", reply.status.to_u16()),
+            data => format!("{} {:04X}", spaced(data), reply.status.to_u16()),
         };
-        let document = json!({"data": hex::encode_upper(&reply.data), "status": format!("{:04X}", reply.status.0)});
+        let document =
+            json!({"data": hex::encode_upper(&reply.data), "status": format!("{:04X}", reply.status.to_u16())});
         output.answer(&line, &document);
     }
     Ok(())

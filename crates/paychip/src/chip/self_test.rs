@@ -56,7 +56,7 @@ impl SelfTest<'_> {
 
     fn refused(&mut self, what: &'static str, command: &[u8], status: u16) -> Result<(), Fault> {
         let reply = send(self.card, command)?;
-        let right = reply.status.0 == u32::from(status) && reply.data.is_empty();
+        let right = reply.status.to_u16() == status && reply.data.is_empty();
         self.note(what, right.then_some(()).ok_or_else(|| format!("{} instead of {status:04X}", reply.status)));
         Ok(())
     }

@@ -267,7 +267,7 @@ impl<'a> Response<'a> {
     /// [`Error::TooShort`] when there are fewer than two bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let (data, &status) = bytes.split_last_chunk::<2>().ok_or(Error::TooShort)?;
-        Ok(Self { data, status: StatusWord::from(u16::from_be_bytes(status)) })
+        Ok(Self { data, status: StatusWord::new(u16::from_be_bytes(status)) })
     }
 
     /// Writes data and status word.

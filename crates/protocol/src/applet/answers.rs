@@ -1,7 +1,7 @@
 //! What the chip answers: the select answer, the public data objects and the payment code. GET DATA answers
 //! the whole object, tag and length included. Objects a reader does not know are skipped.
 
-use super::fields::{Fields, digits, ensure, label, unix_seconds};
+use super::fields::{Fields, digits, ensure, is_digits, label, unix_seconds};
 use super::values::{CodeStamp, Lifecycle, PasscodeState, Slot};
 use super::{AID, CHIP_ID_BYTES, CODE_DIGITS, Error, MAX_EMV_BYTES, tag};
 use core::fmt;
@@ -230,7 +230,9 @@ impl<'a> PaymentCode<'a> {
         if self.digits.is_none() && self.emv.is_none() {
             return Err(Error::Missing(tag::DIGITS));
         }
-        self.digits.map(|text| code_digits(text.as_bytes())).transpose()?;
+        if let Some(text) = self.digits {
+            ensure(tag::DIGITS, is_digits(text.as_bytes(), CODE_LENGTHS))?;
+        }
         self.emv.map(|text| emv_text(text.as_bytes())).transpose()?;
         unix_seconds(tag::VALID_UNTIL, self.valid_until_unix_seconds)?;
         let mut writer = Writer::new(out);
@@ -261,8 +263,11 @@ impl fmt::Debug for PaymentCode<'_> {
     }
 }
 
+/// Digits of a code.
+const CODE_LENGTHS: core::ops::RangeInclusive<usize> = *CODE_DIGITS.start() as usize..=*CODE_DIGITS.end() as usize;
+
 fn code_digits(value: &[u8]) -> Result<&str, Error> {
-    digits(tag::DIGITS, value, usize::from(*CODE_DIGITS.start())..=usize::from(*CODE_DIGITS.end()))
+    digits(tag::DIGITS, value, CODE_LENGTHS)
 }
 
 /// Base64 with padding, of which a code scanner reads every character.

@@ -97,11 +97,14 @@ pub(super) fn label(tag: Tag, value: &[u8]) -> Result<&str, Error> {
     Ok(text)
 }
 
+/// Whether these are ASCII decimal digits, as many as `lengths` allows.
+pub(super) fn is_digits(value: &[u8], lengths: core::ops::RangeInclusive<usize>) -> bool {
+    lengths.contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
+}
+
 /// ASCII decimal digits, as many as `lengths` allows.
 pub(super) fn digits(tag: Tag, value: &[u8], lengths: core::ops::RangeInclusive<usize>) -> Result<&str, Error> {
-    if !lengths.contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Error::BadValue(tag));
-    }
+    ensure(tag, is_digits(value, lengths))?;
     core::str::from_utf8(value).map_err(|_| Error::BadValue(tag))
 }
 

@@ -5,7 +5,7 @@ use super::keys::SessionKeys;
 use super::{Error, Mode};
 use crate::aes_key::AesKey;
 use crate::apdu::{Class, MAX_EXTENDED_DATA_BYTES, MAX_SHORT_DATA_BYTES, StatusWord};
-use engine::BLOCK_BYTES;
+use blockcipher::BLOCK_BYTES;
 use subtle::ConstantTimeEq;
 
 /// A full CMAC; the next MAC covers it, which chains the commands of a session.
