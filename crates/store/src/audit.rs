@@ -9,10 +9,10 @@ use platform::payments::{Payment, PaymentState};
 
 use crate::engine::View;
 use crate::key::{Key, Named, Numbered};
+use crate::lookups::clearing_sums;
 use crate::queries::partitions;
 use crate::rows::codec::unseal;
 use crate::rows::{self, Balance, PartitionState, Purse};
-use crate::tables::clearing_sums;
 use crate::{Queries, StoreError};
 
 /// Rows read at a time.
@@ -185,7 +185,7 @@ impl Auditor<'_> {
     }
 
     fn take_in(&mut self, row: &[u8]) -> Result<(), StoreError> {
-        let record = crate::tables::record(row)?;
+        let record = crate::lookups::record(row)?;
         for line in &record.lines {
             let sum = self.summed.entry(line.leg.account).or_default();
             *sum = sum.checked_add(line.leg.change_minor()).ok_or(StoreError::Corrupt("journal"))?;

@@ -9,7 +9,8 @@
 //! | [`engine`] | what an engine must do: one small trait |
 //! | [`key`] | which tables there are, and where each row is |
 //! | `rows/` | what each row holds, and its seal |
-//! | `tables.rs`, `changes.rs` | the working set of a batch, and what each change does to it |
+//! | `tables.rs`, `lookups.rs`, `changes.rs` | the working set of a batch, its rows by key, and what each change does to it |
+//! | `command.rs` | what a command is |
 //! | `writer.rs` | group commit |
 //! | `commands/` | what can be asked |
 //! | `queries.rs`, `audit.rs` | reading, and adding everything up again |
@@ -18,10 +19,12 @@
 
 mod audit;
 mod changes;
+mod command;
 pub mod commands;
 pub mod engine;
 mod error;
 pub mod key;
+mod lookups;
 pub mod postgres;
 mod queries;
 mod rows;
@@ -30,7 +33,8 @@ mod tables;
 mod writer;
 
 pub use audit::{Audit, Finding, MAX_FINDINGS};
+pub use command::{Command, Env, Failure};
 pub use error::StoreError;
 pub use queries::{BookLine, EventLine, MAX_PAGE, MAX_WALK, Page, Queries, Reader, Work};
-pub use tables::{Command, Env, Failure, Tables};
+pub use tables::Tables;
 pub use writer::{Batch, MAX_BATCH, QUEUE_LEN, Store};

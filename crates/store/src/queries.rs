@@ -12,9 +12,9 @@ use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, T
 use crate::StoreError;
 use crate::engine::View;
 use crate::key::{Key, List, Numbered};
+use crate::lookups::{clearing_sums, record};
 use crate::rows::codec::unseal;
 use crate::rows::{self, Balance, PartitionState, Purse};
-use crate::tables::{clearing_sums, record};
 
 /// The most rows one page of a list holds.
 pub const MAX_PAGE: usize = 100;

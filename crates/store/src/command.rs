@@ -1,0 +1,94 @@
+//! What can be asked of a store: a command, what it may use besides the tables, and why it may end without an answer.
+
+use std::sync::Arc;
+
+use paycode::MaskKey;
+use platform::{KeyVault, Refusal, Settings, VaultError};
+
+use crate::key::Key;
+use crate::{StoreError, Tables};
+
+/// What every command may use besides the tables.
+#[derive(Clone)]
+pub struct Env {
+    /// Where keys come from.
+    pub vault: Arc<dyn KeyVault>,
+    /// The operator's choices.
+    pub settings: Arc<Settings>,
+    /// The mask keys a code may be under, the current one first. Held, because every code is unmasked with them; they
+    /// hide token numbers and protect no money.
+    pub masks: Arc<Vec<(u8, MaskKey)>>,
+}
+
+impl Env {
+    /// Everything a command needs.
+    ///
+    /// # Errors
+    /// [`VaultError`] where the vault does not answer.
+    pub fn new(vault: Arc<dyn KeyVault>, settings: Arc<Settings>) -> Result<Self, VaultError> {
+        let codes = &settings.codes;
+        let masks = Arc::new(platform::mask_keys(vault.as_ref(), &codes.format, codes.suite)?);
+        Ok(Self { vault, settings, masks })
+    }
+}
+
+/// Why a command ended without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// A rule refused it: nothing was changed, the transaction goes on.
+    Refused(Refusal),
+    /// The engine failed: the command was undone.
+    Store(StoreError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<platform::Reason> for Failure {
+    fn from(reason: platform::Reason) -> Self {
+        Self::Refused(reason.into())
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Something asked of the platform that may change what is stored.
+///
+/// `run` must change only after its rule has decided: a refusal leaves no trace. It may be run again, on rows read anew,
+/// where another server changed one of them meanwhile.
+pub trait Command: Send + 'static {
+    /// What comes back.
+    type Answer: Send + 'static;
+
+    /// Whether it may run in any of several partitions: it is frequent, and changes rows of one wearer or order. What
+    /// changes a row that all of its kind change runs in one, where it meets the others in a batch instead of a conflict.
+    const IS_SPREAD: bool = false;
+
+    /// Rows that `run` will ask for, as far as can be told from those known already. A hint: without it they are read
+    /// one by one.
+    ///
+    /// # Errors
+    /// Those of rows that cannot be read.
+    fn wants(&self, _known: &Tables<'_>, _env: &Env) -> Result<Vec<Key>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Loads, decides, changes.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Self::Answer, Failure>;
+}
