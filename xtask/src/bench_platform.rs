@@ -22,12 +22,25 @@ const QUICK_S: u64 = 4;
 /// How often a run that was not clean is made again.
 const MAX_TRIES: u32 = 2;
 
+/// What is measured, and where it is written.
+#[derive(Default)]
+pub(crate) struct Options<'a> {
+    /// One size, for a short time; the page stays as it is.
+    pub(crate) is_quick: bool,
+    /// Sizes of the database, in tokens; the usual ones where none is named.
+    pub(crate) tokens: Vec<u64>,
+    /// A file for the numbers.
+    pub(crate) json: Option<&'a str>,
+}
+
 /// Measures, prints, writes the table and the JSON if wanted.
-pub(crate) fn measure(is_quick: bool, json_path: Option<&str>) -> Result<(), String> {
+pub(crate) fn measure(options: &Options<'_>) -> Result<(), String> {
+    let is_quick = options.is_quick;
     run(cargo(&["build", "--release", "--locked", "--quiet"]))?;
     let folder = target().join("bench-platform");
     let seconds = if is_quick { QUICK_S } else { FULL_S };
-    let sizes: &[u64] = if is_quick { &QUICK } else { &FULL };
+    let usual: &[u64] = if is_quick { &QUICK } else { &FULL };
+    let sizes: &[u64] = if options.tokens.is_empty() { usual } else { &options.tokens };
     let postgres = Postgres::start(&folder.join("postgres"))?;
     postgres.create("tpcb")?;
     let tpcb_per_s = postgres.tpcb_per_second(CLIENTS, seconds)?.round();
@@ -55,7 +68,7 @@ pub(crate) fn measure(is_quick: bool, json_path: Option<&str>) -> Result<(), Str
     }
     drop(postgres);
     let _ = std::fs::remove_dir_all(folder.join("data"));
-    if let Some(path) = json_path {
+    if let Some(path) = options.json {
         std::fs::write(path, format!("{:#}\n", json!(rows))).map_err(|error| format!("{path}: {error}"))?;
     }
     if is_quick { Ok(()) } else { page::write("cargo xtask bench platform", &table(&rows)) }

@@ -65,6 +65,7 @@ Usage: cargo xtask COMMAND
     --json FILE   write the numbers there as well
   bench platform  measure payments on both engines, beside an empty handler and pgbench's TPC-B
     --quick       one size of database; ends within three minutes
+    --tokens N    this size of database; may be said several times
     --json FILE   write the numbers there as well
   help            this text
 ";
@@ -102,17 +103,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench_platform(options: &[&str]) -> Result<(), String> {
-    let (mut is_quick, mut json, mut rest) = (false, None, options);
+fn bench_platform(words: &[&str]) -> Result<(), String> {
+    let mut options = bench_platform::Options::default();
+    let mut rest = words;
     loop {
         rest = match rest {
-            [] => return bench_platform::measure(is_quick, json),
+            [] => return bench_platform::measure(&options),
             ["--quick", rest @ ..] => {
-                is_quick = true;
+                options.is_quick = true;
+                rest
+            }
+            ["--tokens", count, rest @ ..] => {
+                options.tokens.push(count.parse().map_err(|_| format!("--tokens takes a number, not {count}"))?);
                 rest
             }
             ["--json", path, rest @ ..] => {
-                json = Some(*path);
+                options.json = Some(*path);
                 rest
             }
             [other, ..] => return Err(format!("there is no such option: {other}\n\n{HELP}")),

@@ -10,7 +10,7 @@
 //! | [`books`] | accounts, merchants, tokens, audit |
 //! | `db` | the database itself: audit, backup, restore |
 //! | `demo` | the whole story in one run |
-//! | [`bench`] | payments a second, beside what the same server answers without doing anything |
+//! | [`mod@bench`] | payments a second, beside what the same server answers without doing anything |
 //! | [`api`], [`profile`], `output`, [`fault`] | the HTTP client, what is remembered, how answers and failures are told |
 
 pub mod api;
