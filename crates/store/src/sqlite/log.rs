@@ -2,8 +2,12 @@
 //! disk, and is acknowledged then. Carrying it over into the file's trees is done later, for many transactions at once.
 //!
 //! The log is a row of segments, files `paychip.log.N`. A segment is removed once the database file holds all of it and
-//! says so (table `carried`). A record is its length, a check over its content, and the content; one that was cut off by
-//! a crash was never acknowledged, and is forgotten.
+//! says so (table `carried`).
+//!
+//! A record is a mark, its length, how much of the segment was durable when it was written, a check over all of that and
+//! its content, and the content. Several records may be on their way to the disk at once, and a power cut may leave any of
+//! them torn, a whole one behind a torn one too: none of them was acknowledged. So a bad record is where the log ends,
+//! unless a later one says that it had been durable: then it is damage, and nothing is passed over in silence.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -16,8 +20,10 @@ use crate::StoreError;
 use crate::engine::{Outcome, RowWrite, Writes};
 use crate::key::{Key, List, Named, Numbered};
 
-/// Bytes in front of a record's content: its length (4) and its check (8).
-const HEAD_BYTES: usize = 12;
+/// What a record begins with.
+const MARK: [u8; 4] = *b"pclR";
+/// Bytes in front of a record's content: mark (4), length (4), bytes durable before (8), check (8).
+const HEAD_BYTES: usize = 24;
 /// The longest content of a record. A batch is far shorter; a longer length is damage.
 const MAX_CONTENT_BYTES: usize = 256 * 1024 * 1024;
 
@@ -37,20 +43,28 @@ impl Log {
         let path = segment(database, number);
         let file =
             OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| failed(&path, &error))?;
-        sync_folder(database)?;
+        if let Err(error) = sync_folder(database) {
+            // Another try must not find it there.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(Self { database: database.to_owned(), number, file: Arc::new(file), length: 0, buffer: Vec::new() })
     }
 
-    /// Appends what a transaction writes. It is durable once [`Log::file`] has been synced.
-    pub(super) fn append(&mut self, writes: &Writes) -> Outcome {
+    /// Appends what a transaction writes, and says in it how many bytes of this segment are `durable`. It is durable itself
+    /// once [`Log::file`] has been synced.
+    pub(super) fn append(&mut self, writes: &Writes, durable: u64) -> Outcome {
         self.buffer.clear();
         self.buffer.extend([0; HEAD_BYTES]);
         encode(writes, &mut self.buffer);
         let content = self.buffer.split_off(HEAD_BYTES);
         self.buffer.clear();
         // A batch is far shorter than 4 GiB.
-        self.buffer.extend((content.len() as u32).to_be_bytes());
-        self.buffer.extend(check(&content));
+        let length = content.len() as u32;
+        self.buffer.extend(MARK);
+        self.buffer.extend(length.to_be_bytes());
+        self.buffer.extend(durable.to_be_bytes());
+        self.buffer.extend(check(durable, &content));
         self.buffer.extend(content);
         if let Err(error) = (&*self.file).write_all(&self.buffer) {
             return self.forget_tail(failed(&segment(&self.database, self.number), &error));
@@ -67,6 +81,11 @@ impl Log {
             Ok(_) => Outcome::RolledBack(error),
             Err(_) => Outcome::Unknown(error),
         }
+    }
+
+    /// Bytes of whole records in the segment.
+    pub(super) fn length(&self) -> u64 {
+        self.length
     }
 
     /// The file to sync.
@@ -142,8 +161,8 @@ pub(super) fn segments(database: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(numbers)
 }
 
-/// The transactions of a segment, in their order. A torn record at the end of the `last` segment was never acknowledged
-/// and is left out.
+/// The transactions of a segment, in their order, up to the first bad record. In the `last` segment that is one that was
+/// never acknowledged, unless a later one says otherwise.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] for damage anywhere else: what was acknowledged can't be read.
@@ -152,49 +171,48 @@ pub(super) fn read_segment(database: &Path, number: u64, last: bool) -> Result<V
     let mut bytes = Vec::new();
     File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| failed(&path, &error))?;
     let mut transactions = Vec::new();
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        match record(rest) {
-            Ok((content, after)) => {
-                transactions.push(decode(content).ok_or(StoreError::Corrupt("log"))?);
-                rest = after;
-            }
-            Err(Torn::AtTheEnd) if last => break,
-            Err(_) => return Err(StoreError::Corrupt("log")),
-        }
+    let mut at = 0;
+    while let Some(record) = record_at(&bytes, at) {
+        transactions.push(decode(record.content).ok_or(StoreError::Corrupt("log"))?);
+        at = record.end;
+    }
+    if at < bytes.len() && (!last || was_durable(&bytes, at)) {
+        return Err(StoreError::Corrupt("log"));
     }
     Ok(transactions)
 }
 
-/// Why a record can't be read.
-enum Torn {
-    /// It reaches to the end of the file or beyond: a crash cut it off.
-    AtTheEnd,
-    /// Something follows it.
-    Inside,
+/// Whether a record behind this place says that more than what is before it had been durable.
+fn was_durable(bytes: &[u8], bad: usize) -> bool {
+    let rest = bytes.get(bad..).unwrap_or_default();
+    let marks = rest.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
+    marks.filter_map(|(place, _)| record_at(bytes, bad + place)).any(|record| record.durable > bad as u64)
 }
 
-fn record(bytes: &[u8]) -> Result<(&[u8], &[u8]), Torn> {
-    let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return Err(Torn::AtTheEnd) };
-    let [a, b, c, d, check_bytes @ ..] = *head;
-    let length = u32::from_be_bytes([a, b, c, d]) as usize;
-    let torn = if length >= rest.len() { Torn::AtTheEnd } else { Torn::Inside };
-    // A file that grew before its bytes were written reads as zeros to its end.
-    let unwritten = bytes.iter().all(|byte| *byte == 0);
-    match rest.split_at_checked(length) {
-        Some((content, after))
-            if length <= MAX_CONTENT_BYTES && check(content) == check_bytes && !content.is_empty() =>
-        {
-            Ok((content, after))
-        }
-        _ if unwritten => Err(Torn::AtTheEnd),
-        _ => Err(torn),
-    }
+/// A whole record.
+struct Record<'b> {
+    content: &'b [u8],
+    durable: u64,
+    /// Where the next one begins.
+    end: usize,
 }
 
-fn check(content: &[u8]) -> [u8; 8] {
+fn record_at(bytes: &[u8], at: usize) -> Option<Record<'_>> {
+    let mut rest = bytes.get(at..)?;
+    let is_marked = take(&mut rest)? == MARK;
+    let length = u32::from_be_bytes(take(&mut rest)?) as usize;
+    let durable = u64::from_be_bytes(take(&mut rest)?);
+    let right = take::<8>(&mut rest)?;
+    let content = rest.get(..length).filter(|_| is_marked && (1..=MAX_CONTENT_BYTES).contains(&length))?;
+    (check(durable, content) == right).then_some(Record { content, durable, end: at + HEAD_BYTES + length })
+}
+
+fn check(durable: u64, content: &[u8]) -> [u8; 8] {
+    let mut hash = Sha256::new();
+    hash.update(durable.to_be_bytes());
+    hash.update(content);
     let mut check = [0; 8];
-    check.copy_from_slice(&Sha256::digest(content)[..8]);
+    check.copy_from_slice(&hash.finalize()[..8]);
     check
 }
 
@@ -302,26 +320,28 @@ mod tests {
         }
     }
 
-    fn segment_of(count: u64) -> (tempfile::TempDir, PathBuf) {
+    /// A segment of so many records, each durable before the next was written, or none of them.
+    fn segment_of(count: u64, synced: bool) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("paychip.db");
         let mut log = Log::begin(&database, 1).unwrap();
         for number in 0..count {
-            assert_eq!(log.append(&writes(number)), Outcome::Committed);
+            let durable = if synced { log.length() } else { 0 };
+            assert_eq!(log.append(&writes(number), durable), Outcome::Committed);
         }
         (folder, database)
     }
 
     #[test]
     fn transactions_come_back_in_their_order() {
-        let (_folder, database) = segment_of(3);
+        let (_folder, database) = segment_of(3, true);
         assert_eq!(segments(&database).unwrap(), [1]);
         assert_eq!(read_segment(&database, 1, true).unwrap(), [writes(0), writes(1), writes(2)]);
     }
 
     #[test]
     fn a_record_cut_off_at_any_byte_is_forgotten_and_those_before_it_are_not() {
-        let (_folder, database) = segment_of(2);
+        let (_folder, database) = segment_of(2, true);
         let path = segment(&database, 1);
         let whole = std::fs::read(&path).unwrap();
         for length in whole.len() / 2..whole.len() {
@@ -332,21 +352,40 @@ mod tests {
             let mut unwritten = whole[..length].to_vec();
             unwritten.resize(whole.len() + 100, 0);
             std::fs::write(&path, unwritten).unwrap();
-            let read = read_segment(&database, 1, true);
-            assert!(read.is_err() || read.unwrap() == [writes(0)], "{length}");
+            assert_eq!(read_segment(&database, 1, true).unwrap(), [writes(0)], "{length}, with zeros behind");
+        }
+    }
+
+    /// The segment with one byte altered, at each place of one of its three records in turn.
+    fn altered(synced: bool, record: usize) -> Vec<Result<Vec<Writes>, StoreError>> {
+        let (_folder, database) = segment_of(3, synced);
+        let path = segment(&database, 1);
+        let whole = std::fs::read(&path).unwrap();
+        let one = whole.len() / 3;
+        let read = |at: usize| {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x44;
+            std::fs::write(&path, damaged).unwrap();
+            read_segment(&database, 1, true)
+        };
+        (record * one..(record + 1) * one).map(read).collect()
+    }
+
+    #[test]
+    fn a_damaged_record_that_had_been_durable_is_never_passed_over_whatever_byte_of_it_is_wrong() {
+        for record in [0, 1] {
+            for read in altered(true, record) {
+                assert_eq!(read, Err(StoreError::Corrupt("log")), "record {record}");
+            }
         }
     }
 
     #[test]
-    fn a_damaged_record_with_another_behind_it_is_never_passed_over() {
-        let (_folder, database) = segment_of(2);
-        let path = segment(&database, 1);
-        let whole = std::fs::read(&path).unwrap();
-        for at in HEAD_BYTES..whole.len() / 2 {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 4;
-            std::fs::write(&path, damaged).unwrap();
-            assert_eq!(read_segment(&database, 1, true), Err(StoreError::Corrupt("log")), "{at}");
+    fn of_records_on_their_way_together_a_torn_one_ends_the_log_and_is_no_damage() {
+        for (record, before) in [(0, vec![]), (1, vec![writes(0)])] {
+            for read in altered(false, record) {
+                assert_eq!(read, Ok(before.clone()), "record {record}");
+            }
         }
     }
 }

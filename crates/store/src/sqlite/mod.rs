@@ -30,7 +30,7 @@ use crate::key::{Key, List, Named, Numbered};
 use crate::queries::{Reader, Work};
 use file::{DatabaseFile, NotCarried};
 use log::Log;
-use pending::{Generation, Overlay, Shared, Source, UNSYNCED};
+use pending::{Generation, Overlay, Shared, Source, UNSYNCED, Unsynced};
 use syncer::{Appended, MAX_UNSYNCED};
 
 /// Prepared statements kept a connection.
@@ -70,7 +70,7 @@ pub struct SqliteEngine {
     /// Rows that are read with almost every payment and hardly ever change, as this engine last read or wrote them.
     kept: HashMap<u64, Option<Vec<u8>>>,
     /// What was appended to the log and is not known to be durable, oldest first, each under its number.
-    unsynced: VecDeque<(u64, Arc<Generation>)>,
+    unsynced: VecDeque<Unsynced>,
     appended: u64,
     /// To the syncer; closed first when the engine is dropped.
     to_sync: Option<SyncSender<Appended>>,
@@ -154,6 +154,7 @@ impl SqliteEngine {
             return Outcome::Committed;
         }
         let synced = self.commit_nothing();
+        self.forget_synced();
         if synced == Outcome::Committed
             && let Err(error) = self.turn()
         {
@@ -172,7 +173,7 @@ impl SqliteEngine {
 
     fn forget_synced(&mut self) {
         let synced = self.shared.synced.load(Ordering::Acquire);
-        while self.unsynced.front().is_some_and(|(number, _)| *number <= synced) {
+        while self.unsynced.front().is_some_and(|oldest| oldest.number <= synced) {
             self.unsynced.pop_front();
         }
     }
@@ -380,7 +381,10 @@ impl Engine for SqliteEngine {
         if turned != Outcome::Committed {
             return done(turned);
         }
-        let appended = self.log.append(&writes);
+        // Before the oldest that is not known to be durable, everything is.
+        let from = self.log.length();
+        let durable = self.unsynced.front().map_or(from, |oldest| oldest.from);
+        let appended = self.log.append(&writes, durable);
         if appended != Outcome::Committed {
             return done(appended);
         }
@@ -393,7 +397,7 @@ impl Engine for SqliteEngine {
         let mut rows = Generation::default();
         rows.take_in(writes);
         let rows = Arc::new(rows);
-        self.unsynced.push_back((self.appended, Arc::clone(&rows)));
+        self.unsynced.push_back(Unsynced { number: self.appended, from, rows: Arc::clone(&rows) });
         self.hand_over(Some(rows), done);
     }
 

@@ -12,6 +12,15 @@ use crate::key::{Key, List, Named, Numbered};
 /// Transactions that the writer may have ahead of what is durable.
 pub(super) const UNSYNCED: usize = 4;
 
+/// A transaction that is in the log and not known to be durable.
+pub(super) struct Unsynced {
+    /// How many were appended before it, and it.
+    pub(super) number: u64,
+    /// Where in its segment it begins.
+    pub(super) from: u64,
+    pub(super) rows: Arc<Generation>,
+}
+
 /// A row that waits to be carried over.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
@@ -172,7 +181,7 @@ pub(super) enum Source<'v> {
     Now(&'v Shared),
     /// As the writer sees them: what is not durable yet, newest last; the present ones as they are at each look; those
     /// being carried over as they were when its transaction began.
-    Writing(&'v Shared, &'v VecDeque<(u64, Arc<Generation>)>, Option<&'v Generation>),
+    Writing(&'v Shared, &'v VecDeque<Unsynced>, Option<&'v Generation>),
     /// As they were at one moment.
     Snapshot(Generations),
 }
@@ -182,7 +191,7 @@ impl Source<'_> {
         match self {
             Self::Now(shared) => look(shared.read().newest_first()),
             Self::Writing(shared, unsynced, before) => {
-                let mut newest_first = unsynced.iter().rev().map(|(_, generation)| generation.as_ref());
+                let mut newest_first = unsynced.iter().rev().map(|one| one.rows.as_ref());
                 let [a, b, c, d] = [(); UNSYNCED].map(|()| newest_first.next());
                 look(NewestFirst([a, b, c, d, Some(&shared.read().present), *before]))
             }
