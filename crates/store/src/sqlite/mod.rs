@@ -6,6 +6,7 @@
 
 mod carrier;
 mod file;
+mod kept;
 mod log;
 mod pending;
 mod schema;
@@ -21,7 +22,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::StoreError;
@@ -29,6 +29,7 @@ use crate::engine::{Done, Engine, NamedRow, NumberedRow, Outcome, View, Writes};
 use crate::key::{Key, List, Named, Numbered};
 use crate::queries::{Reader, Work};
 use file::{DatabaseFile, NotCarried};
+use kept::Kept;
 use log::Log;
 use pending::{Generation, Overlay, Shared, Source, UNSYNCED, Unsynced};
 use syncer::{Appended, MAX_UNSYNCED};
@@ -43,8 +44,6 @@ const WRITER_CACHE_KIB: i64 = -131_072;
 const READER_CACHE_KIB: i64 = -8_192;
 /// The same for the connection that decisions read over.
 const ENGINE_CACHE_KIB: i64 = -65_536;
-/// Merchants kept at a time; when there are more, all are read again.
-const MAX_KEPT: usize = 20_000;
 /// Rows that wait before they are carried over.
 const CARRIED_ROWS: usize = 50_000;
 /// Rows that may wait; at this many the writer is held back.
@@ -67,8 +66,7 @@ pub struct SqliteEngine {
     /// What is being carried over as this transaction began: its reads are of that moment, and must not miss what
     /// reaches the file after it.
     before: Option<Arc<Generation>>,
-    /// Rows that are read with almost every payment and hardly ever change, as this engine last read or wrote them.
-    kept: HashMap<u64, Option<Vec<u8>>>,
+    kept: Kept,
     /// What was appended to the log and is not known to be durable, oldest first, each under its number.
     unsynced: VecDeque<Unsynced>,
     appended: u64,
@@ -109,7 +107,7 @@ impl SqliteEngine {
             log,
             reading,
             before: None,
-            kept: HashMap::new(),
+            kept: Kept::default(),
             unsynced: VecDeque::new(),
             appended: 0,
             to_sync: Some(to_sync),
@@ -162,13 +160,6 @@ impl SqliteEngine {
             tracing::warn!(%error, "no new segment of the log could be begun");
         }
         synced
-    }
-
-    fn keep(&mut self, merchant: u64, row: Option<Vec<u8>>) {
-        if self.kept.len() >= MAX_KEPT {
-            self.kept.clear();
-        }
-        self.kept.insert(merchant, row);
     }
 
     fn forget_synced(&mut self) {
@@ -296,23 +287,19 @@ impl SqliteEngine {
 
 impl View for SqliteEngine {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let mut rows: Vec<Option<Vec<u8>>> = vec![None; keys.len()];
-        let mut unknown = Vec::with_capacity(keys.len());
-        for (at, key) in keys.iter().enumerate() {
-            match key {
-                Key::Number(Numbered::Merchants, number) if self.kept.contains_key(number) => {
-                    rows[at] = self.kept.get(number).cloned().flatten();
-                }
-                _ => unknown.push(at),
+        let kept: Vec<_> = keys.iter().map(|key| self.kept.row(key)).collect();
+        let unknown = keys.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        let wanted: Vec<Key> = unknown.map(|(key, _)| key.clone()).collect();
+        let mut read = self.view(|view| view.read(&wanted))?.into_iter();
+        let rows = keys.iter().zip(kept).map(|(key, kept)| match kept {
+            Some(row) => row,
+            None => {
+                let row = read.next().flatten();
+                self.kept.keep(key, row.as_deref());
+                row
             }
-        }
-        let wanted: Vec<Key> = unknown.iter().map(|at| keys[*at].clone()).collect();
-        for (at, row) in unknown.into_iter().zip(self.view(|view| view.read(&wanted))?) {
-            if let Key::Number(Numbered::Merchants, number) = keys[at] {
-                self.keep(number, row.clone());
-            }
-            rows[at] = row;
-        }
+        });
+        let rows = rows.collect();
         Ok(rows)
     }
 
@@ -389,9 +376,7 @@ impl Engine for SqliteEngine {
             return done(appended);
         }
         for write in &writes.rows {
-            if let Key::Number(Numbered::Merchants, number) = write.key {
-                self.keep(number, write.after.clone());
-            }
+            self.kept.keep(&write.key, write.after.as_deref());
         }
         self.appended += 1;
         let mut rows = Generation::default();

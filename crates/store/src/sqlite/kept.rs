@@ -1,0 +1,122 @@
+//! Rows that payments read again and again, as the engine last read or wrote them: merchants, tokens, purses, and the
+//! balances of its partition. Only the engine writes its file, so a row kept here is never behind it.
+//!
+//! Bounded by bytes. There are two halves: when the younger is full it becomes the older, and the older is forgotten; a
+//! row that is read from the older half moves to the younger. What is in use so stays, at the cost of one look.
+
+use hashbrown::HashMap;
+
+use crate::key::{Key, Named, Numbered};
+
+/// Bytes of keys and rows in each of the two halves, and what a map needs beside them.
+const HALF_BYTES: usize = 48 << 20;
+/// What an entry takes beyond the bytes of its key and row: both their places, a map's own, and what an allocator
+/// rounds up.
+const ENTRY_BYTES: usize = 128;
+
+/// The rows kept; `None` where there is none.
+#[derive(Default)]
+pub(super) struct Kept {
+    younger: HashMap<Key, Option<Vec<u8>>>,
+    younger_bytes: usize,
+    older: HashMap<Key, Option<Vec<u8>>>,
+}
+
+impl Kept {
+    /// The row, where it is kept; the inner `None` where it is known that there is none.
+    pub(super) fn row(&mut self, key: &Key) -> Option<Option<Vec<u8>>> {
+        if let Some(row) = self.younger.get(key) {
+            return Some(row.clone());
+        }
+        let (key, row) = self.older.remove_entry(key)?;
+        self.insert(key, row.clone());
+        Some(row)
+    }
+
+    /// Keeps a row that was read or written, where it is of a table that is kept.
+    pub(super) fn keep(&mut self, key: &Key, row: Option<&[u8]>) {
+        if !is_kept(key) {
+            return;
+        }
+        if let Some(known) = self.younger.get_mut(key) {
+            let before = known.as_ref().map_or(0, Vec::len);
+            *known = row.map(<[u8]>::to_vec);
+            self.younger_bytes = self.younger_bytes - before + row.map_or(0, <[u8]>::len);
+            return;
+        }
+        // Else the older half would answer once the younger has been forgotten.
+        self.older.remove(key);
+        self.insert(key.clone(), row.map(<[u8]>::to_vec));
+    }
+
+    fn insert(&mut self, key: Key, row: Option<Vec<u8>>) {
+        if self.younger_bytes >= HALF_BYTES {
+            self.older = core::mem::take(&mut self.younger);
+            self.younger_bytes = 0;
+        }
+        self.younger_bytes += bytes(&key, row.as_deref());
+        self.younger.insert(key, row);
+    }
+}
+
+fn is_kept(key: &Key) -> bool {
+    match key {
+        Key::Number(table, _) => matches!(table, Numbered::Merchants | Numbered::Purses),
+        Key::Name(table, _) => matches!(table, Named::TokenNumbers | Named::Balances),
+    }
+}
+
+fn bytes(key: &Key, row: Option<&[u8]>) -> usize {
+    let name = match key {
+        Key::Number(..) => 0,
+        Key::Name(_, name) => name.len(),
+    };
+    ENTRY_BYTES + name + row.map_or(0, <[u8]>::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purse(number: u64) -> Key {
+        Key::Number(Numbered::Purses, number)
+    }
+
+    #[test]
+    fn what_was_written_last_is_read() {
+        let mut kept = Kept::default();
+        kept.keep(&purse(1), Some(&[1]));
+        kept.keep(&purse(1), Some(&[2, 2]));
+        assert_eq!(kept.row(&purse(1)), Some(Some(vec![2, 2])));
+        kept.keep(&purse(1), None);
+        assert_eq!(kept.row(&purse(1)), Some(None));
+        assert_eq!(kept.row(&purse(2)), None);
+    }
+
+    #[test]
+    fn what_is_not_of_a_kept_table_is_not_kept() {
+        let mut kept = Kept::default();
+        let payment = Key::Number(Numbered::Payments, 1);
+        kept.keep(&payment, Some(&[1]));
+        assert_eq!(kept.row(&payment), None);
+    }
+
+    #[test]
+    fn an_old_row_never_comes_back_and_the_bound_holds() {
+        let mut kept = Kept::default();
+        let row = vec![7; 1 << 20];
+        kept.keep(&purse(0), Some(b"first"));
+        for number in 1..200 {
+            kept.keep(&purse(number), Some(&row));
+            // Used all the time: it stays.
+            assert!(kept.row(&purse(0)).is_some(), "{number}");
+            if number == 60 {
+                kept.keep(&purse(0), Some(b"second"));
+            }
+            let held = |half: &HashMap<Key, Option<Vec<u8>>>| half.values().flatten().map(Vec::len).sum::<usize>();
+            assert!(held(&kept.younger) + held(&kept.older) <= 2 * (HALF_BYTES + (1 << 20)));
+        }
+        assert_eq!(kept.row(&purse(0)), Some(Some(b"second".to_vec())));
+        assert_eq!(kept.row(&purse(1)), None);
+    }
+}
