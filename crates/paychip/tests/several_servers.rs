@@ -1,6 +1,6 @@
-//! Two servers on one PostgreSQL database, each killed with SIGKILL in turn while tills charge and give back through
-//! both. Afterwards every acknowledged payment is there once, the shop has got what was in the partitions of servers
-//! that never came back, and the books are sound.
+//! Two servers on one PostgreSQL database, each killed with SIGKILL, or stopped and started as in a release, in turn
+//! while tills charge and give back through both. Afterwards every acknowledged payment is there once, the shop has got
+//! what was in the partitions of servers that never came back, and the books are sound.
 //!
 //! A few rounds; `PAYCHIP_LONG=1` makes them many.
 
@@ -74,6 +74,18 @@ fn with_keys_of(first: &Path, second: &Path) {
 
 #[test]
 fn two_servers_killed_in_turn_charge_once_give_back_once_and_leave_nothing_in_clearing() {
+    charge_while_each_ends_in_turn(Cloud::kill);
+}
+
+#[test]
+fn a_rolling_restart_under_load_loses_nothing_and_each_server_ends_by_itself() {
+    charge_while_each_ends_in_turn(|cloud| {
+        let status = cloud.terminate();
+        assert!(status.success(), "asked to end, the server ended with {status}");
+    });
+}
+
+fn charge_while_each_ends_in_turn(end: impl Fn(Cloud) + Send + 'static) {
     let Some(server) = Postgres::start() else { return };
     let database = server.new_database();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -89,24 +101,24 @@ fn two_servers_killed_in_turn_charge_once_give_back_once_and_leave_nothing_in_cl
 
     let addresses: Addresses = Arc::new([&first, &second].map(|cloud| Mutex::new(Some(cloud.url.clone()))));
     let done = Arc::new(AtomicBool::new(false));
-    let killer = {
+    let ender = {
         let (addresses, done, database) = (Arc::clone(&addresses), Arc::clone(&done), database.clone());
         std::thread::spawn(move || {
-            let (mut clouds, mut kills) = ([Some(first), Some(second)], 0_usize);
+            let (mut clouds, mut ends) = ([Some(first), Some(second)], 0_usize);
             while !done.load(Ordering::Acquire) {
                 // Moments that fall anywhere within a few batches.
-                std::thread::sleep(Duration::from_millis(50 + (kills as u64) * 37 % 90));
-                let which = kills % 2;
+                std::thread::sleep(Duration::from_millis(50 + (ends as u64) * 37 % 90));
+                let which = ends % 2;
                 *addresses[which].lock().unwrap() = None;
                 let dead = clouds[which].take().unwrap();
                 let data = dead.data.clone();
-                dead.kill();
+                end(dead);
                 let cloud = Cloud::start_on(&data, &database);
                 *addresses[which].lock().unwrap() = Some(cloud.url.clone());
                 clouds[which] = Some(cloud);
-                kills += 1;
+                ends += 1;
             }
-            (clouds, kills)
+            (clouds, ends)
         })
     };
 
@@ -141,7 +153,7 @@ fn two_servers_killed_in_turn_charge_once_give_back_once_and_leave_nothing_in_cl
         .collect();
     let answers: Vec<_> = tills.into_iter().flat_map(|till| till.join().unwrap()).collect();
     done.store(true, Ordering::Release);
-    let (clouds, kills) = killer.join().unwrap();
+    let (clouds, ends) = ender.join().unwrap();
     let [Some(first), Some(second)] = clouds else { panic!("a server is gone") };
 
     let shop_api = Api::new(first.url.clone(), shop.key.clone());
@@ -172,8 +184,8 @@ fn two_servers_killed_in_turn_charge_once_give_back_once_and_leave_nothing_in_cl
         let audit = cloud.operator().get("/v1/audit").unwrap();
         assert_eq!(audit["sound"], true, "{audit}");
     }
-    println!("{payments} payments, {kills} kills");
-    assert!(kills >= 4, "too few kills to prove anything: {kills}");
+    println!("{payments} payments, {ends} servers ended");
+    assert!(ends >= 4, "too few servers ended to prove anything: {ends}");
 }
 
 #[test]

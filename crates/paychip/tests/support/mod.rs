@@ -10,7 +10,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use paychip::api::Api;
 use paychip::profile::Place;
@@ -24,6 +25,9 @@ pub mod postgres;
 /// Codes a watch makes without waiting: four in this half minute, four in the next, which the cloud takes as well.
 pub const CODES_A_WATCH: usize = 8;
 pub const STEP_S: u64 = 30;
+
+/// How long a server that was asked to end may take to answer what it has begun.
+const ENDING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program under test.
 pub fn program() -> Command {
@@ -73,6 +77,20 @@ impl Cloud {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Asks it to end, as a service manager does, and waits until it has.
+    pub fn terminate(mut self) -> ExitStatus {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(asked.success());
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < ENDING_PATIENCE, "asked to end, the server goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn operator(&self) -> Api {
