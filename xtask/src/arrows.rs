@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::{cargo, printed};
 
 /// A crate, and every crate of ours that it may use. Lowest first.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("blockcipher", &[]),
     ("tlv", &[]),
     ("paycode", &["blockcipher", "tlv"]),
@@ -18,11 +18,15 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("chip", &["paycode", "protocol", "tlv"]),
     ("wearable", &["protocol", "tlv"]),
     ("ledger", &[]),
-    ("platform", &["ledger", "paycode", "protocol"]),
-    ("store", &["ledger", "paycode", "platform", "protocol"]),
+    ("pki", &[]),
+    ("platform", &["ledger", "paycode", "pki", "protocol"]),
+    ("store", &["ledger", "paycode", "pki", "platform", "protocol"]),
     ("simulation", &["ledger", "paycode", "platform", "protocol", "store"]),
-    ("server", &["ledger", "paycode", "platform", "protocol", "store"]),
-    ("paychip", &["chip", "ledger", "paycode", "platform", "protocol", "server", "store", "tlv", "uart", "wearable"]),
+    ("server", &["ledger", "paycode", "pki", "platform", "protocol", "store"]),
+    (
+        "paychip",
+        &["chip", "ledger", "paycode", "pki", "platform", "protocol", "server", "store", "tlv", "uart", "wearable"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -15,10 +15,11 @@ struct Tool {
 }
 
 /// What any run needs.
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 5] = [
     Tool { name: "cc", version_flag: "--version", package: "gcc", purpose: "compiles SQLite" },
     Tool { name: "c++", version_flag: "--version", package: "g++", purpose: "compiles the fuzzer's runtime" },
     Tool { name: "postgres", version_flag: "--version", package: "postgresql", purpose: "keeps several servers' data" },
+    Tool { name: "openssl", version_flag: "version", package: "openssl", purpose: "checks our certificates" },
     Tool { name: "zbarimg", version_flag: "--version", package: "zbar-tools", purpose: "reads the pictures we draw" },
 ];
 
