@@ -118,9 +118,25 @@ pub struct Data {
     /// Keys and choices.
     pub env: Env,
     operator_key: String,
-    writer: JoinHandle<()>,
-    // Held for as long as the data is open: no second server works on the same folder.
+    // Dropped after the handle to the store, which it waits for.
+    writing: Writing,
+}
+
+/// The store's writer, and the folder that no second server may work in meanwhile: whoever lets go of this waits until
+/// the writer has ended, and the folder is free only then. The writer ends when the last handle to the store is gone.
+struct Writing {
+    writer: Option<JoinHandle<()>>,
+    // Freed after `drop` has waited.
     _folder: data_dir::DataDir,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has told so itself.
+            let _ = writer.join();
+        }
+    }
 }
 
 impl Data {
@@ -134,7 +150,7 @@ impl Data {
         let operator_key = folder.operator_key()?;
         let env = Env::new(vault, Arc::new(settings)).map_err(|_| StartError::Vault)?;
         let (store, writer) = Store::start_all(engines, env.clone())?;
-        Ok(Self { store, queries, env, operator_key, writer, _folder: folder })
+        Ok(Self { store, queries, env, operator_key, writing: Writing { writer: Some(writer), _folder: folder } })
     }
 
     /// Opens a data folder that has a database already.
@@ -162,8 +178,7 @@ impl Data {
     /// Answers what was accepted and closes the database.
     pub fn close(self) {
         drop(self.store);
-        // A writer that panicked has told so itself.
-        let _ = self.writer.join();
+        drop(self.writing);
     }
 }
 
@@ -173,9 +188,9 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     operator_key: String,
-    writer: JoinHandle<()>,
     database: Database,
-    _folder: data_dir::DataDir,
+    // Dropped after the handle to the store, which it waits for.
+    writing: Writing,
 }
 
 impl Server {
@@ -187,16 +202,16 @@ impl Server {
         if !config.listen.ip().is_loopback() && !config.plain_http {
             return Err(StartError::PlainHttp(config.listen));
         }
-        let Data { store, queries, env, operator_key, writer, _folder } =
-            Data::open(&config.data_dir, &config.database, config.settings)?;
         let listen_error =
             |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
+        let Data { store, queries, env, operator_key, writing } =
+            Data::open(&config.data_dir, &config.database, config.settings)?;
         let operator_key_hash = KeyHash::of(&operator_key);
         let app =
             App { store, queries: Arc::new(queries), env, known: Arc::default(), operator_key: operator_key_hash };
-        Ok(Self { app, listener, address, operator_key, writer, database: config.database, _folder })
+        Ok(Self { app, listener, address, operator_key, database: config.database, writing })
     }
 
     /// Where it listens.
@@ -220,8 +235,8 @@ impl Server {
         let router = app::router(self.app);
         // Joining must not block the runtime's threads. The writer ends when the last handle to it is gone, or when
         // it can acknowledge nothing any more; the server must not outlive it.
-        let writer = self.writer;
-        let mut writer_end = tokio::task::spawn_blocking(move || writer.join().is_ok());
+        let writing = self.writing;
+        let mut writer_end = tokio::task::spawn_blocking(move || drop(writing));
         let served = tokio::select! {
             served = axum::serve(self.listener, router).with_graceful_shutdown(stop).into_future() => served,
             _ = &mut writer_end => return Err(std::io::Error::other("the store has stopped; see the log")),

@@ -230,3 +230,24 @@ fn keys_are_files_of_their_owner_and_plain_http_stays_at_home() {
     let second = runtime.block_on(Server::bind(config("127.0.0.1:0", false))).unwrap();
     assert_eq!(second.operator_key(), key);
 }
+
+#[test]
+fn a_folder_is_free_only_after_the_writer_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = Config {
+        data_dir: folder.path().to_owned(),
+        database: server::Database::Sqlite,
+        listen: "127.0.0.1:0".parse().unwrap(),
+        plain_http: false,
+        settings: Settings::default(),
+    };
+    let log = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
+        files.filter(|name| name.to_string_lossy().contains(".log.")).count()
+    };
+    let server = runtime.block_on(Server::bind(config)).unwrap();
+    assert_eq!(log(), 1, "an open database has a log");
+    drop(server);
+    assert_eq!(log(), 0, "a writer that has ended left nothing in it");
+}
