@@ -95,6 +95,26 @@ fn a_chip_issues_nothing_and_an_authority_is_no_chip() {
 }
 
 #[test]
+fn an_authority_is_of_the_root_that_made_it_and_a_chip_of_its_authority() {
+    let maker = Maker::new(Scheme::P256, "Alpha", 1);
+    let (namesake, other) = (Maker::new(Scheme::P256, "Alpha", 90), Maker::new(Scheme::P256, "Beta", 1));
+    let (authority, chip) = (&maker.issuing.certificate, maker.chip("00ff", 9));
+    for (one, root, now_s, said) in [
+        (authority, &maker.root, NOW_S, Ok(())),
+        (authority, &maker.root, NOW_S + 101 * DAY_S, Err(Fault::Expired)),
+        (authority, &namesake.root, NOW_S, Err(Fault::Forged)),
+        (authority, &other.root, NOW_S, Err(Fault::OtherIssuer)),
+        (&chip, authority, NOW_S, Err(Fault::Forged)),
+    ] {
+        assert_eq!(one.check_issued_by_root(root, now_s), said);
+    }
+    assert!(chip.is_issued_by(authority) && chip.names_as_issuer(authority));
+    let false_one = &namesake.issuing.certificate;
+    assert!(!chip.is_issued_by(false_one) && chip.names_as_issuer(false_one), "the same name, another key");
+    assert!(!chip.names_as_issuer(&other.issuing.certificate));
+}
+
+#[test]
 fn a_revocation_list_is_its_authoritys_own_and_of_the_present() {
     for scheme in Scheme::ALL {
         let maker = Maker::new(scheme, "Alpha", 1);

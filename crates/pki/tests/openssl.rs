@@ -28,6 +28,8 @@ fn certificate(folder: &Path, name: &str) -> Certificate {
 const CONFIGURATION: &str = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\ncrlnumber=crlnumber\ndefault_crl_days=7\n\
     [root]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n\
     [issuing]\nbasicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign,digitalSignature\n\
+    [odd]\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=critical,clientAuth\n\
+    [plain]\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n\
     [chip]\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n";
 
 #[test]
@@ -145,4 +147,20 @@ fn openssl_takes_what_is_made_here() {
         let text = openssl(at, &["crl", "-inform", "DER", "-in", "list.der", "-noout", "-text"]);
         assert!(text.contains("Serial Number: 09"), "{text}");
     }
+}
+
+#[test]
+fn a_critical_extension_that_is_not_understood_is_refused_and_another_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("c"), CONFIGURATION).unwrap();
+    openssl(at, &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out", "key"]);
+    openssl(at, &["req", "-new", "-key", "key", "-sha256", "-subj", "/O=Alpha/CN=x", "-out", "request"]);
+    let read = |section: &str| {
+        let asked = ["x509", "-req", "-in", "request", "-signkey", "key", "-sha256", "-days", "30"];
+        openssl(at, &[&asked[..], &["-extfile", "c", "-extensions", section, "-out", "made.pem"]].concat());
+        Certificate::from_file(&std::fs::read(at.join("made.pem")).unwrap()).map(drop)
+    };
+    assert_eq!(read("odd"), Err(Fault::Malformed));
+    assert_eq!(read("plain"), Ok(()));
 }

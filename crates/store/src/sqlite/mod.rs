@@ -299,8 +299,7 @@ impl View for SqliteEngine {
                 row
             }
         });
-        let rows = rows.collect();
-        Ok(rows)
+        Ok(rows.collect())
     }
 
     fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
