@@ -117,6 +117,16 @@ impl DataDir {
     }
 }
 
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock {
+            // Closing alone would not free the folder for as long as a child process that was just started holds a copy
+            // of the file. Where it can't be unlocked, closing is all there is.
+            let _ = lock.unlock();
+        }
+    }
+}
+
 fn failed(path: &Path, error: &std::io::Error) -> StartError {
     StartError::Data { path: path.to_owned(), reason: error.to_string() }
 }
@@ -151,4 +161,24 @@ fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
     fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_left_is_free_whoever_holds_a_copy_of_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || DataDir::open(folder.path()).unwrap();
+        let (mut first, mut second) = (open(), open());
+        first.lock().unwrap();
+        assert!(second.lock().is_err());
+        let copy = first.lock.as_ref().unwrap().try_clone().unwrap();
+        drop(first);
+        second.lock().unwrap();
+        drop(copy);
+    }
 }

@@ -102,6 +102,14 @@ impl FileFlash {
     }
 }
 
+impl Drop for FileFlash {
+    fn drop(&mut self) {
+        // Closing alone would not free it for as long as a child process that was just started holds a copy of the file.
+        // Where it can't be unlocked, closing is all there is.
+        let _ = self.file.unlock();
+    }
+}
+
 fn lock(file: &File, path: &Path) -> Result<(), FileError> {
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => FileError::InUse(path.to_path_buf()),
@@ -133,5 +141,24 @@ impl Flash for FileFlash {
 
     fn sync(&mut self) -> Result<(), FlashError> {
         self.file.sync_data().map_err(|_| FlashError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    #[test]
+    fn a_chip_that_was_put_away_is_free_whoever_holds_a_copy_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chip.flash");
+        let flash = FileFlash::create(&path).unwrap();
+        assert!(matches!(FileFlash::open(&path), Err(FileError::InUse(_))));
+        let copy = flash.file.try_clone().unwrap();
+        drop(flash);
+        FileFlash::open(&path).unwrap();
+        drop(copy);
     }
 }
