@@ -19,11 +19,14 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("wearable", &["protocol", "tlv"]),
     ("ledger", &[]),
     ("pki", &[]),
-    ("platform", &["ledger", "paycode", "protocol"]),
-    ("store", &["ledger", "paycode", "platform", "protocol"]),
+    ("platform", &["ledger", "paycode", "pki", "protocol"]),
+    ("store", &["ledger", "paycode", "pki", "platform", "protocol"]),
     ("simulation", &["ledger", "paycode", "platform", "protocol", "store"]),
-    ("server", &["ledger", "paycode", "platform", "protocol", "store"]),
-    ("paychip", &["chip", "ledger", "paycode", "platform", "protocol", "server", "store", "tlv", "uart", "wearable"]),
+    ("server", &["ledger", "paycode", "pki", "platform", "protocol", "store"]),
+    (
+        "paychip",
+        &["chip", "ledger", "paycode", "pki", "platform", "protocol", "server", "store", "tlv", "uart", "wearable"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -205,6 +205,23 @@ pub(crate) fn audit(place: &Place, output: Output) -> Result<(), Fault> {
     if sound { Ok(()) } else { Err(Fault::new("books_unsound", "the books are not sound")) }
 }
 
+pub(crate) fn trail(place: &Place, subject: &str, output: Output) -> Result<(), Fault> {
+    let answer = place.operator()?.get(&format!("/v1/events?subject={}", in_query(subject)))?;
+    let mut lines = format!("What has been done to {subject}, newest first:");
+    for event in answer.as_array().into_iter().flatten() {
+        let at = moment(number(event, "at_ms")?);
+        let _ = write!(lines, "\n  {at}  {:<28} by {}", text(event, "name")?, text(event, "actor")?);
+    }
+    output.answer(&lines, &answer);
+    Ok(())
+}
+
+/// A value as it stands in the query of a URL (RFC 3986 §2).
+fn in_query(value: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value.bytes().map(|b| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
 /// The audit's answer for people.
 pub fn audit_lines(answer: &Value) -> Result<String, Fault> {
     let mut lines = format!("{} journal records", number(answer, "records")?);

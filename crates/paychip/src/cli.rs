@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::chip::{ChipCommand, WhichChip};
 use crate::fault::Fault;
+use crate::makers::MakerCommand;
 
 /// The open payment chip: the cloud, a virtual watch, a till, and a demonstration of all three.
 #[derive(Debug, Parser)]
@@ -71,6 +72,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: PosCommand,
     },
+    /// Makers of chips and devices: their roots, models and revocation lists.
+    #[command(subcommand)]
+    Maker(MakerCommand),
     /// What wearables pay with: freeze a lost one here.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -213,6 +217,11 @@ pub(crate) enum AccountCommand {
 pub(crate) enum AuditCommand {
     /// Audit the database in the data folder itself, without asking a cloud; none may be running on it.
     Verify,
+    /// Show what has been done to a thing, newest first: a token, a chip, `maker:CODE`, `model:CODE/NAME`.
+    Trail {
+        /// The thing.
+        subject: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

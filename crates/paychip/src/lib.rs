@@ -8,6 +8,7 @@
 //! | [`chip`] | a chip by itself, in a file or in a reader |
 //! | [`pos`], [`scan`], [`picture`] | the till: reading pictures, charging |
 //! | [`books`] | accounts, merchants, tokens, audit |
+//! | `makers` | makers of chips and devices, as the operator sees them |
 //! | `db` | the database itself: audit, backup, restore |
 //! | `demo` | the whole story in one run |
 //! | [`mod@bench`] | payments a second, beside what the same server answers without doing anything |
@@ -21,6 +22,7 @@ mod cli;
 mod db;
 mod demo;
 pub mod fault;
+mod makers;
 mod output;
 pub mod picture;
 pub mod pos;
@@ -57,10 +59,14 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Demo(demo) => demo::run(&demo, output),
         Command::Account(command) => books::account(&place, command, output),
         Command::Merchant(command) => books::merchant(&place, command, output),
+        Command::Maker(command) => makers::run(&place, command, output),
         Command::Token(command) => books::token(&place, command, output),
         Command::Bench(bench) => bench::run(&place, &bench, output),
         Command::Audit { command: None } => books::audit(&place, output),
         Command::Audit { command: Some(cli::AuditCommand::Verify) } => db::verify(&place, output),
+        Command::Audit { command: Some(cli::AuditCommand::Trail { subject }) } => {
+            books::trail(&place, &subject, output)
+        }
         Command::Db(command) => db::run(&place, &command, output),
         Command::Watch { watch, command } => watch::run(&place, &watch, command, output),
         Command::Chip { which, command } => chip::run(&place, &which, command, output),

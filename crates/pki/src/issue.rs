@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use der::asn1::{Any, BitString, GeneralizedTime, OctetString, UtcTime};
+use der::asn1::{Any, BitString, GeneralizedTime, OctetString, Uint, UtcTime};
 use der::{Encode, Sequence};
 use x509_cert::certificate::{Rfc5280, Version};
 use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
@@ -15,6 +15,7 @@ use x509_cert::time::{Time, Validity};
 use x509_cert::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use crate::certificate::{BASIC_CONSTRAINTS, EC_PUBLIC_KEY, KEY_USAGE};
+use crate::revocation::CRL_NUMBER;
 use crate::scheme::signature_to_der;
 use crate::{Certificate, Fault, PublicKey, Scheme, SecretKey};
 
@@ -110,11 +111,17 @@ impl Authority {
         make(new, &issuer, &self.key)
     }
 
-    /// Signs a revocation list that ends these serial numbers.
+    /// Signs a revocation list that ends these serial numbers. Its own number must be higher than that of the one before.
     ///
     /// # Errors
     /// [`Fault::Malformed`] for a number that is none.
-    pub fn revoke(&self, serials: &[&[u8]], this_update_s: u64, next_update_s: u64) -> Result<Vec<u8>, Fault> {
+    pub fn revoke(
+        &self,
+        number: u64,
+        serials: &[&[u8]],
+        this_update_s: u64,
+        next_update_s: u64,
+    ) -> Result<Vec<u8>, Fault> {
         let algorithm = algorithm(self.key.public().scheme());
         let date = time(this_update_s)?;
         let entry = |serial: &&[u8]| {
@@ -133,7 +140,7 @@ impl Authority {
             next_update: Some(time(next_update_s)?),
             // An empty sequence must be left out (RFC 5280 §5.1.2.6).
             revoked_certificates: (!entries.is_empty()).then_some(entries),
-            crl_extensions: None,
+            crl_extensions: Some(vec![crl_number(number)?]),
         };
         let signature = signature_to_der(&self.key.sign(&tbs_cert_list.to_der()?)?)?;
         let list = CertificateList {
@@ -180,6 +187,11 @@ fn extensions(role: Role) -> Result<Extensions, Fault> {
         Ok::<_, Fault>(Extension { extn_id, critical: true, extn_value: OctetString::new(value)? })
     };
     Ok(vec![critical(BASIC_CONSTRAINTS, constraints.to_der()?)?, critical(KEY_USAGE, KeyUsage(usage).to_der()?)?])
+}
+
+fn crl_number(number: u64) -> Result<Extension, Fault> {
+    let value = Uint::new(&number.to_be_bytes())?.to_der()?;
+    Ok(Extension { extn_id: CRL_NUMBER, critical: false, extn_value: OctetString::new(value)? })
 }
 
 fn algorithm(scheme: Scheme) -> AlgorithmIdentifier {

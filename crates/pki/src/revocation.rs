@@ -1,7 +1,10 @@
 //! Revocation lists (X.509 version 2 CRLs, RFC 5280 §5): signed by the authority whose certificates they end.
 
+use der::asn1::ObjectIdentifier;
 use der::{Decode, Encode};
 use x509_cert::crl::CertificateList;
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::CrlNumber;
 
 use crate::certificate::{scheme_of, signed_part};
 use crate::scheme::signature_from_der;
@@ -12,11 +15,15 @@ pub const MAX_LIST_BYTES: usize = 1_024 * 1_024;
 /// The most certificates a list ends.
 pub const MAX_REVOKED: usize = 20_000;
 
+pub(crate) const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
+
 /// A list that its authority has signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationList {
     /// The serial numbers it ends.
     pub revoked: Vec<Serial>,
+    /// The list's number (RFC 5280 §5.2.3): each list of an authority has a higher one than those before it.
+    pub number: u64,
     /// When it was made, Unix seconds.
     pub this_update_s: u64,
     /// When the next one is due at the latest, Unix seconds.
@@ -24,11 +31,24 @@ pub struct RevocationList {
 }
 
 impl RevocationList {
+    /// The DER of a list that a file holds in PEM or in DER.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] for PEM that is no list.
+    pub fn der_of_file(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+        if !bytes.starts_with(b"-----BEGIN") {
+            return Ok(bytes.to_vec());
+        }
+        let (label, der) = der::pem::decode_vec(bytes).map_err(|_| Fault::Malformed)?;
+        if label == "X509 CRL" { Ok(der) } else { Err(Fault::Malformed) }
+    }
+
     /// Reads a list, and checks that this authority has signed it and that it is of the present.
     ///
     /// # Errors
     /// [`Fault::OtherIssuer`], [`Fault::Forged`], [`Fault::NotYetValid`], [`Fault::Expired`], [`Fault::TooLong`],
-    /// [`Fault::Malformed`], also for a list without a next date.
+    /// [`Fault::Malformed`], also for a list without a next date, and for one without a number below 2⁶⁴, by which nobody
+    /// could tell whether it is newer than another.
     pub fn verify(der: &[u8], authority: &Certificate, now_s: u64) -> Result<Self, Fault> {
         if der.len() > MAX_LIST_BYTES {
             return Err(Fault::TooLong);
@@ -64,7 +84,20 @@ impl RevocationList {
         if now_s > next_update_s {
             return Err(Fault::Expired);
         }
+        let number = number(tbs.crl_extensions.as_deref().unwrap_or_default())?;
         let revoked = entries.iter().map(|entry| entry.serial_number.as_bytes().to_vec()).collect();
-        Ok(Self { revoked, this_update_s, next_update_s })
+        Ok(Self { revoked, number, this_update_s, next_update_s })
     }
+}
+
+/// The number among a list's extensions, of which there must be one.
+fn number(extensions: &[Extension]) -> Result<u64, Fault> {
+    let mut numbers = extensions.iter().filter(|extension| extension.extn_id == CRL_NUMBER);
+    let (one, None) = (numbers.next().ok_or(Fault::Malformed)?, numbers.next()) else { return Err(Fault::Malformed) };
+    let number = CrlNumber::from_der(one.extn_value.as_bytes())?;
+    let bytes = number.0.as_bytes();
+    let mut wide = [0; 8];
+    let at = wide.len().checked_sub(bytes.len()).ok_or(Fault::Malformed)?;
+    wide.get_mut(at..).ok_or(Fault::Malformed)?.copy_from_slice(bytes);
+    Ok(u64::from_be_bytes(wide))
 }

@@ -119,13 +119,11 @@ fn a_revocation_list_is_its_authoritys_own_and_of_the_present() {
     for scheme in Scheme::ALL {
         let maker = Maker::new(scheme, "Alpha", 1);
         let (serials, next_s) = ([&[9][..], &[0x40, 1]], NOW_S + DAY_S);
-        let list = maker.issuing.revoke(&serials, NOW_S, next_s).unwrap();
+        let list = maker.issuing.revoke(7, &serials, NOW_S, next_s).unwrap();
         let authority = &maker.issuing.certificate;
         let read = RevocationList::verify(&list, authority, NOW_S).unwrap();
-        assert_eq!(
-            read,
-            RevocationList { revoked: vec![vec![9], vec![0x40, 1]], this_update_s: NOW_S, next_update_s: next_s }
-        );
+        let revoked = vec![vec![9], vec![0x40, 1]];
+        assert_eq!(read, RevocationList { revoked, number: 7, this_update_s: NOW_S, next_update_s: next_s });
         assert_eq!(RevocationList::verify(&list, authority, next_s + 1), Err(Fault::Expired));
         assert_eq!(RevocationList::verify(&list, authority, NOW_S - 1), Err(Fault::NotYetValid));
         assert_eq!(RevocationList::verify(&list, &maker.root, NOW_S), Err(Fault::OtherIssuer));
@@ -136,8 +134,10 @@ fn a_revocation_list_is_its_authoritys_own_and_of_the_present() {
             altered[position] ^= 1;
             assert!(RevocationList::verify(&altered, authority, NOW_S).is_err(), "byte {position}");
         }
-        let none = maker.issuing.revoke(&[], NOW_S, next_s).unwrap();
+        let none = maker.issuing.revoke(8, &[], NOW_S, next_s).unwrap();
         assert!(RevocationList::verify(&none, authority, NOW_S).unwrap().revoked.is_empty());
+        let last = maker.issuing.revoke(u64::MAX, &[], NOW_S, next_s).unwrap();
+        assert_eq!(RevocationList::verify(&last, authority, NOW_S).unwrap().number, u64::MAX);
     }
 }
 

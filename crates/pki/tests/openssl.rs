@@ -116,6 +116,9 @@ fn what_openssl_makes_is_taken_here() {
         openssl(at, &["crl", "-in", "list.pem", "-outform", "DER", "-out", "list.der"]);
         let list = RevocationList::verify(&std::fs::read(at.join("list.der")).unwrap(), &issuing, now_s()).unwrap();
         assert_eq!(list.revoked, [chain[0].serial()]);
+        assert_eq!(list.number, 1);
+        let pem = std::fs::read(at.join("list.pem")).unwrap();
+        assert_eq!(RevocationList::der_of_file(&pem).unwrap(), std::fs::read(at.join("list.der")).unwrap());
     }
 }
 
@@ -142,7 +145,7 @@ fn openssl_takes_what_is_made_here() {
             let said = openssl(at, &[&asked[..], with, &[one]].concat());
             assert!(said.contains(&format!("{one}: OK")), "{said}");
         }
-        let list = maker.issuing.revoke(&[&[9]], NOW_S, NOW_S + 86_400).unwrap();
+        let list = maker.issuing.revoke(3, &[&[9]], NOW_S, NOW_S + 86_400).unwrap();
         std::fs::write(at.join("list.der"), list).unwrap();
         let text = openssl(at, &["crl", "-inform", "DER", "-in", "list.der", "-noout", "-text"]);
         assert!(text.contains("Serial Number: 09"), "{text}");

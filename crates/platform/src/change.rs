@@ -5,6 +5,7 @@ use ledger::{Balances, Entry, LedgerError};
 use crate::accounts::{Account, TopUp};
 use crate::bindings::Binding;
 use crate::chips::Chip;
+use crate::makers::{ChipModel, DeviceModel, Maker, RevokedList};
 use crate::merchants::Merchant;
 use crate::payments::{DayUse, Payment, Refund};
 use crate::postings::Unposted;
@@ -51,6 +52,14 @@ pub enum Change {
     Book(Booking),
     /// A line of the audit trail.
     AddEvent(Event),
+    /// A maker.
+    PutMaker(Maker),
+    /// A chip model.
+    PutChipModel(ChipModel),
+    /// A device model.
+    PutDeviceModel(DeviceModel),
+    /// The newest revocation list of an authority.
+    PutRevokedList(RevokedList),
 }
 
 /// An entry together with the balances after it.

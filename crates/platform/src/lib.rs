@@ -9,6 +9,7 @@ pub mod bindings;
 mod change;
 pub mod chips;
 mod ids;
+pub mod makers;
 pub mod merchants;
 pub mod payments;
 pub mod postings;

@@ -80,6 +80,19 @@ reasons! {
     TokensExhausted, Conflict, "tokens_exhausted", "Every token number under this prefix is taken; configure another prefix.";
     TooManyWrongCodes, TooMany, "too_many_wrong_codes", "Too many unknown codes came from this merchant; wait before trying again.";
     BooksRefused, Conflict, "books_refused", "The books do not allow this movement of money.";
+    MakerNotFound, NotFound, "maker_not_found", "There is no such maker.";
+    MakerExists, Conflict, "maker_exists", "A maker with this code is known already, with another name, kind or root.";
+    MakerWithdrawn, Conflict, "maker_withdrawn", "This maker has been withdrawn: nothing new of it is taken.";
+    MakerKindForbids, Conflict, "maker_kind_forbids", "This maker makes the other kind of thing: chips, or devices.";
+    ModelNotFound, NotFound, "model_not_found", "There is no such model, or it has been withdrawn.";
+    RevocationListOlder, Conflict, "revocation_list_older", "A list with this number or a higher one is in force already.";
+    CertificateMalformed, Invalid, "certificate_malformed", "This is not an X.509 version 3 certificate, chain or list as it has to be.";
+    CertificateTooLong, Invalid, "certificate_too_long", "This certificate, chain or list is longer than allowed.";
+    CertificateSchemeUnknown, Invalid, "certificate_scheme_unknown", "Only P-256 with SHA-256 and SM2 with SM3 are taken.";
+    CertificateOfAnotherIssuer, Invalid, "certificate_of_another_issuer", "Another authority than this maker's has issued this certificate or list.";
+    CertificateForged, Invalid, "certificate_forged", "A signature does not fit, or the signer had no right to sign.";
+    CertificateNotYetValid, Invalid, "certificate_not_yet_valid", "This certificate or list is not valid yet.";
+    CertificateExpired, Invalid, "certificate_expired", "This certificate or list has expired.";
     KeysUnavailable, Internal, "keys_unavailable", "The key vault did not answer; nothing was done.";
 }
 

@@ -7,11 +7,11 @@ use axum::{Json, Router};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::api::{accounts, bindings, chips, confirmations, health, merchants, payments, tokens};
+use crate::api::{accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, tokens};
 use crate::body::MAX_BODY_BYTES;
 use crate::error::ApiError;
 
@@ -52,6 +52,14 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(merchants::show))
         .routes(routes!(merchants::book))
         .routes(routes!(chips::register))
+        .routes(routes!(makers::take_on, makers::list))
+        .routes(routes!(makers::show))
+        .routes(routes!(makers::withdraw))
+        .routes(routes!(makers::readmit))
+        .routes(routes!(makers::put_chip_model))
+        .routes(routes!(makers::put_device_model))
+        .routes(routes!(makers::revoke).layer(DefaultBodyLimit::max(makers::MAX_LIST_BODY_BYTES)))
+        .routes(routes!(events::trail))
         .routes(routes!(bindings::start))
         .routes(routes!(bindings::show))
         .routes(routes!(bindings::relay))

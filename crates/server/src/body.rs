@@ -38,7 +38,9 @@ fn explain(rejection: &JsonRejection) -> ApiError {
         other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            format!("A body may hold {MAX_BODY_BYTES} bytes."),
+            format!(
+                "The body is longer than this path takes, which is {MAX_BODY_BYTES} bytes where nothing else is said."
+            ),
         ),
         _ => ApiError::new(StatusCode::BAD_REQUEST, "body_malformed", "The body is not valid JSON."),
     }

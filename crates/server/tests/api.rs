@@ -251,3 +251,52 @@ fn a_folder_is_free_only_after_the_writer_has_ended() {
     drop(server);
     assert_eq!(log(), 0, "a writer that has ended left nothing in it");
 }
+
+#[test]
+fn a_maker_its_models_and_its_lists_are_the_operators_and_each_change_is_in_the_trail() {
+    use pki::issue::{Authority, NewCertificate, Role, Subject, root};
+    let cloud = Cloud::start();
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let key = pki::SecretKey::new(pki::Scheme::Sm2, &[7; 32]).unwrap();
+    let new = NewCertificate {
+        role: Role::Root,
+        serial: &[1],
+        subject: Subject { organisation: "Sunrise", unit: None, common_name: "Sunrise Root" },
+        key: key.public(),
+        not_before_s: now_s - 10,
+        not_after_s: now_s + 1_000_000,
+    };
+    let house = Authority { certificate: root(&new, &key).unwrap(), key };
+    let maker = json!({
+        "code": "sunrise", "name": "Sunrise", "kind": "chips", "root": house.certificate.pem().unwrap(),
+    });
+    let (_, wallet) = cloud.account("Li");
+    assert_eq!(code(&cloud.post("/v1/makers", &wallet, &maker)), (403, "forbidden"));
+    let first = cloud.post("/v1/makers", &cloud.operator, &maker);
+    assert_eq!((first.0, &first.1["scheme"], &first.1["standing"]), (201, &json!("sm2"), &json!("active")));
+    assert_eq!(cloud.post("/v1/makers", &cloud.operator, &maker).1, first.1, "the same again");
+    let renamed = json!({ "code": "sunrise", "name": "Sunset", "kind": "chips", "root": maker["root"] });
+    assert_eq!(code(&cloud.post("/v1/makers", &cloud.operator, &renamed)), (409, "maker_exists"));
+    let model = json!({ "name": "SE-1", "suite": "chinese", "flash_kib": 16, "applets": ["0.1.0"] });
+    assert_eq!(cloud.post("/v1/makers/sunrise/chip-models", &cloud.operator, &model).0, 200);
+    assert_eq!(code(&cloud.post("/v1/makers/nobody/chip-models", &cloud.operator, &model)), (404, "maker_not_found"));
+    // As long as a list may be: far longer than other bodies.
+    let serials: Vec<[u8; 4]> =
+        (0..pki::MAX_REVOKED as u32).map(|number| (0x0100_0000 + number).to_be_bytes()).collect();
+    let serials: Vec<&[u8]> = serials.iter().map(|serial| &serial[..]).collect();
+    let list = |number, serials: &[&[u8]]| json!({ "list": hex::encode(house.revoke(number, serials, now_s - 5, now_s + 1_000).unwrap()) });
+    let revocations = "/v1/makers/sunrise/revocations";
+    let long = cloud.post(revocations, &cloud.operator, &list(2, &serials));
+    assert_eq!((long.0, &long.1["revoked"]), (200, &json!(pki::MAX_REVOKED)));
+    let older = cloud.post(revocations, &cloud.operator, &list(1, &[]));
+    assert_eq!(code(&older), (409, "revocation_list_older"));
+    assert_eq!(cloud.post("/v1/makers/sunrise/withdraw", &cloud.operator, &json!({})).1["standing"], "withdrawn");
+    let page = cloud.get("/v1/makers/sunrise", &cloud.operator).1;
+    assert_eq!(page["chip_models"][0]["applets"], json!(["0.1.0"]));
+    assert_eq!(cloud.get("/v1/makers", &cloud.operator).1.as_array().unwrap().len(), 1);
+    let trail = cloud.get("/v1/events?subject=maker:sunrise", &cloud.operator).1;
+    let names: Vec<&str> = trail.as_array().unwrap().iter().map(|line| line["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["maker_withdrawn", "revocation_list_taken_in", "maker_taken_on"]);
+    let audit = cloud.get("/v1/audit", &cloud.operator).1;
+    assert_eq!(audit["findings"], json!([]));
+}

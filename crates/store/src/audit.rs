@@ -374,6 +374,10 @@ fn check_name(
         }
         Named::TopUps => reads(rows::top_up(fields))?,
         Named::Chips => reads(rows::chip(fields))?,
+        Named::Makers => reads(rows::maker(fields))?,
+        Named::ChipModels => reads(rows::chip_model(fields))?,
+        Named::DeviceModels => reads(rows::device_model(fields))?,
+        Named::RevocationLists => reads(rows::revoked_list(fields))?,
         Named::LastTokenNumbers => reads(rows::number(table.name(), fields))?,
         Named::TokenNumbers => reads(rows::token_account(fields))?,
         Named::WalletKeys

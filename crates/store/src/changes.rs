@@ -80,6 +80,16 @@ impl Tables<'_> {
                 self.add_event(event.at_ms, &event.subject, event.name, &event.actor);
                 Ok(())
             }
+            Change::PutMaker(row) => self.put(Key::maker(&row.code), Some(rows::put_maker(row))),
+            Change::PutChipModel(row) => {
+                self.put(Key::chip_model(&row.maker, &row.name), Some(rows::put_chip_model(row)))
+            }
+            Change::PutDeviceModel(row) => {
+                self.put(Key::device_model(&row.maker, &row.name), Some(rows::put_device_model(row)))
+            }
+            Change::PutRevokedList(row) => {
+                self.put(Key::revocation_list(&row.authority), Some(rows::put_revoked_list(row)))
+            }
         }
     }
 

@@ -9,6 +9,8 @@
 
 use ledger::{Currency, LedgerAccount};
 use paycode::{CodeFormat, TokenIndex};
+use pki::Fingerprint;
+use platform::makers::{MakerCode, ModelName};
 use platform::payments::MerchantNumber;
 use platform::{AccountId, ChipId, KeyHash, MerchantId, PaymentId};
 
@@ -87,6 +89,14 @@ tables! {
         Pending = "pending",
         /// The highest token number given out under a format.
         LastTokenNumbers = "last_token_numbers",
+        /// Makers, by their code.
+        Makers = "makers",
+        /// Chip models, by maker and name.
+        ChipModels = "chip_models",
+        /// Device models, by maker and name.
+        DeviceModels = "device_models",
+        /// The newest revocation list of an authority, by its certificate's SHA-256.
+        RevocationLists = "revocation_lists",
     }
 }
 
@@ -202,6 +212,26 @@ impl Key {
         Some((MerchantId(*merchant), currency))
     }
 
+    /// A maker.
+    pub fn maker(code: &MakerCode) -> Self {
+        Self::Name(Named::Makers, code.as_str().as_bytes().to_vec())
+    }
+
+    /// A chip model.
+    pub fn chip_model(maker: &MakerCode, name: &ModelName) -> Self {
+        Self::Name(Named::ChipModels, [&models_of(maker), name.as_str().as_bytes()].concat())
+    }
+
+    /// A device model.
+    pub fn device_model(maker: &MakerCode, name: &ModelName) -> Self {
+        Self::Name(Named::DeviceModels, [&models_of(maker), name.as_str().as_bytes()].concat())
+    }
+
+    /// The revocation list of an authority.
+    pub fn revocation_list(authority: &Fingerprint) -> Self {
+        Self::Name(Named::RevocationLists, authority.to_vec())
+    }
+
     /// The state of a partition.
     pub fn partition(number: u32) -> Self {
         Self::Number(Numbered::Partitions, u64::from(number))
@@ -214,6 +244,11 @@ impl Key {
             Self::Name(table, name) => (table.name(), 0, name),
         }
     }
+}
+
+/// What the names of a maker's models begin with; no code holds a slash.
+pub(crate) fn models_of(maker: &MakerCode) -> Vec<u8> {
+    [maker.as_str().as_bytes(), b"/"].concat()
 }
 
 /// A format as part of a name: its length, then its prefix, so that no two formats make the same bytes.

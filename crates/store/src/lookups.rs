@@ -3,9 +3,11 @@
 use ledger::journal::{GENESIS, Record};
 use ledger::{Balances, Currency, LedgerAccount};
 use paycode::{CodeFormat, TokenIndex};
+use pki::Fingerprint;
 use platform::accounts::{Account, TopUp};
 use platform::bindings::Binding;
 use platform::chips::Chip;
+use platform::makers::{ChipModel, DeviceModel, Maker, MakerCode, ModelName, RevokedList};
 use platform::merchants::Merchant;
 use platform::payments::{DayUse, MerchantNumber, Payment, Refund};
 use platform::postings::Unposted;
@@ -39,6 +41,22 @@ impl Tables<'_> {
 
     pub fn chip(&mut self, id: ChipId) -> Result<Option<Chip>, StoreError> {
         self.fields(&Key::chip(id))?.map(|fields| rows::chip(&fields)).transpose()
+    }
+
+    pub fn maker(&mut self, code: &MakerCode) -> Result<Option<Maker>, StoreError> {
+        self.fields(&Key::maker(code))?.map(|fields| rows::maker(&fields)).transpose()
+    }
+
+    pub fn chip_model(&mut self, maker: &MakerCode, name: &ModelName) -> Result<Option<ChipModel>, StoreError> {
+        self.fields(&Key::chip_model(maker, name))?.map(|fields| rows::chip_model(&fields)).transpose()
+    }
+
+    pub fn device_model(&mut self, maker: &MakerCode, name: &ModelName) -> Result<Option<DeviceModel>, StoreError> {
+        self.fields(&Key::device_model(maker, name))?.map(|fields| rows::device_model(&fields)).transpose()
+    }
+
+    pub fn revoked_list(&mut self, authority: &Fingerprint) -> Result<Option<RevokedList>, StoreError> {
+        self.fields(&Key::revocation_list(authority))?.map(|fields| rows::revoked_list(&fields)).transpose()
     }
 
     pub fn token(&mut self, id: TokenId) -> Result<Option<Token>, StoreError> {

@@ -4,6 +4,7 @@
 use ledger::{AccountKind, EntryKind, LedgerAccount};
 use platform::accounts::Account;
 use platform::bindings::Binding;
+use platform::makers::{ChipModel, DeviceModel, Maker, MakerCode};
 use platform::merchants::Merchant;
 use platform::payments::{MerchantNumber, Payment, Refund};
 use platform::tokens::Token;
@@ -11,7 +12,7 @@ use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, T
 
 use crate::StoreError;
 use crate::engine::View;
-use crate::key::{Key, List, Numbered};
+use crate::key::{Key, List, Named, Numbered, models_of};
 use crate::lookups::{clearing_sums, record};
 use crate::rows::codec::unseal;
 use crate::rows::{self, Balance, PartitionState, Purse};
@@ -309,6 +310,41 @@ impl Queries {
         })
     }
 
+    /// The makers behind `after`, by their codes, at most [`MAX_PAGE`].
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn makers(&self, after: &str) -> Result<Vec<Maker>, StoreError> {
+        self.with(|view| {
+            let found = view.scan_names(Named::Makers, after.as_bytes(), MAX_PAGE)?;
+            found.into_iter().map(|(name, row)| rows::maker(unseal(&Key::Name(Named::Makers, name), &row)?)).collect()
+        })
+    }
+
+    /// A maker by its code.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn maker(&self, code: &MakerCode) -> Result<Option<Maker>, StoreError> {
+        self.with(|view| fields(view, &Key::maker(code))?.map(|fields| rows::maker(&fields)).transpose())
+    }
+
+    /// The chip models of a maker, at most [`MAX_PAGE`].
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn chip_models(&self, maker: &MakerCode) -> Result<Vec<ChipModel>, StoreError> {
+        self.with(|view| models(view, Named::ChipModels, maker, rows::chip_model))
+    }
+
+    /// The device models of a maker, at most [`MAX_PAGE`].
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn device_models(&self, maker: &MakerCode) -> Result<Vec<DeviceModel>, StoreError> {
+        self.with(|view| models(view, Named::DeviceModels, maker, rows::device_model))
+    }
+
     /// The audit trail of one thing, newest first, at most [`MAX_PAGE`].
     ///
     /// # Errors
@@ -322,6 +358,19 @@ impl Queries {
             }))
         })
     }
+}
+
+/// The rows of a maker's models.
+fn models<T>(
+    view: &mut dyn View,
+    table: Named,
+    maker: &MakerCode,
+    read: fn(&[u8]) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let begin = models_of(maker);
+    let found = view.scan_names(table, &begin, MAX_PAGE)?;
+    let own = found.into_iter().take_while(|(name, _)| name.starts_with(&begin));
+    own.map(|(name, row)| read(unseal(&Key::Name(table, name), &row)?)).collect()
 }
 
 /// The rows that are there; a list names no other.

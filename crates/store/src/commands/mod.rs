@@ -3,6 +3,7 @@
 mod accounts;
 mod bindings;
 mod confirm;
+mod makers;
 mod payments;
 mod postings;
 mod tokens;
@@ -10,6 +11,7 @@ mod tokens;
 pub use accounts::{OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
 pub use bindings::{RelayBinding, StartBinding};
 pub use confirm::{AnswerPayment, SweepOverdue};
+pub use makers::{PutChipModel, PutDeviceModel, SetMakerStanding, TakeInList, TakeOnMaker};
 pub use payments::{CancelOrder, NewPayment, Paid, Pay, RefundPayment};
 pub use postings::PostClearing;
 pub use tokens::ActOnToken;

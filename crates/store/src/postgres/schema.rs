@@ -6,8 +6,8 @@ use super::link::failed;
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
-/// The version of the schema.
-const VERSION: i32 = 1;
+/// The version of the schema. 2 knows makers.
+const VERSION: i32 = 2;
 /// The advisory lock under which the schema is made: "paychip" in the bytes of a number. Servers that start at the same
 /// time wait for one another here.
 const MIGRATION_LOCK: i64 = 0x0070_6179_6368_6970;
@@ -37,7 +37,12 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
         0
     };
     match version {
-        0 => transaction.batch_execute(&version_1()).await.map_err(failed)?,
+        0 => transaction.batch_execute(&new_schema()).await.map_err(failed)?,
+        // Since schema 1 there have only been new tables.
+        1..VERSION => {
+            let sql = tables() + &format!("UPDATE paychip.schema_version SET version = {VERSION};");
+            transaction.batch_execute(&sql).await.map_err(failed)?;
+        }
         VERSION => {}
         newer => {
             let text = format!("this database has schema {newer}, which this program does not know");
@@ -47,11 +52,11 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
     transaction.commit().await.map_err(failed)
 }
 
-fn version_1() -> String {
-    let mut sql = String::from(
+fn new_schema() -> String {
+    let begin = format!(
         "CREATE SCHEMA IF NOT EXISTS paychip;
          CREATE TABLE paychip.schema_version (version integer NOT NULL);
-         INSERT INTO paychip.schema_version VALUES (1);
+         INSERT INTO paychip.schema_version VALUES ({VERSION});
          CREATE TABLE paychip.master_key (singleton boolean PRIMARY KEY CHECK (singleton), check_value bytea NOT NULL);
          CREATE FUNCTION paychip.expect(actual bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
          BEGIN
@@ -62,8 +67,18 @@ fn version_1() -> String {
          CREATE FUNCTION paychip.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN
              RAISE EXCEPTION 'the journal is final';
-         END $$;\n",
+         END $$;\n"
     );
+    // The journal is only ever added to.
+    begin
+        + &tables()
+        + "CREATE TRIGGER journal_is_final BEFORE UPDATE OR DELETE OR TRUNCATE ON paychip.journal
+           FOR EACH STATEMENT EXECUTE FUNCTION paychip.refuse_change();\n"
+}
+
+/// Every table that is not there yet.
+fn tables() -> String {
+    let mut sql = String::new();
     for (table, key) in Numbered::ALL
         .iter()
         .map(|table| (table.name(), "bigint"))
@@ -71,16 +86,14 @@ fn version_1() -> String {
     {
         let percent = fill_percent(table);
         sql += &format!(
-            "CREATE TABLE paychip.{table} (key {key} PRIMARY KEY, row bytea NOT NULL) WITH (fillfactor = {percent});\n"
+            "CREATE TABLE IF NOT EXISTS paychip.{table} (key {key} PRIMARY KEY, row bytea NOT NULL) WITH (fillfactor = {percent});\n"
         );
     }
     for table in List::ALL {
         let table = table.name();
         sql += &format!(
-            "CREATE TABLE paychip.{table} (owner bytea NOT NULL, id bytea NOT NULL, PRIMARY KEY (owner, id));\n"
+            "CREATE TABLE IF NOT EXISTS paychip.{table} (owner bytea NOT NULL, id bytea NOT NULL, PRIMARY KEY (owner, id));\n"
         );
     }
-    // The journal is only ever added to.
-    sql + "CREATE TRIGGER journal_is_final BEFORE UPDATE OR DELETE OR TRUNCATE ON paychip.journal
-           FOR EACH STATEMENT EXECUTE FUNCTION paychip.refuse_change();\n"
+    sql
 }

@@ -5,10 +5,14 @@
 //! changes one.
 
 pub(crate) mod codec;
+mod makers;
 mod payments;
 mod purse;
 mod wearers;
 
+pub(crate) use makers::{
+    chip_model, device_model, maker, put_chip_model, put_device_model, put_maker, put_revoked_list, revoked_list,
+};
 pub(crate) use payments::{merchant, payment, put_merchant, put_payment, put_refund, refund};
 pub(crate) use purse::{Purse, Spend};
 pub(crate) use wearers::{

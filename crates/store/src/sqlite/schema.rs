@@ -8,8 +8,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
-/// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0.
-const VERSION: usize = 2;
+/// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0; 3 knows makers.
+const VERSION: usize = 3;
 /// Marks the file as ours (`application_id`): "PCHP".
 const APPLICATION_ID: i32 = 0x5043_4850;
 /// Bytes of a page. Small, because a payment changes one row each in a few pages that no other payment of its batch
@@ -113,8 +113,12 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         return Err(StoreError::Engine("this database belongs to another program".to_owned()));
     }
     match version {
-        0 => create(&transaction)?,
-        VERSION => {}
+        0 => {
+            create_tables(&transaction)?;
+            create(&transaction)?;
+        }
+        // Since schema 2 there have only been new tables.
+        2..=VERSION => create_tables(&transaction)?,
         newer => {
             let text = format!("this database has schema {newer}, newer than this program knows");
             return Err(StoreError::Engine(text));
@@ -125,24 +129,30 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn create(connection: &Connection) -> Result<(), StoreError> {
+/// Makes every table that is not there yet.
+fn create_tables(connection: &Connection) -> Result<(), StoreError> {
     for table in Numbered::ALL {
         let name = table.name();
-        connection
-            .execute_batch(&format!("CREATE TABLE {name} (key INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT"))?;
+        connection.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {name} (key INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT"
+        ))?;
     }
     for table in Named::ALL {
         let name = table.name();
         connection.execute_batch(&format!(
-            "CREATE TABLE {name} (key BLOB PRIMARY KEY, row BLOB NOT NULL) STRICT, WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS {name} (key BLOB PRIMARY KEY, row BLOB NOT NULL) STRICT, WITHOUT ROWID"
         ))?;
     }
     for table in List::ALL {
         let name = table.name();
         connection.execute_batch(&format!(
-            "CREATE TABLE {name} (owner BLOB NOT NULL, id BLOB NOT NULL, PRIMARY KEY (owner, id)) STRICT, WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS {name} (owner BLOB NOT NULL, id BLOB NOT NULL, PRIMARY KEY (owner, id)) STRICT, WITHOUT ROWID"
         ))?;
     }
+    Ok(())
+}
+
+fn create(connection: &Connection) -> Result<(), StoreError> {
     // The journal is only ever added to. One row of `carried` says which segment of the log is in the file already.
     Ok(connection.execute_batch(
         "CREATE TABLE carried (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL) STRICT;
