@@ -6,7 +6,7 @@ use ledger::{Currency, format_minor, parse_minor};
 use serde_json::{Value, json};
 
 use crate::api::{Api, nothing, number, text};
-use crate::cli::{AccountCommand, MerchantCommand, TokenCommand};
+use crate::cli::{AccountCommand, MerchantCommand, OneMerchant, OneToken, TokenCommand};
 use crate::fault::Fault;
 use crate::output::Output;
 use crate::profile::{Party, Place};
@@ -138,11 +138,21 @@ fn confirmation_line(waiting: &Value) -> Result<String, Fault> {
 
 pub(crate) fn merchant(place: &Place, command: MerchantCommand, output: Output) -> Result<(), Fault> {
     match command {
-        MerchantCommand::New { name, currency } => {
-            let (party, answer) = take_on_merchant(&place.operator()?, &name, &currency)?;
+        MerchantCommand::New { name, currency, category, position } => {
+            let position = position.as_deref().map(degrees).transpose()?;
+            let body = json!({"name": name, "currency": currency, "category": category, "position": position});
+            let answer = place.operator()?.post("/v1/merchants", &body)?;
+            let party = party(&answer, "api_key")?;
             let line = format!("Took on {}: {}\nIts API key: {}", party.name, party.id, party.key);
             place.update(|profile| profile.merchants.push(party))?;
             output.answer(&line, &answer);
+        }
+        MerchantCommand::Suspend(merchant) => act_on_merchant(place, &merchant, "suspend", output)?,
+        MerchantCommand::Reinstate(merchant) => act_on_merchant(place, &merchant, "reinstate", output)?,
+        MerchantCommand::Events { merchant } => {
+            let merchant = place.merchant(merchant.as_deref())?;
+            let events = place.operator()?.get(&format!("/v1/events?subject={}", merchant.id))?;
+            output.answer(&format!("{} ({}){}", merchant.name, merchant.id, event_lines(&events)), &events);
         }
         MerchantCommand::Show { merchant } => {
             let merchant = place.merchant(merchant.as_deref())?;
@@ -150,9 +160,10 @@ pub(crate) fn merchant(place: &Place, command: MerchantCommand, output: Output) 
             let answer = api.get("/v1/merchants/me")?;
             let book = api.get("/v1/merchants/me/book")?;
             let lines = format!(
-                "{} ({})\nOwed {}, waiting for the next posting {}\n{}",
+                "{} ({}), {}\nOwed {}, waiting for the next posting {}\n{}",
                 merchant.name,
                 merchant.id,
+                text(&answer, "state")?,
                 money(number(&answer, "balance")?, &merchant.currency),
                 money(number(&answer, "pending")?, &merchant.currency),
                 book_lines(&book, &merchant.currency)
@@ -161,6 +172,27 @@ pub(crate) fn merchant(place: &Place, command: MerchantCommand, output: Output) 
         }
     }
     Ok(())
+}
+
+fn act_on_merchant(place: &Place, merchant: &OneMerchant, action: &str, output: Output) -> Result<(), Fault> {
+    let party = place.merchant(merchant.merchant.as_deref())?;
+    let path = format!("/v1/merchants/{}/{action}", party.id);
+    let answer = place.operator()?.post(&path, &json!({ "why": merchant.why }))?;
+    output.answer(&format!("{} is now {}", party.name, text(&answer, "state")?), &answer);
+    Ok(())
+}
+
+/// `LATITUDE,LONGITUDE` in degrees.
+fn degrees(position: &str) -> Result<Value, Fault> {
+    let parts = position.split_once(',').and_then(|(latitude, longitude)| {
+        Some((latitude.trim().parse::<f64>().ok()?, longitude.trim().parse::<f64>().ok()?))
+    });
+    let (latitude, longitude) =
+        parts.filter(|(latitude, longitude)| latitude.is_finite() && longitude.is_finite()).ok_or_else(|| {
+            let what = "a position is two numbers of degrees, such as 31.2304,121.4737";
+            Fault::new("position_malformed", what).at("position")
+        })?;
+    Ok(json!({"latitude": latitude, "longitude": longitude}))
 }
 
 /// A book as a table, newest first.
@@ -184,18 +216,52 @@ pub(crate) fn token(place: &Place, command: TokenCommand, output: Output) -> Res
             let mut lines = format!("What {} can pay with:", account.name);
             for token in answer.as_array().into_iter().flatten() {
                 let field = |name: &str| token.get(name).and_then(Value::as_str).unwrap_or("?");
-                let _ = write!(lines, "\n  {}  {:<14} chip {}", field("id"), field("state"), field("chip"));
+                let _ = write!(lines, "\n  {}  {:<18} chip {}", field("id"), field("state"), field("chip"));
             }
             output.answer(&lines, &answer);
             return Ok(());
         }
-        TokenCommand::Freeze { token } => (token, "freeze"),
-        TokenCommand::Resume { token } => (token, "resume"),
-        TokenCommand::Revoke { token } => (token, "revoke"),
+        TokenCommand::Show(token) => return show_token(place, &token, output),
+        TokenCommand::Freeze(token) => (token, "freeze"),
+        TokenCommand::Resume(token) => (token, "resume"),
+        TokenCommand::Lost(token) => (token, "lost"),
+        TokenCommand::Revoke(token) => (token, "revoke"),
+        TokenCommand::Renew(token) => (token, "renew"),
     };
-    let answer = place.operator()?.post(&format!("/v1/tokens/{token}/{action}"), &nothing())?;
-    output.answer(&format!("{} is now {}", token, text(&answer, "state")?), &answer);
+    let path = format!("/v1/tokens/{}/{action}", token.token);
+    let answer = holder(place, &token)?.post(&path, &json!({ "why": token.why }))?;
+    output.answer(&format!("{} is now {}", token.token, text(&answer, "state")?), &answer);
     Ok(())
+}
+
+/// In whose name something is done to a token.
+fn holder(place: &Place, token: &OneToken) -> Result<Api, Fault> {
+    match token.account.as_deref() {
+        None => place.operator(),
+        account => place.as_party(&place.account(account)?),
+    }
+}
+
+fn show_token(place: &Place, token: &OneToken, output: Output) -> Result<(), Fault> {
+    let api = holder(place, token)?;
+    let answer = api.get(&format!("/v1/tokens/{}", token.token))?;
+    let events = api.get(&format!("/v1/tokens/{}/events", token.token))?;
+    let until = answer.get("expires_ms").and_then(Value::as_i64);
+    let until = until.map_or_else(|| "for ever".to_owned(), |until_ms| format!("until {}", moment(until_ms)));
+    let lines = format!("{} is {}, {until}{}", token.token, text(&answer, "state")?, event_lines(&events));
+    output.answer(&lines, &json!({"token": answer, "events": events}));
+    Ok(())
+}
+
+/// An audit trail for people, newest first.
+fn event_lines(events: &Value) -> String {
+    let mut lines = String::new();
+    for event in events.as_array().into_iter().flatten() {
+        let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("");
+        let at = moment(event.get("at_ms").and_then(Value::as_i64).unwrap_or_default());
+        let _ = write!(lines, "\n  {at}  {:<18} by {}  {}", field("name"), field("actor"), field("why"));
+    }
+    lines
 }
 
 pub(crate) fn audit(place: &Place, output: Output) -> Result<(), Fault> {

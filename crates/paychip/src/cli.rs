@@ -249,6 +249,22 @@ pub(crate) enum MerchantCommand {
         /// ISO 4217 code.
         #[arg(long, default_value = "CNY")]
         currency: String,
+        /// What it sells: the four digits of its merchant category code, such as 5411 for a grocery.
+        #[arg(long, value_name = "DIGITS")]
+        category: Option<String>,
+        /// Where its tills stand: degrees north and east, such as 31.2304,121.4737.
+        #[arg(long, value_name = "LATITUDE,LONGITUDE", allow_hyphen_values = true)]
+        position: Option<String>,
+    },
+    /// Take no payments of a shop any more.
+    Suspend(OneMerchant),
+    /// Take payments of a suspended shop again.
+    Reinstate(OneMerchant),
+    /// Show what was done to a shop, and when it was told to wait for its wrong codes.
+    Events {
+        /// Which, by name; the newest when absent.
+        #[arg(long, value_name = "NAME")]
+        merchant: Option<String>,
     },
     /// Show what it is owed, and its book.
     Show {
@@ -256,6 +272,17 @@ pub(crate) enum MerchantCommand {
         #[arg(long, value_name = "NAME")]
         merchant: Option<String>,
     },
+}
+
+/// A shop, and why something is done to it.
+#[derive(Debug, Args)]
+pub(crate) struct OneMerchant {
+    /// Which, by name; the newest when absent.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) merchant: Option<String>,
+    /// Why, for the audit trail.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) why: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -375,21 +402,31 @@ pub(crate) enum TokenCommand {
         #[arg(long, value_name = "NAME")]
         account: Option<String>,
     },
+    /// Show a token and everything that was done to it.
+    Show(OneToken),
     /// Stop a token at once.
-    Freeze {
-        /// The token's id.
-        token: String,
-    },
-    /// Let a frozen token pay again.
-    Resume {
-        /// The token's id.
-        token: String,
-    },
+    Freeze(OneToken),
+    /// Let a frozen or lost token pay again.
+    Resume(OneToken),
+    /// Report a token lost: only the operator brings it back.
+    Lost(OneToken),
     /// End a token for ever.
-    Revoke {
-        /// The token's id.
-        token: String,
-    },
+    Revoke(OneToken),
+    /// Give a token another lifetime.
+    Renew(OneToken),
+}
+
+/// A token, and in whose name something is done to it.
+#[derive(Debug, Args)]
+pub(crate) struct OneToken {
+    /// The token's id.
+    pub(crate) token: String,
+    /// Why, for the audit trail.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) why: String,
+    /// Do it as this wearer, by name, as on the phone; as the operator when absent.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
 }
 
 /// The completions for a shell.

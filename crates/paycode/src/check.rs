@@ -19,17 +19,20 @@ pub const STEPS_AHEAD: i64 = 1;
 /// How many whole steps after its own a code is still accepted.
 pub const STEPS_BEHIND: i64 = 2;
 /// How many steps after its own a code is still recognised, only to tell the till why it is refused.
-/// Six steps more than the window has: a wrong code costs 2.5 times what a right one does.
-pub const STALE_STEPS_BEHIND: i64 = 8;
+pub const STALE_STEPS_BEHIND: i64 = 6;
+/// How many steps before its own a code is already recognised: its wearable's clock is fast, and nobody has guessed.
+/// Four steps more than the window has on either side: a wrong code costs three times what a right one does.
+pub const EARLY_STEPS_AHEAD: i64 = 5;
 
 /// Candidates in one step: four sequence numbers, each with and without a passcode session.
 const PER_STEP: usize = 8;
 /// Candidates in the whole window. A guess is right with at most this many chances in 10^digits.
 pub const WINDOW_CANDIDATES: usize = (STEPS_AHEAD + 1 + STEPS_BEHIND) as usize * PER_STEP;
 const STALE_CANDIDATES: usize = (STALE_STEPS_BEHIND - STEPS_BEHIND) as usize * PER_STEP;
+const EARLY_CANDIDATES: usize = (EARLY_STEPS_AHEAD - STEPS_AHEAD) as usize * PER_STEP;
 
 // Matches are kept as bits of a u64.
-const _: () = assert!(WINDOW_CANDIDATES <= 64 && STALE_CANDIDATES <= 64);
+const _: () = assert!(WINDOW_CANDIDATES <= 64 && STALE_CANDIDATES <= 64 && EARLY_CANDIDATES <= 64);
 
 /// A password that proves a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +54,9 @@ error_enum! {
         Superseded = "code_superseded", "a newer code of this wearable has been used";
         /// It was right a short while ago: the wearer shows a new one.
         Stale = "code_stale", "the code is too old, show a new one";
+        /// It will be right in a short while: the wearable's clock is fast. Its stamp ([`Found::early`]) must be recorded as
+        /// the last one spent, or who has seen it need only wait.
+        Early = "code_early", "the wearable's clock is fast";
     }
 }
 
@@ -71,17 +77,19 @@ pub fn check(pay_key: &PayKey, unmasked: &Unmasked, now: TimeStep, last: Option<
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     in_window: Option<Hit>,
+    early: Option<Hit>,
     stale: Option<Hit>,
 }
 
 /// Finds where the password of an unmasked code fits around `now`.
 pub fn find(pay_key: &PayKey, unmasked: &Unmasked, now: TimeStep) -> Found {
     let in_window = newest_match(pay_key, unmasked, now, -STEPS_BEHIND..=STEPS_AHEAD);
-    let stale = match in_window {
-        Some(_) => None,
-        None => newest_match(pay_key, unmasked, now, -STALE_STEPS_BEHIND..=-STEPS_BEHIND - 1),
-    };
-    Found { in_window, stale }
+    if in_window.is_some() {
+        return Found { in_window, early: None, stale: None };
+    }
+    let early = newest_match(pay_key, unmasked, now, STEPS_AHEAD + 1..=EARLY_STEPS_AHEAD);
+    let stale = newest_match(pay_key, unmasked, now, -STALE_STEPS_BEHIND..=-STEPS_BEHIND - 1);
+    Found { in_window, early, stale }
 }
 
 impl Found {
@@ -89,6 +97,15 @@ impl Found {
     #[must_use]
     pub const fn is_in_window(&self) -> bool {
         self.in_window.is_some()
+    }
+
+    /// The stamp of a code that is too early, which [`Miss::Early`] answers: from now on the last one spent.
+    #[must_use]
+    pub const fn early(&self) -> Option<Stamp> {
+        match self.early {
+            Some(hit) => Some(hit.stamp),
+            None => None,
+        }
     }
 
     /// What the password comes to, where `last` is the newest stamp ever spent on its token.
@@ -100,10 +117,14 @@ impl Found {
             (Some(hit), Some(last)) if hit.stamp == last => Err(Miss::Spent),
             (Some(hit), Some(last)) if hit.stamp < last => Err(Miss::Superseded),
             (Some(hit), _) => Ok(hit),
-            (None, _) => match self.stale {
-                Some(hit) if Some(hit.stamp) == last => Err(Miss::Spent),
-                Some(_) => Err(Miss::Stale),
-                None => Err(Miss::Wrong),
+            // Early before stale, where chance makes both fit: who is told that a code is early could else wait for it.
+            (None, _) => match (self.early, self.stale) {
+                (Some(hit), _) if Some(hit.stamp) == last => Err(Miss::Spent),
+                (Some(hit), _) if last.is_some_and(|last| hit.stamp < last) => Err(Miss::Superseded),
+                (Some(_), _) => Err(Miss::Early),
+                (None, Some(hit)) if Some(hit.stamp) == last => Err(Miss::Spent),
+                (None, Some(_)) => Err(Miss::Stale),
+                (None, None) => Err(Miss::Wrong),
             },
         }
     }

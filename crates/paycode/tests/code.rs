@@ -219,6 +219,7 @@ fn error_names_are_stable_and_distinct() {
         Miss::Spent.code(),
         Miss::Superseded.code(),
         Miss::Stale.code(),
+        Miss::Early.code(),
         FormatError::PrefixLength.code(),
         FormatError::PrefixDigit.code(),
         FormatError::PrefixReserved.code(),

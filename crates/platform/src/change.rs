@@ -10,7 +10,7 @@ use crate::merchants::Merchant;
 use crate::payments::{DayUse, Payment, Refund};
 use crate::postings::Unposted;
 use crate::tokens::Token;
-use crate::{AccountId, Caller, PaymentId, TokenId, UnixMs};
+use crate::{AccountId, Caller, MerchantId, PaymentId, TokenId, UnixMs};
 
 /// One change. `Put` replaces the whole row with that id, or adds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Booking {
     }
 }
 
-/// One line of the audit trail: what happened to what, when, by whom.
+/// One line of the audit trail: what happened to what, when, by whom, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// When.
@@ -91,23 +91,44 @@ pub struct Event {
     pub subject: String,
     /// What: a stable name.
     pub name: &'static str,
-    /// By whom: `operator`, `risk`, or an id as text.
+    /// By whom: `operator`, `risk`, `clock`, or an id as text.
     pub actor: String,
+    /// Why, in the words of whoever did it; empty where nothing was said.
+    pub why: String,
 }
 
 impl Event {
     /// Something a caller did to a token.
     pub fn about_token(token: TokenId, at_ms: UnixMs, name: &'static str, caller: Caller) -> Self {
-        let actor = match caller {
-            Caller::Operator => "operator".to_owned(),
-            Caller::Wearer(account) => account.to_string(),
-            Caller::Merchant(merchant) => merchant.to_string(),
-        };
-        Self { at_ms, subject: token.to_string(), name, actor }
+        Self { at_ms, subject: token.to_string(), name, actor: caller.name(), why: String::new() }
+    }
+
+    /// Something a caller did to a merchant.
+    pub fn about_merchant(merchant: MerchantId, at_ms: UnixMs, name: &'static str, caller: Caller) -> Self {
+        Self { at_ms, subject: merchant.to_string(), name, actor: caller.name(), why: String::new() }
+    }
+
+    /// Something that happened to a token because its time had come.
+    pub fn in_time(token: TokenId, at_ms: UnixMs, name: &'static str) -> Self {
+        Self { at_ms, subject: token.to_string(), name, actor: "clock".to_owned(), why: String::new() }
     }
 
     /// Something a risk rule did to a token: an alert for the operator.
     pub fn risk(token: TokenId, at_ms: UnixMs, name: &'static str) -> Self {
-        Self { at_ms, subject: token.to_string(), name, actor: "risk".to_owned() }
+        Self { at_ms, subject: token.to_string(), name, actor: RISK.to_owned(), why: String::new() }
+    }
+
+    /// Something a risk rule did to a merchant: an alert for the operator.
+    pub fn risk_to_merchant(merchant: MerchantId, at_ms: UnixMs, name: &'static str) -> Self {
+        Self { at_ms, subject: merchant.to_string(), name, actor: RISK.to_owned(), why: String::new() }
+    }
+
+    /// The same, with the reason.
+    #[must_use]
+    pub fn because(self, why: impl Into<String>) -> Self {
+        Self { why: why.into(), ..self }
     }
 }
+
+/// Who does what a risk rule decides, in the audit trail.
+const RISK: &str = "risk";

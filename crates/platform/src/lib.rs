@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod bindings;
 mod change;
 pub mod chips;
+pub mod guesses;
 mod ids;
 pub mod makers;
 pub mod merchants;
@@ -39,6 +40,15 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// Who it is in the audit trail: `operator`, or an id as text.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Operator => "operator".to_owned(),
+            Self::Wearer(account) => account.to_string(),
+            Self::Merchant(merchant) => merchant.to_string(),
+        }
+    }
+
     /// Whether the caller may see and act for this wearer's account.
     pub fn may_act_for(&self, account: AccountId) -> bool {
         match self {

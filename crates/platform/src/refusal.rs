@@ -8,6 +8,8 @@
 pub enum RefusalClass {
     /// The request itself is wrong and will never succeed as it is.
     Invalid,
+    /// The caller may see it, and may not do this.
+    Forbidden,
     /// What it names does not exist, or not for this caller.
     NotFound,
     /// It contradicts the present state.
@@ -77,8 +79,10 @@ reasons! {
     ConfirmationOver, Conflict, "confirmation_over", "This payment does not wait to be confirmed any more.";
     TopUpParametersDiffer, Conflict, "top_up_parameters_differ", "This top-up reference was used with other parameters.";
     TokenStateForbids, Conflict, "token_state_forbids", "The token's present state does not allow this.";
+    OperatorOnly, Forbidden, "operator_only", "Only the operator may do this: ask the payment institution.";
+    MerchantSuspended, Forbidden, "merchant_suspended", "This merchant takes no payments until the operator reinstates it.";
     TokensExhausted, Conflict, "tokens_exhausted", "Every token number under this prefix is taken; configure another prefix.";
-    TooManyWrongCodes, TooMany, "too_many_wrong_codes", "Too many unknown codes came from this merchant; wait before trying again.";
+    TooManyWrongCodes, TooMany, "too_many_wrong_codes", "Too many wrong codes came from this merchant; wait before trying again.";
     BooksRefused, Conflict, "books_refused", "The books do not allow this movement of money.";
     MakerNotFound, NotFound, "maker_not_found", "There is no such maker.";
     MakerExists, Conflict, "maker_exists", "A maker with this code is known already, with another name, kind or root.";

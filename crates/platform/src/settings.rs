@@ -19,6 +19,8 @@ pub struct Settings {
     pub day_offset_minutes: i32,
     /// How long a payment waits for its wearer to confirm it, milliseconds.
     pub payment_confirmation_ms: u64,
+    /// How long a token pays before it has to be renewed, milliseconds.
+    pub token_lifetime_ms: u64,
     /// A binding whose chip has not proved itself within this time is over, milliseconds.
     pub binding_lifetime_ms: u64,
     /// A binding whose chip has not confirmed its keys within this time is over, milliseconds.
@@ -58,6 +60,7 @@ impl Default for Settings {
             limits: BTreeMap::from([(Currency::CNY, Limits::CHINA)]),
             day_offset_minutes: 480,
             payment_confirmation_ms: 3 * 60_000,
+            token_lifetime_ms: 3 * 365 * 86_400_000,
             binding_lifetime_ms: 3 * 60_000,
             confirmation_lifetime_ms: 24 * 3_600_000,
         }
@@ -75,12 +78,20 @@ pub struct CodeSettings {
     pub offline_allowance_s: u32,
     /// Codes a chip may make between two syncs.
     pub budget: u16,
-    /// Wrong passwords in a row after which a token is frozen.
-    pub misses_before_freeze: u32,
-    /// Unknown codes a merchant may send within [`CodeSettings::merchant_window_ms`] before it must wait.
+    /// Wrong codes that named one token, since its last genuine one, after which it is frozen: where they came from
+    /// [`CodeSettings::merchants_before_freeze`] merchants.
+    pub wrong_codes_before_freeze: u32,
+    /// From how many merchants they must have come, at most [`crate::guesses::MAX_GUESSING_MERCHANTS`]: or one shop could
+    /// freeze a stranger's wearable.
+    pub merchants_before_freeze: usize,
+    /// The window in which wrong codes are counted against a token, milliseconds.
+    pub token_window_ms: u64,
+    /// Wrong codes a merchant may send within [`CodeSettings::merchant_window_ms`] before it must wait.
     pub merchant_wrong_codes: u32,
     /// The window for [`CodeSettings::merchant_wrong_codes`], milliseconds.
     pub merchant_window_ms: u64,
+    /// Wrong codes of a merchant in one of the operator's days, after which it is suspended until the operator reinstates it.
+    pub merchant_day_wrong_codes: u32,
 }
 
 impl Default for CodeSettings {
@@ -90,9 +101,12 @@ impl Default for CodeSettings {
             suite: Suite::International,
             offline_allowance_s: 14 * 86_400,
             budget: 500,
-            misses_before_freeze: 10,
-            merchant_wrong_codes: 50,
+            wrong_codes_before_freeze: 10,
+            merchants_before_freeze: 4,
+            token_window_ms: 86_400_000,
+            merchant_wrong_codes: 20,
             merchant_window_ms: 10 * 60_000,
+            merchant_day_wrong_codes: 100,
         }
     }
 }

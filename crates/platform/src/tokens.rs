@@ -1,8 +1,22 @@
-//! Tokens: one account's right to pay from one chip, and how it is stopped.
+//! Tokens: one account's right to pay from one chip, how it is stopped, and who may let it pay again.
+//!
+//! ```text
+//!  pending ──chip confirms──▶ active ──its time is over──▶ expired ──renew (operator)──▶ active
+//!                             │  ▲
+//!          freeze, lost, risk │  │ resume: the wearer lifts what the wearer froze, the operator lifts anything
+//!                             ▼  │
+//!        frozen by wearer · frozen by operator · frozen by risk · lost
+//!
+//!  any ──revoke──▶ revoked, for ever
+//! ```
+//!
+//! Every change is a line of the audit trail: who, when, why.
 
 use paycode::{CodeFormat, Stamp, Suite, TokenIndex};
 
-use crate::{AccountId, Caller, Change, ChipId, Event, Reason, Refusal, TokenId, UnixMs};
+use crate::accounts::display_name;
+use crate::guesses::{Guesses, SpentMarks};
+use crate::{AccountId, Caller, Change, ChipId, Event, Reason, Refusal, Settings, TokenId, UnixMs};
 
 /// Where a token is in its life. The number is what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,19 +26,36 @@ pub enum TokenState {
     Pending = 1,
     /// Pays.
     Active = 2,
-    /// Stopped by the wearer or the operator; can be resumed by either.
-    Frozen = 3,
+    /// Stopped by its wearer; the wearer or the operator resumes it.
+    FrozenByWearer = 3,
     /// Stopped by a risk rule; only the operator resumes it.
     FrozenByRisk = 4,
     /// Over for ever.
     Revoked = 5,
+    /// Stopped by the operator; only the operator resumes it.
+    FrozenByOperator = 6,
+    /// Reported lost. Whoever holds the watch may hold the phone as well: only the operator resumes it.
+    Lost = 7,
+    /// Its time is over; the operator renews it.
+    Expired = 8,
 }
 
 impl TokenState {
+    /// Every state there is.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Active,
+        Self::FrozenByWearer,
+        Self::FrozenByRisk,
+        Self::Revoked,
+        Self::FrozenByOperator,
+        Self::Lost,
+        Self::Expired,
+    ];
+
     /// The state with this stored number.
     pub fn from_number(number: u8) -> Option<Self> {
-        use TokenState::{Active, Frozen, FrozenByRisk, Pending, Revoked};
-        [Pending, Active, Frozen, FrozenByRisk, Revoked].into_iter().find(|state| *state as u8 == number)
+        Self::ALL.into_iter().find(|state| *state as u8 == number)
     }
 
     /// The name in the API.
@@ -32,9 +63,22 @@ impl TokenState {
         match self {
             Self::Pending => "pending",
             Self::Active => "active",
-            Self::Frozen => "frozen",
+            Self::FrozenByWearer => "frozen_by_wearer",
             Self::FrozenByRisk => "frozen_by_risk",
             Self::Revoked => "revoked",
+            Self::FrozenByOperator => "frozen_by_operator",
+            Self::Lost => "lost",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The state after a risk rule stopped the token: what pays or may pay again is frozen; what only the operator lifts
+    /// anyway, or what never pays, stays.
+    #[must_use]
+    pub const fn frozen_by_risk(self) -> Self {
+        match self {
+            Self::Active | Self::FrozenByWearer | Self::FrozenByRisk | Self::Expired => Self::FrozenByRisk,
+            Self::Pending | Self::Revoked | Self::FrozenByOperator | Self::Lost => self,
         }
     }
 }
@@ -64,10 +108,23 @@ pub struct Token {
     pub last_stamp: Option<Stamp>,
     /// The highest transaction counter seen. Only higher ones are genuine.
     pub last_counter: Option<u32>,
-    /// Wrong passwords in a row.
-    pub misses: u32,
+    /// Wrong codes that named it since its last genuine one.
+    pub guesses: Guesses,
+    /// The codes spent last, to know one again that is long past its window.
+    pub spent: SpentMarks,
+    /// From when on it pays no more, unless it is renewed; `None` of a token made before tokens had an end.
+    pub expires_ms: Option<UnixMs>,
     /// When it was made.
     pub created_ms: UnixMs,
+}
+
+impl Token {
+    /// Where it is in its life at this moment: what was active until its time was over has expired, whether or not
+    /// anybody has noticed.
+    pub fn state_at(&self, now_ms: UnixMs) -> TokenState {
+        let is_over = self.expires_ms.is_some_and(|expires_ms| now_ms >= expires_ms);
+        if is_over && self.state == TokenState::Active { TokenState::Expired } else { self.state }
+    }
 }
 
 /// What can be done to a token.
@@ -77,107 +134,96 @@ pub enum TokenAction {
     Freeze,
     /// Let it pay again.
     Resume,
+    /// Report it lost: stopped, and its wearer alone does not lift that.
+    Lost,
     /// End it for ever.
     Revoke,
+    /// Give it another lifetime.
+    Renew,
 }
 
 impl TokenAction {
+    /// Everything that can be done.
+    pub const ALL: [Self; 5] = [Self::Freeze, Self::Resume, Self::Lost, Self::Revoke, Self::Renew];
+
     /// The name in the API and in the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Freeze => "freeze",
             Self::Resume => "resume",
+            Self::Lost => "lost",
             Self::Revoke => "revoke",
+            Self::Renew => "renew",
         }
     }
 }
 
-/// Freezes, resumes or revokes a token. Doing twice what is done already changes nothing.
+/// What somebody wants done to a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActRequest {
+    /// Who asks.
+    pub caller: Caller,
+    /// What.
+    pub action: TokenAction,
+    /// Why, for the audit trail: up to 100 bytes, may be empty.
+    pub why: String,
+    /// The present time.
+    pub now_ms: UnixMs,
+}
+
+/// Does something to a token. Doing twice what is done already changes nothing, but a renewal, which always counts from
+/// now.
 ///
 /// # Errors
-/// [`Reason::TokenNotFound`] for a caller it does not belong to, [`Reason::TokenStateForbids`] for a step its
-/// state does not allow: nothing leads out of `revoked`, and only the operator lifts a freeze set by risk.
-pub fn act(caller: Caller, action: TokenAction, token: Token, now_ms: UnixMs) -> Result<(Token, Vec<Change>), Refusal> {
-    use TokenState::{Active, Frozen, FrozenByRisk, Pending, Revoked};
+/// [`Reason::TokenNotFound`] for a caller it does not belong to; [`Reason::OperatorOnly`] for a wearer who would renew it
+/// or lift what the operator, a risk rule or a report of loss has stopped; [`Reason::TokenStateForbids`] for a step its
+/// state does not allow: nothing leads out of `revoked`; [`Reason::FieldTooLong`] or [`Reason::FieldMalformed`] for `why`.
+pub fn act(request: &ActRequest, token: Token, settings: &Settings) -> Result<(Token, Vec<Change>), Refusal> {
+    let ActRequest { caller, action, now_ms, .. } = *request;
     if !caller.may_act_for(token.account) {
         return Err(Reason::TokenNotFound.into());
     }
-    let is_operator = caller == Caller::Operator;
-    let state = match (action, token.state) {
-        (TokenAction::Freeze, Active | Frozen) => Frozen,
-        (TokenAction::Freeze, FrozenByRisk) => FrozenByRisk,
-        (TokenAction::Resume, Frozen | Active) => Active,
-        (TokenAction::Resume, FrozenByRisk) if is_operator => Active,
-        (TokenAction::Revoke, _) => Revoked,
-        (TokenAction::Freeze, Pending | Revoked) | (TokenAction::Resume, Pending | FrozenByRisk | Revoked) => {
-            return Err(Reason::TokenStateForbids.into());
-        }
+    let why = match request.why.trim() {
+        "" => String::new(),
+        why => display_name(why, "why")?,
     };
-    if state == token.state {
+    let before = token.state_at(now_ms);
+    let state = next_state(action, before, caller == Caller::Operator)?;
+    let expires_ms = match action {
+        TokenAction::Renew => Some(now_ms.saturating_add(settings.token_lifetime_ms)),
+        _ => token.expires_ms,
+    };
+    if state == token.state && expires_ms == token.expires_ms {
         return Ok((token, Vec::new()));
     }
-    // A token lifted out of a freeze starts its count of wrong passwords anew.
-    let token = Token { state, misses: 0, ..token };
-    let event = Event::about_token(token.id, now_ms, action.name(), caller);
+    // A token lifted out of a freeze starts its count of wrong codes anew.
+    let token = Token { state, expires_ms, guesses: Guesses::default(), ..token };
+    let event = Event::about_token(token.id, now_ms, action.name(), caller).because(why);
     Ok((token.clone(), vec![Change::PutToken(token), Change::AddEvent(event)]))
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn token(state: TokenState) -> Token {
-        Token {
-            id: TokenId([3; 16]),
-            account: AccountId([1; 16]),
-            chip: ChipId([4; 16]),
-            format: CodeFormat::DEFAULT,
-            suite: Suite::International,
-            index: TokenIndex::new(42).unwrap(),
-            pay_key_version: 1,
-            mask_key_version: 1,
-            state,
-            last_stamp: None,
-            last_counter: None,
-            misses: 3,
-            created_ms: 0,
+/// Where an action leads from a state, or why it leads nowhere.
+fn next_state(action: TokenAction, from: TokenState, is_operator: bool) -> Result<TokenState, Refusal> {
+    use TokenState::{Active, Expired, FrozenByOperator, FrozenByRisk, FrozenByWearer, Lost, Pending, Revoked};
+    Ok(match (action, from) {
+        (TokenAction::Revoke, _) => Revoked,
+        (_, Pending | Revoked) | (TokenAction::Resume, Expired) => return Err(Reason::TokenStateForbids.into()),
+        (TokenAction::Renew, _) if !is_operator => return Err(Reason::OperatorOnly.into()),
+        (TokenAction::Renew, Expired) => Active,
+        (TokenAction::Renew, state) => state,
+        // What stops a token already is not weakened by a wearer's own freeze; the operator's takes its place.
+        (TokenAction::Freeze, Lost) => Lost,
+        (TokenAction::Freeze, _) if is_operator => FrozenByOperator,
+        (TokenAction::Freeze, Active | Expired | FrozenByWearer) => FrozenByWearer,
+        (TokenAction::Freeze, state) => state,
+        (TokenAction::Lost, _) => Lost,
+        (TokenAction::Resume, FrozenByOperator | FrozenByRisk | Lost) if !is_operator => {
+            return Err(Reason::OperatorOnly.into());
         }
-    }
-
-    #[test]
-    fn the_table_of_token_states() {
-        use TokenAction::{Freeze, Resume, Revoke};
-        use TokenState::{Active, Frozen, FrozenByRisk, Pending, Revoked};
-        let wearer = Caller::Wearer(AccountId([1; 16]));
-        let stranger = Caller::Wearer(AccountId([9; 16]));
-        let shop = Caller::Merchant(crate::MerchantId([9; 16]));
-        let forbidden = Err(Reason::TokenStateForbids);
-        for (caller, action, from, expected) in [
-            (wearer, Freeze, Active, Ok(Frozen)),
-            (wearer, Freeze, Frozen, Ok(Frozen)),
-            (wearer, Freeze, FrozenByRisk, Ok(FrozenByRisk)),
-            (wearer, Freeze, Pending, forbidden),
-            (wearer, Freeze, Revoked, forbidden),
-            (wearer, Resume, Frozen, Ok(Active)),
-            (wearer, Resume, FrozenByRisk, forbidden),
-            (Caller::Operator, Resume, FrozenByRisk, Ok(Active)),
-            (wearer, Resume, Revoked, forbidden),
-            (Caller::Operator, Resume, Revoked, forbidden),
-            (wearer, Resume, Pending, forbidden),
-            (wearer, Revoke, Active, Ok(Revoked)),
-            (wearer, Revoke, Revoked, Ok(Revoked)),
-            (stranger, Freeze, Active, Err(Reason::TokenNotFound)),
-            (shop, Freeze, Active, Err(Reason::TokenNotFound)),
-        ] {
-            let outcome = act(caller, action, token(from), 7).map(|(token, _)| token.state).map_err(|r| r.reason);
-            assert_eq!(outcome, expected, "{caller:?} {action:?} {from:?}");
-        }
-    }
-
-    #[test]
-    fn a_repeated_freeze_leaves_no_second_event() {
-        let (frozen, changes) = act(Caller::Operator, TokenAction::Freeze, token(TokenState::Active), 7).unwrap();
-        assert_eq!(changes.len(), 2);
-        assert!(act(Caller::Operator, TokenAction::Freeze, frozen, 8).unwrap().1.is_empty());
-    }
+        (TokenAction::Resume, _) => Active,
+    })
 }
+
+#[cfg(test)]
+#[path = "tokens_cases.rs"]
+pub(crate) mod tests;

@@ -98,6 +98,7 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.reason.class() {
             RefusalClass::Invalid => StatusCode::BAD_REQUEST,
+            RefusalClass::Forbidden => StatusCode::FORBIDDEN,
             RefusalClass::NotFound => StatusCode::NOT_FOUND,
             RefusalClass::Conflict => StatusCode::CONFLICT,
             RefusalClass::TooMany => StatusCode::TOO_MANY_REQUESTS,

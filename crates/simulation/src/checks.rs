@@ -5,12 +5,14 @@ use ledger::AccountKind;
 use platform::accounts::TopUp;
 use platform::payments::confirm::Answer;
 use platform::payments::{Decline, Payment, PaymentState, Refund};
+use platform::tokens::TokenState;
 use platform::{PaymentId, Reason};
 use store::commands::Paid;
 use store::engine::Engine;
 use store::{Failure, StoreError, Tables};
 
 use crate::database::SimulatedEngine;
+use crate::faults::Fault;
 use crate::message::{Reply, Request, Ticket, ToldBefore};
 use crate::truth::agrees;
 use crate::world::World;
@@ -93,9 +95,20 @@ impl World {
                 }
                 Err(failure) => never(failure, "a top-up"),
             },
-            (Request::Act { token, action, .. }, Reply::Acted(answer)) => {
-                self.truth.told_token(*token, *action, server, &ticket.told_before, answer.as_ref().ok())
+            (Request::Act { token, action, by_operator, .. }, Reply::Acted(answer)) => {
+                let act = (*action, *by_operator);
+                if answer.as_ref().is_ok_and(|token| token.state == TokenState::FrozenByRisk) {
+                    self.faults.count(Fault::FrozenByRisk);
+                }
+                self.truth.told_token(*token, act, server, &ticket.told_before, answer.as_ref().ok())
             }
+            (Request::Reinstate { .. }, Reply::Reinstated(answer)) => match answer {
+                Ok(told) if told.suspended_ms.is_some() => {
+                    Err(format!("{} is suspended after its reinstatement", told.id))
+                }
+                Ok(_) => Ok(()),
+                Err(failure) => never(failure, "a reinstatement"),
+            },
             (Request::Answer { payment, owner, caller, answer }, Reply::Confirmed(reply)) => {
                 self.confirmed(*payment, owner == caller, *answer, reply)
             }
@@ -283,6 +296,8 @@ fn refused_payment(reason: Reason, stored: Option<&Payment>, code: &str, amount:
     let right = match (reason, stored.map(|payment| payment.fingerprint)) {
         (Reason::OrderParametersDiffer, Some(Some(other))) => other != print,
         (Reason::OrderCancelled, Some(None)) => true,
+        // Nothing of it was looked at.
+        (Reason::MerchantSuspended, None) => true,
         _ => false,
     };
     if right { Ok(()) } else { Err(format!("{reason:?}, and stored is {stored:?}")) }

@@ -2,11 +2,12 @@
 //! the servers.
 
 use ledger::{Amount, Currency};
-use paycode::{Sequence, Stamp, TimeStep};
+use paycode::{Sequence, Stamp, TimeStep, TokenIndex};
 use platform::payments::confirm::Answer;
 use platform::payments::{MerchantNumber, Payment, PaymentState};
 use platform::tokens::TokenAction;
-use platform::{MerchantId, PaymentId};
+use platform::{MerchantId, PaymentId, Reason};
+use store::Failure;
 use store::commands::Paid;
 
 use crate::faults::Fault;
@@ -18,6 +19,8 @@ use crate::world::{Event, Shop, World};
 const PAY_TRIES: u32 = 4;
 /// How often anything else is asked.
 const TRIES: u32 = 60;
+/// Codes that thieves of the mask key try at once: more than freeze a token.
+const GUESSES: usize = 14;
 /// How long a till waits for an answer.
 const TILL_WAITS_MS: u64 = 3_000;
 
@@ -111,22 +114,38 @@ impl World {
                 let paid_minor = payment.amount.map_or(1, Amount::minor);
                 self.give_back(payment.merchant, payment.id, paid_minor);
             }
-            (Request::Act { token, account, action: TokenAction::Freeze, .. }, Reply::Acted(Ok(_))) => {
-                // Found again, soon or late; sometimes the operator has to do it.
+            (
+                Request::Act { token, account, action: TokenAction::Freeze | TokenAction::Lost, .. },
+                Reply::Acted(Ok(_)),
+            ) => {
+                // Found again, soon or late; sometimes the operator does it.
                 let by_operator = self.befalls(500);
-                let resume = Request::Act { token, account, action: TokenAction::Resume, by_operator };
-                self.truth.asked(&resume);
-                self.exchanges.push(Exchange {
-                    request: resume,
-                    tries_left: TRIES,
-                    answered: false,
-                    asks_again: false,
-                });
-                let number = self.exchanges.len() - 1;
-                self.after_about(60_000, Event::Timer(number));
+                self.resume_later(Request::Act { token, account, action: TokenAction::Resume, by_operator });
+            }
+            (Request::Pay { merchant, .. }, Reply::Paid(Err(Failure::Refused(refusal))))
+                if refusal.reason == Reason::MerchantSuspended =>
+            {
+                self.faults.count(Fault::MerchantSuspended);
+                if self.befalls(300) {
+                    self.ask(Request::Reinstate { merchant });
+                }
+            }
+            // What is not the wearer's to lift: the operator does it then.
+            (
+                Request::Act { token, account, action: TokenAction::Resume, by_operator: false },
+                Reply::Acted(Err(Failure::Refused(refusal))),
+            ) if refusal.reason == Reason::OperatorOnly => {
+                self.resume_later(Request::Act { token, account, action: TokenAction::Resume, by_operator: true });
             }
             _ => {}
         }
+    }
+
+    fn resume_later(&mut self, resume: Request) {
+        self.truth.asked(&resume);
+        self.exchanges.push(Exchange { request: resume, tries_left: TRIES, answered: false, asks_again: false });
+        let number = self.exchanges.len() - 1;
+        self.after_about(60_000, Event::Timer(number));
     }
 
     /// A payment waits, and the phone shows it: its wearer answers soon, late or never, now and then both ways, and
@@ -194,6 +213,10 @@ impl World {
                 let stamp = step.map(|step| Stamp::new(step, Sequence::FIRST));
                 stamp.and_then(|stamp| code(index, stamp, true, 2)).map(|code| code.as_str().to_owned())
             }
+            _ if (120..124).contains(&attack) => {
+                self.guess_together(index);
+                return;
+            }
             _ => wearer.show(now_ms, verified).map(|shown| {
                 let text = shown.text.clone();
                 self.truth.shown(shown);
@@ -218,6 +241,21 @@ impl World {
             // The customer has changed his mind, while the payment is on its way.
             110..120 => self.ask(Request::Cancel { merchant, order }),
             _ => {}
+        }
+    }
+
+    /// Thieves of the mask key guess at one wearer's codes, at as many tills as they can.
+    fn guess_together(&mut self, index: TokenIndex) {
+        let Ok(now) = TimeStep::from_unix_seconds(self.now_ms / 1_000) else { return };
+        for guess in 0..GUESSES {
+            self.faults.count(Fault::ForgedCode);
+            let stamp = Stamp::new(now, Sequence::ALL[guess % Sequence::ALL.len()]);
+            let Some(text) = code(index, stamp, true, 2 + guess as u8) else { return };
+            let shop = self.shops.get(guess % self.shops.len()).copied();
+            let order = MerchantNumber::parse(&format!("o{}", self.number()), "order");
+            if let (Some(shop), Ok(order)) = (shop, order) {
+                self.charge(text.as_str(), shop.id, shop.currency, order);
+            }
         }
     }
 
@@ -258,7 +296,8 @@ impl World {
                     self.ask(Request::TopUp { account, reference, amount });
                 }
             }
-            60..85 => self.ask(Request::Act { token, account, action: TokenAction::Freeze, by_operator }),
+            60..80 => self.ask(Request::Act { token, account, action: TokenAction::Freeze, by_operator }),
+            80..85 => self.ask(Request::Act { token, account, action: TokenAction::Lost, by_operator }),
             _ => wearer.sync(now_ms),
         }
     }

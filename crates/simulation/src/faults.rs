@@ -37,6 +37,10 @@ pub enum Fault {
     OtherParameters,
     /// A code that somebody made up.
     ForgedCode,
+    /// A payment refused because its merchant was suspended for its wrong codes.
+    MerchantSuspended,
+    /// A token that was found frozen because many merchants sent wrong codes.
+    FrozenByRisk,
     /// A watch or server whose clock is wrong.
     ClockWrong,
 }
@@ -61,6 +65,8 @@ impl Fault {
             Self::CodeTwice => "codes shown at two tills",
             Self::OtherParameters => "orders with other parameters",
             Self::ForgedCode => "forged codes",
+            Self::MerchantSuspended => "payments refused to suspended merchants",
+            Self::FrozenByRisk => "tokens found frozen by risk",
             Self::ClockWrong => "wrong clocks",
         }
     }

@@ -2,6 +2,7 @@
 
 use ledger::Amount;
 use platform::accounts::TopUp;
+use platform::merchants::Merchant;
 use platform::payments::confirm::Answer;
 use platform::payments::{MerchantNumber, Payment, Refund};
 use platform::tokens::{Token, TokenAction};
@@ -46,6 +47,10 @@ pub(crate) enum Request {
         action: TokenAction,
         by_operator: bool,
     },
+    /// The operator takes payments of a merchant again.
+    Reinstate {
+        merchant: MerchantId,
+    },
     Sweep,
     Post,
 }
@@ -58,6 +63,7 @@ pub(crate) enum Reply {
     Refunded(Result<Refund, Failure>),
     ToppedUp(Result<TopUp, Failure>),
     Acted(Result<Token, Failure>),
+    Reinstated(Result<Merchant, Failure>),
     Confirmed(Result<Payment, Failure>),
     Swept(Result<Vec<Payment>, Failure>),
     Posted(Result<usize, Failure>),
@@ -73,6 +79,7 @@ impl Reply {
             Self::Refunded(answer) => answer.as_ref().err(),
             Self::ToppedUp(answer) => answer.as_ref().err(),
             Self::Acted(answer) => answer.as_ref().err(),
+            Self::Reinstated(answer) => answer.as_ref().err(),
             Self::Confirmed(answer) => answer.as_ref().err(),
             Self::Swept(answer) => answer.as_ref().err(),
             Self::Posted(answer) => answer.as_ref().err(),

@@ -5,11 +5,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use platform::accounts::TopUp;
+use platform::merchants::MerchantAction;
 use platform::payments::cancel::CancelRequest;
 use platform::payments::refund::RefundRequest;
+use platform::tokens::ActRequest;
 use platform::{Caller, PaymentId, RefundId, TopUpId};
 use store::commands::{
-    ActOnToken, AnswerPayment, CancelOrder, NewPayment, Pay, PostClearing, RefundPayment, SweepOverdue, TopUpAccount,
+    ActOnMerchant, ActOnToken, AnswerPayment, CancelOrder, NewPayment, Pay, PostClearing, RefundPayment, SweepOverdue,
+    TopUpAccount,
 };
 use store::engine::Writes;
 use store::{Batch, Env};
@@ -155,8 +158,13 @@ pub(crate) fn push(
         }
         Request::Act { token, account, action, by_operator } => {
             let caller = if by_operator { Caller::Operator } else { Caller::Wearer(account) };
-            let act = ActOnToken { caller, token, action, now_ms };
+            let act = ActOnToken { token, request: ActRequest { caller, action, why: String::new(), now_ms } };
             batch.push(act, move |answer| outbox.put(ticket, Reply::Acted(answer)));
+        }
+        Request::Reinstate { merchant } => {
+            let why = "asked for".to_owned();
+            let act = ActOnMerchant { merchant, action: MerchantAction::Reinstate, why, now_ms };
+            batch.push(act, move |answer| outbox.put(ticket, Reply::Reinstated(answer)));
         }
         Request::Answer { payment, caller, answer, .. } => {
             let answer = AnswerPayment { caller: Caller::Wearer(caller), payment, answer, now_ms };

@@ -54,7 +54,8 @@ pub(crate) struct Truth {
     pub(crate) top_ups: BTreeMap<(AccountId, String), TopUp>,
     confirms: BTreeSet<PaymentId>,
     refusals: BTreeSet<PaymentId>,
-    freezes: BTreeMap<TokenId, Freeze>,
+    /// By token, and by whether only the operator lifts it.
+    freezes: BTreeMap<(TokenId, bool), Freeze>,
 }
 
 impl Truth {
@@ -86,16 +87,18 @@ impl Truth {
     /// A request reaches a server: what has been told before binds the answer.
     pub(crate) fn arrives(&mut self, request: &Request, server: usize) -> ToldBefore {
         match request {
-            Request::Act { token, action: TokenAction::Resume, .. } => {
-                let freeze = self.freezes.entry(*token).or_default();
-                freeze.told = false;
-                freeze.resumes += 1;
-                freeze.resumes_inside.push(server);
+            Request::Act { token, action: TokenAction::Resume, by_operator, .. } => {
+                for kind in lifted(*by_operator) {
+                    let freeze = self.freezes.entry((*token, *kind)).or_default();
+                    freeze.told = false;
+                    freeze.resumes += 1;
+                    freeze.resumes_inside.push(server);
+                }
                 ToldBefore::default()
             }
-            Request::Act { token, .. } => {
-                let resumes = self.freezes.get(token).map_or(0, |freeze| freeze.resumes);
-                ToldBefore { resumes, ..ToldBefore::default() }
+            Request::Act { token, action, by_operator, .. } => {
+                let freeze = self.freezes.get(&(*token, only_operator_lifts(*action, *by_operator)));
+                ToldBefore { resumes: freeze.map_or(0, |freeze| freeze.resumes), ..ToldBefore::default() }
             }
             Request::Pay { merchant, order, .. } | Request::Cancel { merchant, order } => {
                 let order = self.orders.get(&(*merchant, order.as_str().to_owned()));
@@ -155,7 +158,7 @@ impl Truth {
         if !(-1..=2).contains(&(now_step - i64::from(shown.stamp.step.0))) {
             return Err(format!("{id} was paid with a code out of its time"));
         }
-        if self.freezes.get(&token).is_some_and(|freeze| freeze.told) {
+        if [false, true].iter().any(|kind| self.freezes.get(&(token, *kind)).is_some_and(|freeze| freeze.told)) {
             return Err(format!("{id} was paid by {token} after its freeze was acknowledged"));
         }
         Ok(())
@@ -222,25 +225,37 @@ impl Truth {
     pub(crate) fn told_token(
         &mut self,
         token: TokenId,
-        action: TokenAction,
+        (action, by_operator): (TokenAction, bool),
         server: usize,
         before: &ToldBefore,
         told: Option<&Token>,
     ) -> Result<(), String> {
-        let freeze = self.freezes.entry(token).or_default();
-        let inside = freeze.resumes_inside.iter().position(|one| *one == server);
-        if let Some(place) = inside.filter(|_| action == TokenAction::Resume) {
-            freeze.resumes_inside.swap_remove(place);
-            freeze.resumes += 1;
+        if action == TokenAction::Resume {
+            for kind in lifted(by_operator) {
+                let freeze = self.freezes.entry((token, *kind)).or_default();
+                if let Some(place) = freeze.resumes_inside.iter().position(|one| *one == server) {
+                    freeze.resumes_inside.swap_remove(place);
+                    freeze.resumes += 1;
+                }
+            }
         }
         let Some(told) = told else { return Ok(()) };
-        let frozen = matches!(told.state, TokenState::Frozen | TokenState::FrozenByRisk);
-        if frozen != (action == TokenAction::Freeze) {
+        use TokenState::{Active, FrozenByOperator, FrozenByRisk, FrozenByWearer, Lost};
+        let right = match (action, by_operator) {
+            (TokenAction::Freeze, true) => matches!(told.state, FrozenByOperator | Lost),
+            (TokenAction::Freeze, false) => {
+                matches!(told.state, FrozenByWearer | FrozenByOperator | FrozenByRisk | Lost)
+            }
+            (TokenAction::Lost, _) => told.state == Lost,
+            _ => told.state == Active,
+        };
+        if !right {
             return Err(format!("{token} is {} after {}", told.state.name(), action.name()));
         }
-        let alone = freeze.resumes_inside.is_empty() && freeze.resumes == before.resumes;
-        if action == TokenAction::Freeze && alone {
-            freeze.told = true;
+        if action != TokenAction::Resume {
+            let freeze = self.freezes.entry((token, only_operator_lifts(action, by_operator))).or_default();
+            // Nothing that could have lifted it was there meanwhile.
+            freeze.told |= freeze.resumes_inside.is_empty() && freeze.resumes == before.resumes;
         }
         Ok(())
     }
@@ -256,6 +271,16 @@ impl Truth {
         let print = fingerprint(code, amount);
         order.is_some_and(|order| order.attempts.iter().any(|attempt| attempt.fingerprint == print))
     }
+}
+
+/// Whether only the operator lifts what this leads to.
+fn only_operator_lifts(action: TokenAction, by_operator: bool) -> bool {
+    by_operator || action == TokenAction::Lost
+}
+
+/// Which freezes a resume lifts: a wearer's lifts the wearer's own.
+fn lifted(by_operator: bool) -> &'static [bool] {
+    if by_operator { &[false, true] } else { &[false] }
 }
 
 /// Whether one answer is a later one of the same order than the other.

@@ -145,6 +145,9 @@ impl World {
                 api_key: KeyHash(self.hash()),
                 created_ms: self.now_ms,
                 wrong_codes: Default::default(),
+                suspended_ms: None,
+                category: None,
+                position: None,
             }));
             self.shops.push(shop);
         }
@@ -173,7 +176,9 @@ impl World {
                 state: TokenState::Active,
                 last_stamp: None,
                 last_counter: None,
-                misses: 0,
+                guesses: Default::default(),
+                spent: Default::default(),
+                expires_ms: None,
                 created_ms: self.now_ms,
             }));
             let amount = Amount::new(self.random.u64(1_000..=60_000), currency).map_err(|error| error.to_string())?;

@@ -246,7 +246,7 @@ impl Auditor<'_> {
                 let place = rows::token_place(fields).ok()?;
                 let token = self.view.read(core::slice::from_ref(&place)).ok()?.pop().flatten()?;
                 rows::join_token(unseal(&place, &token).ok()?, |account, id| {
-                    Ok(self.purse(account)?.spend_of(id).copied())
+                    Ok(self.purse(account)?.spend_of(id).cloned())
                 })
                 .ok()?;
             }

@@ -7,7 +7,7 @@ use platform::{Booking, Change};
 
 use crate::key::{Key, List, Numbered};
 use crate::rows::{self, Balance, Purse, Spend};
-use crate::{StoreError, Tables};
+use crate::{EventLine, StoreError, Tables};
 
 impl Tables<'_> {
     /// Makes the changes of one decision.
@@ -77,7 +77,13 @@ impl Tables<'_> {
             }
             Change::Book(booking) => self.book(booking),
             Change::AddEvent(event) => {
-                self.add_event(event.at_ms, &event.subject, event.name, &event.actor);
+                self.add_event(&EventLine {
+                    at_ms: event.at_ms,
+                    subject: event.subject.clone(),
+                    name: event.name.to_owned(),
+                    actor: event.actor.clone(),
+                    why: event.why.clone(),
+                });
                 Ok(())
             }
             Change::PutMaker(row) => self.put(Key::maker(&row.code), Some(rows::put_maker(row))),

@@ -74,7 +74,7 @@ impl Tables<'_> {
         let fields = self.fields(place)?;
         fields
             .map(|fields| {
-                rows::join_token(&fields, |account, token| Ok(self.present_purse(account)?.spend_of(token).copied()))
+                rows::join_token(&fields, |account, token| Ok(self.present_purse(account)?.spend_of(token).cloned()))
             })
             .transpose()
     }

@@ -81,6 +81,8 @@ pub struct EventLine {
     pub name: String,
     /// By whom.
     pub actor: String,
+    /// Why, where something was said.
+    pub why: String,
 }
 
 /// The reading side of a store.
@@ -406,7 +408,7 @@ fn purse(view: &mut dyn View, account: AccountId) -> Result<Purse, StoreError> {
 fn token(view: &mut dyn View, id: TokenId) -> Result<Option<Token>, StoreError> {
     let Some(place) = fields(view, &Key::Number(Numbered::Tokens, id.number()))? else { return Ok(None) };
     let fields = fields(view, &rows::token_place(&place)?)?.ok_or(StoreError::Corrupt("token_numbers"))?;
-    let token = rows::join_token(&fields, |account, token| Ok(purse(view, account)?.spend_of(token).copied()))?;
+    let token = rows::join_token(&fields, |account, token| Ok(purse(view, account)?.spend_of(token).cloned()))?;
     Ok((token.id == id).then_some(token))
 }
 

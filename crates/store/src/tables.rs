@@ -8,11 +8,11 @@ use ledger::journal::Record;
 use ledger::{AccountKind, LedgerAccount};
 use platform::{AccountId, PaymentId};
 
-use crate::StoreError;
 use crate::engine::{Engine, RowWrite, Writes};
 use crate::key::{Key, List, Numbered};
 use crate::rows::codec::{seal, unseal};
 use crate::rows::{self, Balance, PartitionState, Purse};
+use crate::{EventLine, StoreError};
 
 /// The most rounds of reading ahead for one batch: an order, its token, its purse, and one to spare.
 const MAX_ROUNDS: usize = 4;
@@ -269,10 +269,10 @@ impl<'e> Tables<'e> {
         self.state.head.number + 1
     }
 
-    pub(crate) fn add_event(&mut self, at_ms: u64, subject: &str, name: &str, actor: &str) {
+    pub(crate) fn add_event(&mut self, line: &EventLine) {
         let number = self.next_number();
-        self.enlist(List::SubjectEvents, subject.as_bytes(), list_position(at_ms, number));
-        self.add(Numbered::Events, number, rows::put_event(at_ms, subject, name, actor));
+        self.enlist(List::SubjectEvents, line.subject.as_bytes(), list_position(line.at_ms, number));
+        self.add(Numbered::Events, number, rows::put_event(line));
     }
 
     pub(crate) fn set_posted(&mut self, up_to: u64) {

@@ -14,8 +14,8 @@ use platform::payments::MerchantNumber;
 use platform::payments::refund::RefundRequest;
 use platform::tokens::TokenAction;
 use platform::{Caller, RefundId};
-use store::commands::{ActOnToken, Paid, PostClearing, RefundPayment};
-use support::{Home, NOW_MS, SHOP, TOKEN, World, code};
+use store::commands::{Paid, PostClearing, RefundPayment};
+use support::{Home, NOW_MS, SHOP, World, act, code};
 
 on_every_engine! {
     one_altered_byte_of_the_journal_is_named,
@@ -51,11 +51,7 @@ async fn an_altered_byte_in_any_row_of_any_table_is_found(home: Home) {
     let number = MerchantNumber::parse("r-1", "refund").unwrap();
     let request = RefundRequest { id: RefundId([1; 16]), number, amount_minor: 400, now_ms: NOW_MS };
     world.store.execute(RefundPayment { merchant: SHOP, payment: paid.id, request }).await.unwrap();
-    world
-        .store
-        .execute(ActOnToken { caller: Caller::Operator, token: TOKEN, action: TokenAction::Freeze, now_ms: NOW_MS })
-        .await
-        .unwrap();
+    world.store.execute(act(Caller::Operator, TokenAction::Freeze)).await.unwrap();
     world.store.execute(PostClearing { now_ms: NOW_MS, random: [1; 10] }).await.unwrap();
     world.assert_sound();
     let world = World::open(world.close());

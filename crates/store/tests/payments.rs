@@ -12,15 +12,16 @@ mod support;
 
 use ledger::Currency;
 use ledger::posting::payable;
+use platform::merchants::Merchant;
 use platform::payments::cancel::CancelRequest;
 use platform::payments::confirm::Answer;
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, PaymentState};
 use platform::tokens::{Token, TokenAction, TokenState};
-use platform::{Caller, Change, PaymentId, Reason, RefundId};
-use store::commands::{ActOnToken, AnswerPayment, CancelOrder, Paid, PostClearing, RefundPayment, SweepOverdue};
+use platform::{Caller, Change, KeyHash, MerchantId, PaymentId, Reason, RefundId};
+use store::commands::{AnswerPayment, CancelOrder, Paid, PostClearing, RefundPayment, SweepOverdue};
 use store::{Command, Env, Failure, Tables};
-use support::{Home, NOW_MS, Put, SHOP, TOKEN, World, code, pay};
+use support::{Home, NOW_MS, Put, SHOP, TOKEN, World, act, code, pay, pay_at, pay_to};
 use tokio::task::JoinSet;
 
 fn payment(paid: Paid) -> platform::payments::Payment {
@@ -73,6 +74,8 @@ on_every_engine! {
     refunds_of_a_shop_that_is_owed_nothing_wait_and_hold_nobody_up,
     everything_acknowledged_is_there_after_a_restart,
     a_shop_that_guesses_is_braked_before_its_codes_are_looked_at,
+    old_codes_replayed_and_codes_of_a_fast_clock_freeze_nobody,
+    a_token_is_frozen_once_four_shops_have_guessed_at_it,
 }
 
 async fn a_code_pays_once_and_a_repeated_order_is_the_same_payment(home: Home) {
@@ -177,7 +180,7 @@ async fn a_cancel_closes_an_order_that_never_arrived_and_refunds_one_that_was_pa
 
 async fn a_freeze_holds_on_the_very_next_payment(home: Home) {
     let world = World::with_money(home, 10_000).await;
-    let act = |action| ActOnToken { caller: Caller::Operator, token: TOKEN, action, now_ms: NOW_MS };
+    let act = |action| act(Caller::Operator, action);
     world.store.execute(act(TokenAction::Freeze)).await.unwrap();
     let frozen = payment(world.pay("o-1", &code(0, 0), 100).await.unwrap());
     assert_eq!(frozen.state, PaymentState::Failed(Decline::TokenFrozen));
@@ -228,7 +231,8 @@ impl Command for Broken {
 async fn a_command_that_fails_takes_nobody_else_with_it(home: Home) {
     let world = World::with_money(home, 10_000).await;
     let mut tasks = JoinSet::new();
-    for number in 0..40_u8 {
+    // Fewer wrong codes than a shop has to wait for.
+    for number in 0..36_u8 {
         let store = world.store.clone();
         if number % 2 == 0 {
             tasks.spawn(async move { store.execute(Broken).await.is_err() });
@@ -434,4 +438,69 @@ async fn a_shop_that_guesses_is_braked_before_its_codes_are_looked_at(home: Home
     let braked = world.pay("honest", &code(0, 0), 100).await.unwrap();
     assert!(matches!(braked, Paid::Wait { wait_ms } if wait_ms > 0));
     assert_eq!(world.balance(), 10_000);
+}
+
+async fn old_codes_replayed_and_codes_of_a_fast_clock_freeze_nobody(home: Home) {
+    let world = World::with_money(home, 10_000).await;
+    // Ten codes, each paid in its own time.
+    let steps = 12;
+    let paid_ms = |step: i64| NOW_MS.checked_add_signed((step - steps) * 30_000).unwrap();
+    for step in 0..10 {
+        let paid = world.store.execute(pay_at(&format!("o-{step}"), &code(step - steps, 0), 10, paid_ms(step))).await;
+        assert_eq!(payment(paid.unwrap()).state, PaymentState::Succeeded, "{step}");
+    }
+    // An hour later one shop shows all of them again, twice.
+    for round in 0..2 {
+        for step in 0..10 {
+            let replay = pay_at(&format!("r-{round}-{step}"), &code(step - steps, 0), 10, NOW_MS + 3_600_000);
+            let declined = payment(world.store.execute(replay).await.unwrap());
+            assert_eq!(declined.state, PaymentState::Failed(Decline::CodeSpent), "{step}");
+        }
+    }
+    let early = payment(world.pay("early", &code(3, 0), 10).await.unwrap());
+    assert_eq!(early.state, PaymentState::Failed(Decline::CodeEarly));
+    let in_its_time = pay_at("later", &code(3, 0), 10, NOW_MS + 90_000);
+    let spent = payment(world.store.execute(in_its_time).await.unwrap());
+    assert_eq!(spent.state, PaymentState::Failed(Decline::CodeSpent), "who has seen it early gains nothing by waiting");
+    let token = world.queries.token(TOKEN).unwrap().unwrap();
+    assert_eq!((token.state, token.guesses.codes), (TokenState::Active, 0));
+    assert_eq!(world.queries.merchant(SHOP).unwrap().unwrap().wrong_codes.count, 0);
+    let next = payment(world.store.execute(pay_at("next", &code(3, 1), 10, NOW_MS + 90_000)).await.unwrap());
+    assert_eq!(next.state, PaymentState::Succeeded);
+    world.assert_sound();
+}
+
+async fn a_token_is_frozen_once_four_shops_have_guessed_at_it(home: Home) {
+    let world = World::with_money(home, 10_000).await;
+    let shops: Vec<MerchantId> = (10..14).map(|number| MerchantId([number; 16])).collect();
+    let rows = shops
+        .iter()
+        .map(|id| Change::PutMerchant(Merchant { id: *id, api_key: KeyHash([id.0[0]; 32]), ..support::shop() }));
+    world.store.execute(Put(rows.collect())).await.unwrap();
+    let state = || world.queries.token(TOKEN).unwrap().unwrap().state;
+    for (number, shop) in shops.iter().enumerate() {
+        for guess in 0..5 {
+            assert_eq!(state(), TokenState::Active, "shop {number}, guess {guess}");
+            // Far from now: the right index, and a password of no step near.
+            let order = format!("g-{number}-{guess}");
+            let wrong = pay_to(*shop, &order, &code(1_000 + guess, number as u8), 10);
+            let declined = payment(world.store.execute(wrong).await.unwrap());
+            assert_eq!(declined.state, PaymentState::Failed(Decline::CodeUnknown));
+            if number == 3 {
+                break;
+            }
+        }
+    }
+    assert_eq!(state(), TokenState::FrozenByRisk);
+    let frozen = payment(world.pay("honest", &code(0, 0), 10).await.unwrap());
+    assert_eq!(frozen.state, PaymentState::Failed(Decline::TokenFrozen));
+    let wearer = act(Caller::Wearer(support::ACCOUNT), TokenAction::Resume);
+    assert_eq!(reason(world.store.execute(wearer).await.unwrap_err()), Reason::OperatorOnly);
+    world.store.execute(act(Caller::Operator, TokenAction::Resume)).await.unwrap();
+    let paid = payment(world.pay("again", &code(0, 1), 10).await.unwrap());
+    assert_eq!(paid.state, PaymentState::Succeeded);
+    let events = world.queries.events_of(&TOKEN.to_string()).unwrap();
+    let alert = events.iter().find(|event| event.name == "wrong_codes").unwrap();
+    assert_eq!((alert.actor.as_str(), alert.why.as_str()), ("risk", "16 wrong codes from 4 merchants"));
+    world.assert_sound();
 }

@@ -20,12 +20,12 @@ use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, PaymentState};
 use platform::tokens::TokenAction;
 use platform::{Caller, RefundId, TopUpId};
-use store::commands::{ActOnToken, Paid, PostClearing, RefundPayment, TopUpAccount};
+use store::commands::{Paid, PostClearing, RefundPayment, TopUpAccount};
 use store::postgres::{Heir, PostgresEngine};
 use store::{Failure, Store, StoreError};
 use support::postgres::Postgres;
 use support::proxy::{Cut, Proxy};
-use support::{ACCOUNT, Home, NOW_MS, SHOP, TOKEN, World, code, pay};
+use support::{ACCOUNT, Home, NOW_MS, SHOP, World, act, code, pay};
 use tokio::task::JoinSet;
 
 /// How long a lease lasts, and a little.
@@ -110,7 +110,7 @@ async fn refunds_that_race_through_two_servers_never_pass_the_payment() {
 async fn a_freeze_through_one_server_holds_on_the_very_next_payment_through_the_other() {
     let Some((first, second)) = two_servers().await else { return };
     assert_eq!(state(second.pay("o-1", &code(0, 0), 100).await.unwrap()), PaymentState::Succeeded);
-    let act = |action| ActOnToken { caller: Caller::Operator, token: TOKEN, action, now_ms: NOW_MS };
+    let act = |action| act(Caller::Operator, action);
     first.store.execute(act(TokenAction::Freeze)).await.unwrap();
     let frozen = state(second.pay("o-2", &code(0, 1), 100).await.unwrap());
     assert_eq!(frozen, PaymentState::Failed(Decline::TokenFrozen));

@@ -85,6 +85,9 @@ impl Command for Merchants {
                     api_key: KeyHash::of(&api_key(number)),
                     created_ms: CREATED_MS,
                     wrong_codes: Default::default(),
+                    suspended_ms: None,
+                    category: None,
+                    position: None,
                 };
                 tables.apply(&Change::PutMerchant(merchant))?;
             }
@@ -134,7 +137,9 @@ fn make(number: u64, tables: &mut Tables<'_>, env: &Env) -> Result<(), Failure> 
         state: TokenState::Active,
         last_stamp: None,
         last_counter: None,
-        misses: 0,
+        guesses: Default::default(),
+        spent: Default::default(),
+        expires_ms: None,
         created_ms: CREATED_MS,
     };
     let top_up = platform::accounts::TopUp {

@@ -34,14 +34,16 @@ fn outcome(made: Stamp, now: u32, last: Option<Stamp>) -> Result<Hit, Miss> {
 #[test]
 fn a_code_is_accepted_from_one_step_early_to_two_steps_late() {
     for (offset, expected) in [
-        (-9, Err(Miss::Wrong)),
-        (-8, Err(Miss::Stale)),
+        (-7, Err(Miss::Wrong)),
+        (-6, Err(Miss::Stale)),
         (-3, Err(Miss::Stale)),
         (-2, Ok(())),
         (-1, Ok(())),
         (0, Ok(())),
         (1, Ok(())),
-        (2, Err(Miss::Wrong)),
+        (2, Err(Miss::Early)),
+        (5, Err(Miss::Early)),
+        (6, Err(Miss::Wrong)),
     ] {
         for sequence in 0..4 {
             let made = stamp(NOW.checked_add_signed(offset).unwrap(), sequence);
@@ -100,14 +102,36 @@ fn past_the_window_a_code_is_stale_or_spent_whatever_was_spent_since() {
         (3, Some((3, 1)), Miss::Stale),
         (3, Some((3, 0)), Miss::Spent),
         (3, Some((0, 0)), Miss::Stale),
-        (8, Some((8, 0)), Miss::Spent),
-        (8, Some((20, 0)), Miss::Stale),
-        (9, None, Miss::Wrong),
-        (9, Some((9, 0)), Miss::Wrong),
+        (6, Some((6, 0)), Miss::Spent),
+        (6, Some((20, 0)), Miss::Stale),
+        (7, None, Miss::Wrong),
+        (7, Some((7, 0)), Miss::Wrong),
     ] {
         let last = last.map(|(ago, sequence)| stamp(NOW - ago, sequence));
         assert_eq!(outcome(stamp(NOW - steps_ago, 0), NOW, last), Err(expected), "{steps_ago} {last:?}");
     }
+}
+
+#[test]
+fn a_code_of_a_fast_clock_is_known_for_what_it_is_and_is_spent_by_being_shown() {
+    for (steps_ahead, last, expected) in [
+        (2, None, Miss::Early),
+        (5, None, Miss::Early),
+        (6, None, Miss::Wrong),
+        (3, Some((2, 3)), Miss::Early),
+        (3, Some((3, 0)), Miss::Spent),
+        (3, Some((3, 1)), Miss::Superseded),
+    ] {
+        let last = last.map(|(ahead, sequence)| stamp(NOW + ahead, sequence));
+        assert_eq!(outcome(stamp(NOW + steps_ahead, 0), NOW, last), Err(expected), "{steps_ahead} {last:?}");
+    }
+    let early = stamp(NOW + 4, 2);
+    let found = find(&pay_key(), &shown(early, true), TimeStep(NOW));
+    assert_eq!(found.early(), Some(early));
+    // Recorded as spent, it does not pay once its time has come, and a newer one does.
+    assert_eq!(outcome(early, NOW + 4, found.early()), Err(Miss::Spent));
+    assert!(outcome(stamp(NOW + 4, 3), NOW + 4, found.early()).is_ok());
+    assert_eq!(find(&pay_key(), &shown(stamp(NOW, 0), true), TimeStep(NOW)).early(), None);
 }
 
 #[test]
@@ -193,7 +217,7 @@ fn a_password_that_fits_one_stamp_both_ways_counts_as_not_verified() {
 #[test]
 fn the_window_and_the_cost_of_a_wrong_code_are_as_the_specification_says() {
     assert_eq!(WINDOW_CANDIDATES, 32);
-    const { assert!(WINDOW_CANDIDATES + STALE_CANDIDATES <= 3 * WINDOW_CANDIDATES) };
+    const { assert!(WINDOW_CANDIDATES + STALE_CANDIDATES + EARLY_CANDIDATES <= 3 * WINDOW_CANDIDATES) };
     // The screen may say how long a code lives: the first second that is refused.
     let made = stamp(NOW, 0);
     let expires = made.expires_unix_seconds();

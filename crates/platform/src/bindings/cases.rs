@@ -296,7 +296,7 @@ fn who_may_start_a_binding_and_when() {
         (
             "frozen is bound",
             request(ACCOUNT),
-            StartFacts { living: Some(token(TokenState::Frozen, ACCOUNT)), ..start_facts() },
+            StartFacts { living: Some(token(TokenState::FrozenByWearer, ACCOUNT)), ..start_facts() },
             Err(Reason::ChipBound),
         ),
         (
@@ -344,7 +344,7 @@ fn a_confirmation_brings_no_token_back_that_was_ended_meanwhile() {
     let (answer, changes) = step(facts_again(&facts), &card.run(&script));
     let facts = after(facts, answer.binding.clone(), &changes);
     let confirmation = card.run(&answer.message);
-    for state in [TokenState::Revoked, TokenState::Active, TokenState::Frozen, TokenState::FrozenByRisk] {
+    for state in [TokenState::Revoked, TokenState::Active, TokenState::FrozenByWearer, TokenState::Lost] {
         let ended = self::facts(facts.binding.clone(), Token { state, ..facts.token.clone() });
         let (answer, changes) = step(ended, &confirmation);
         assert_eq!((answer.binding.state, token_state(&changes)), (BindingState::Failed, None), "{state:?}");

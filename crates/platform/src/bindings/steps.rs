@@ -128,7 +128,9 @@ fn new_token(
         state: TokenState::Pending,
         last_stamp: None,
         last_counter: None,
-        misses: 0,
+        guesses: Default::default(),
+        spent: Default::default(),
+        expires_ms: Some(request.now_ms.saturating_add(settings.token_lifetime_ms)),
         created_ms: request.now_ms,
     })
 }

@@ -5,11 +5,12 @@ use paycode::emv::{self, Payload};
 use std::sync::Arc;
 
 pub use paycode::Found;
-use paycode::{Code, CodeFormat, Hit, MaskKey, Miss, PayKey, Unmasked, unmask};
+use paycode::{Code, CodeFormat, Hit, MaskKey, Miss, PayKey, Stamp, Unmasked, unmask};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Decline, Fingerprint};
+use crate::guesses::SpentMarks;
 use crate::tokens::Token;
 use crate::{Reason, Refusal};
 
@@ -52,6 +53,12 @@ impl PresentedCode {
         let ours =
             emv::Payment::from_payload(&payload).ok().and_then(|payment| format.parse(payment.code().as_str()).ok());
         Ok(ours.map_or(Self::Foreign, |code| Self::Emv { code, text: Zeroizing::new(text.to_owned()) }))
+    }
+
+    /// The mark by which its digits are known again once they are spent; none of a code that is not ours.
+    pub fn mark(&self) -> Option<u32> {
+        let (Self::Digits(code) | Self::Emv { code, .. }) = self else { return None };
+        Some(SpentMarks::mark(code.as_str()))
     }
 
     /// The token numbers this code may stand for, one for each mask key that could have hidden it.
@@ -105,6 +112,18 @@ pub enum Verdict {
         hit: Hit,
         /// The transaction counter, where the code carries one.
         counter: Option<u32>,
+        /// The mark of its digits, by which it is known again.
+        mark: u32,
+    },
+    /// A code of this token whose time has not come: its wearable's clock is fast. It is spent by being shown, or whoever
+    /// has seen it need only wait.
+    Early {
+        /// Whose.
+        token: Token,
+        /// When it would have begun to pay.
+        stamp: Stamp,
+        /// The mark of its digits.
+        mark: u32,
     },
     /// A code of this token that proves nothing any more, or comes from a copy of its chip.
     Refused {
@@ -126,20 +145,25 @@ pub enum Verdict {
 
 /// Judges a code against the tokens it may belong to; the first candidate is under the current mask key.
 pub fn judge(presented: &PresentedCode, candidates: Vec<Candidate>) -> Verdict {
-    if matches!(presented, PresentedCode::Foreign) {
-        return Verdict::NotOurs;
-    }
+    let Some(mark) = presented.mark() else { return Verdict::NotOurs };
     let mut wrong = None;
     for candidate in candidates {
         let Candidate { token, pay_key, found, mask_version } = candidate;
         match found.against(token.last_stamp) {
-            Ok(hit) => return judge_counter(presented, token, &pay_key, hit),
+            Ok(hit) => return judge_counter(presented, token, &pay_key, hit, mark),
+            // Long past its window, and still no guess.
+            Err(Miss::Wrong) if token.spent.marks().contains(&mark) => {
+                return Verdict::Refused { token, decline: Decline::CodeSpent };
+            }
             Err(Miss::Wrong) if mask_version == token.mask_key_version => wrong = wrong.or(Some(token)),
             // Under another version than the chip has, the number is a chance one: nothing speaks against the token.
             Err(Miss::Wrong) => {}
             Err(Miss::Spent) => return Verdict::Refused { token, decline: Decline::CodeSpent },
             Err(Miss::Superseded) => return Verdict::Refused { token, decline: Decline::CodeSuperseded },
             Err(Miss::Stale) => return Verdict::Refused { token, decline: Decline::CodeStale },
+            Err(Miss::Early) => {
+                return found.early().map_or(Verdict::Unknown, |stamp| Verdict::Early { token, stamp, mark });
+            }
             // A miss this platform does not know yet is at least not a payment.
             Err(_) => return Verdict::Unknown,
         }
@@ -149,9 +173,9 @@ pub fn judge(presented: &PresentedCode, candidates: Vec<Candidate>) -> Verdict {
 
 /// For an EMV QR code: the cryptogram must be the chip's, and the counter above every one seen before. A true
 /// cryptogram with an old counter can only come from a second chip with the same keys.
-fn judge_counter(presented: &PresentedCode, token: Token, pay_key: &PayKey, hit: Hit) -> Verdict {
+fn judge_counter(presented: &PresentedCode, token: Token, pay_key: &PayKey, hit: Hit, mark: u32) -> Verdict {
     let PresentedCode::Emv { text, .. } = presented else {
-        return Verdict::Genuine { token, hit, counter: None };
+        return Verdict::Genuine { token, hit, counter: None, mark };
     };
     let mut buffer = Zeroizing::new([0; emv::MAX_PAYLOAD_BYTES]);
     let verified = emv::Payment::parse(text, &mut *buffer).and_then(|payment| {
@@ -163,6 +187,6 @@ fn judge_counter(presented: &PresentedCode, token: Token, pay_key: &PayKey, hit:
         Ok(counter) if token.last_counter.is_some_and(|last| counter <= last) => {
             Verdict::Refused { token, decline: Decline::ChipCloned }
         }
-        Ok(counter) => Verdict::Genuine { token, hit, counter: Some(counter) },
+        Ok(counter) => Verdict::Genuine { token, hit, counter: Some(counter), mark },
     }
 }

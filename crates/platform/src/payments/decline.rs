@@ -44,6 +44,9 @@ declines! {
     15 RefusedByWearer, "refused_by_wearer", "The wearer did not want to pay this.";
     16 NotConfirmed, "not_confirmed", "The wearer did not confirm the payment in time.";
     17 TooManyWaiting, "too_many_waiting", "The wearer has too many payments waiting to be confirmed; confirm or refuse them first.";
+    18 TokenExpired, "token_expired", "This wearable's time to pay is over; its payment institution has to renew it.";
+    19 TokenLost, "token_lost", "This wearable has been reported lost.";
+    21 CodeEarly, "code_early", "This wearable's clock is fast; connect it to its phone, and ask for a new code.";
 }
 
 impl Decline {

@@ -8,6 +8,7 @@ use paycode::Stamp;
 
 use super::code::Verdict;
 use super::{DayUse, Decline, Fingerprint, MerchantNumber, Payment, PaymentState};
+use crate::guesses::{self, Guesses};
 use crate::merchants::Merchant;
 use crate::tokens::{Token, TokenState};
 use crate::{Booking, Change, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
@@ -48,8 +49,12 @@ pub fn repeat(request: &PayRequest, existing: Payment) -> Result<Payment, Refusa
 /// Refuses what this merchant cannot be paid at all, before anything is recorded.
 ///
 /// # Errors
-/// [`Reason::CurrencyNotTheMerchants`]: money in another currency would reach no book the merchant sees.
+/// [`Reason::MerchantSuspended`]; [`Reason::CurrencyNotTheMerchants`]: money in another currency would reach no book the
+/// merchant sees.
 pub fn accept(request: &PayRequest, merchant: &Merchant) -> Result<(), Refusal> {
+    if merchant.suspended_ms.is_some() {
+        return Err(Reason::MerchantSuspended.into());
+    }
     if request.amount.currency() == merchant.currency {
         return Ok(());
     }
@@ -80,24 +85,30 @@ pub fn decide(
     match verdict {
         Verdict::NotOurs => declined(request, None, Decline::CodeNotOurs, Vec::new()),
         Verdict::Unknown => {
-            declined(request, None, Decline::CodeUnknown, vec![wrong_code(request, merchant, settings)])
+            let changes = guesses::of_merchant(merchant, request.now_ms, settings);
+            declined(request, None, Decline::CodeUnknown, changes)
         }
         Verdict::Wrong { token } => {
-            let mut changes = vec![wrong_code(request, merchant, settings)];
-            changes.extend(one_more_miss(token, request.now_ms, settings));
+            let mut changes = guesses::of_merchant(merchant, request.now_ms, settings);
+            changes.extend(guesses::of_token(token, merchant.id, request.now_ms, &settings.codes));
             // To the till a wrong password is an unknown code: it learns nothing of which numbers exist.
             declined(request, None, Decline::CodeUnknown, changes)
         }
+        Verdict::Early { token, stamp, mark } => {
+            let token = Token { last_stamp: Some(stamp), spent: token.spent.with(mark), ..token };
+            declined(request, Some(&token), Decline::CodeEarly, vec![Change::PutToken(token.clone())])
+        }
         Verdict::Refused { token, decline: Decline::ChipCloned } => {
             let event = crate::Event::risk(token.id, request.now_ms, Decline::ChipCloned.code());
-            let frozen = Token { state: frozen_by_risk(token.state), ..token };
+            let frozen = Token { state: token.state.frozen_by_risk(), ..token };
             let changes = vec![Change::PutToken(frozen.clone()), Change::AddEvent(event)];
             declined(request, Some(&frozen), Decline::ChipCloned, changes)
         }
         Verdict::Refused { token, decline } => declined(request, Some(&token), decline, Vec::new()),
-        Verdict::Genuine { token, hit, counter } => {
-            let token = spend(token, hit.stamp, counter);
-            let spent = vec![Change::PutToken(token.clone())];
+        Verdict::Genuine { token, hit, counter, mark } => {
+            let token = spend(token, hit.stamp, counter, mark);
+            let (token, ended) = end_in_time(token, request.now_ms);
+            let spent = [Change::PutToken(token.clone())].into_iter().chain(ended).collect::<Vec<_>>();
             let outcome = match purse {
                 Some(purse) => charge(request, &token, hit.verified, purse, settings),
                 None => Err(Decline::TokenRevoked),
@@ -126,7 +137,11 @@ fn charge(
     match token.state {
         TokenState::Active => {}
         TokenState::Pending => return Err(Decline::TokenNotActive),
-        TokenState::Frozen | TokenState::FrozenByRisk => return Err(Decline::TokenFrozen),
+        TokenState::FrozenByWearer | TokenState::FrozenByOperator | TokenState::FrozenByRisk => {
+            return Err(Decline::TokenFrozen);
+        }
+        TokenState::Lost => return Err(Decline::TokenLost),
+        TokenState::Expired => return Err(Decline::TokenExpired),
         TokenState::Revoked => return Err(Decline::TokenRevoked),
     }
     if request.amount.currency() != purse.day_use.currency {
@@ -185,31 +200,21 @@ fn within_limits(amount: Amount, verified: bool, day_use: DayUse, settings: &Set
 }
 
 /// The token after one of its codes was shown: older codes and lower counters are dead.
-fn spend(token: Token, stamp: Stamp, counter: Option<u32>) -> Token {
-    Token { last_stamp: Some(stamp), last_counter: counter.or(token.last_counter), misses: 0, ..token }
-}
-
-fn one_more_miss(token: Token, now_ms: UnixMs, settings: &Settings) -> Vec<Change> {
-    let misses = token.misses.saturating_add(1);
-    if misses < settings.codes.misses_before_freeze {
-        return vec![Change::PutToken(Token { misses, ..token })];
-    }
-    let event = crate::Event::risk(token.id, now_ms, "wrong_passwords");
-    let frozen = Token { misses, state: frozen_by_risk(token.state), ..token };
-    vec![Change::PutToken(frozen), Change::AddEvent(event)]
-}
-
-/// A freeze by risk stops what pays or could be resumed; it does not bring a revoked token back to life.
-fn frozen_by_risk(state: TokenState) -> TokenState {
-    match state {
-        TokenState::Active | TokenState::Frozen | TokenState::FrozenByRisk => TokenState::FrozenByRisk,
-        TokenState::Pending | TokenState::Revoked => state,
+fn spend(token: Token, stamp: Stamp, counter: Option<u32>, mark: u32) -> Token {
+    Token {
+        last_stamp: Some(stamp),
+        last_counter: counter.or(token.last_counter),
+        guesses: Guesses::default(),
+        spent: token.spent.with(mark),
+        ..token
     }
 }
 
-fn wrong_code(request: &PayRequest, merchant: &Merchant, settings: &Settings) -> Change {
-    let wrong_codes = merchant.wrong_codes.one_more(request.now_ms, &settings.codes);
-    Change::PutMerchant(Merchant { wrong_codes, ..merchant.clone() })
+/// A token whose time is over ends with the first payment that meets it so, and the audit trail says when that was.
+fn end_in_time(token: Token, now_ms: UnixMs) -> (Token, Option<Change>) {
+    let state = token.state_at(now_ms);
+    let ended = (state != token.state).then(|| Change::AddEvent(crate::Event::in_time(token.id, now_ms, "expired")));
+    (Token { state, ..token }, ended)
 }
 
 fn declined(

@@ -43,6 +43,9 @@ fn merchant() -> Merchant {
         api_key: KeyHash([0; 32]),
         created_ms: 0,
         wrong_codes: WrongCodes::default(),
+        suspended_ms: None,
+        category: None,
+        position: None,
     }
 }
 
@@ -51,7 +54,7 @@ fn stamp() -> Stamp {
 }
 
 fn genuine(state: TokenState, verified: bool) -> Verdict {
-    Verdict::Genuine { token: token(state), hit: Hit { stamp: stamp(), verified }, counter: Some(7) }
+    Verdict::Genuine { token: token(state), hit: Hit { stamp: stamp(), verified }, counter: Some(7), mark: 77 }
 }
 
 fn purse(wallet_minor: u64) -> Purse {
@@ -74,7 +77,7 @@ fn moves_money(changes: &[Change]) -> bool {
 
 #[test]
 fn money_moves_only_when_everything_is_right() {
-    use TokenState::{Active, Frozen, FrozenByRisk, Pending, Revoked};
+    use TokenState::{Active, Expired, FrozenByOperator, FrozenByRisk, FrozenByWearer, Lost, Pending, Revoked};
     let rich = 999_999_900;
     // token state, passcode, amount, wallet → outcome
     for (state, verified, minor, wallet, outcome) in [
@@ -82,7 +85,10 @@ fn money_moves_only_when_everything_is_right() {
         (Active, false, 1250, 1250, Ok(())),
         (Active, true, 1250, 1249, Err(Decline::InsufficientFunds)),
         (Pending, true, 1250, rich, Err(Decline::TokenNotActive)),
-        (Frozen, true, 1250, rich, Err(Decline::TokenFrozen)),
+        (FrozenByWearer, true, 1250, rich, Err(Decline::TokenFrozen)),
+        (FrozenByOperator, true, 1250, rich, Err(Decline::TokenFrozen)),
+        (Lost, true, 1250, rich, Err(Decline::TokenLost)),
+        (Expired, true, 1250, rich, Err(Decline::TokenExpired)),
         (FrozenByRisk, true, 1250, rich, Err(Decline::TokenFrozen)),
         (Revoked, true, 1250, rich, Err(Decline::TokenRevoked)),
         (Active, true, 200_000, rich, Ok(())),
@@ -97,6 +103,7 @@ fn money_moves_only_when_everything_is_right() {
         assert_eq!(moves_money(&changes), outcome.is_ok());
         let after = token_after(&changes).unwrap();
         assert_eq!((after.last_stamp, after.last_counter), (Some(stamp()), Some(7)), "a code shown is spent");
+        assert_eq!(after.spent.marks(), [77], "and known again");
         assert!(changes.contains(&Change::PutPayment(payment)), "every outcome is recorded");
     }
 }
@@ -145,27 +152,126 @@ fn a_copied_chip_stops_the_token_with_an_alert() {
     assert!(changes.iter().any(|change| matches!(change, Change::AddEvent(event) if event.actor == "risk")));
 }
 
-#[test]
-fn wrong_passwords_freeze_a_token_and_the_till_learns_nothing_of_it() {
-    let settings = Settings::default();
-    let mut token = Token { misses: 0, ..token(TokenState::Active) };
-    for miss in 1..=settings.codes.misses_before_freeze {
-        let verdict = Verdict::Wrong { token: token.clone() };
-        let (payment, changes) = decide(&request(1), &merchant(), verdict, None, &settings);
-        assert_eq!(payment.state, PaymentState::Failed(Decline::CodeUnknown));
-        assert_eq!((payment.token, payment.account), (None, None));
-        token = token_after(&changes).unwrap().clone();
-        assert_eq!(token.misses, miss);
-        let frozen = miss == settings.codes.misses_before_freeze;
-        assert_eq!(token.state == TokenState::FrozenByRisk, frozen, "{miss}");
-    }
-    let revoked = Verdict::Wrong { token: Token { state: TokenState::Revoked, ..token } };
-    let (_, changes) = decide(&request(1), &merchant(), revoked, None, &settings);
-    assert_eq!(token_after(&changes).unwrap().state, TokenState::Revoked, "revoked is for ever");
+/// The token after a wrong code from this merchant.
+fn after_wrong_code(token: &Token, from: u8, now_ms: UnixMs) -> Token {
+    let request = PayRequest { merchant: MerchantId([from; 16]), now_ms, ..request(1) };
+    let merchant = Merchant { id: MerchantId([from; 16]), ..merchant() };
+    let verdict = Verdict::Wrong { token: token.clone() };
+    let (payment, changes) = decide(&request, &merchant, verdict, None, &Settings::default());
+    assert_eq!(payment.state, PaymentState::Failed(Decline::CodeUnknown));
+    assert_eq!((payment.token, payment.account), (None, None), "the till learns nothing of which numbers exist");
+    let counted = changes.iter().any(|change| matches!(change, Change::PutMerchant(m) if m.wrong_codes.count == 1));
+    assert!(counted, "it counts against the merchant as well");
+    token_after(&changes).unwrap().clone()
 }
 
 #[test]
-fn unknown_codes_count_against_the_merchant_and_foreign_ones_do_not() {
+fn wrong_codes_freeze_a_token_only_when_four_merchants_have_sent_them() {
+    let mut token = token(TokenState::Active);
+    for code in 1..=300 {
+        token = after_wrong_code(&token, 1 + code as u8 % 3, NOW_MS);
+        assert_eq!((token.guesses.codes, token.state), (code, TokenState::Active), "three merchants do not freeze it");
+    }
+    let frozen = after_wrong_code(&token, 9, NOW_MS);
+    assert_eq!(frozen.state, TokenState::FrozenByRisk);
+    let later = after_wrong_code(&token, 9, NOW_MS + 86_400_000);
+    assert_eq!((later.guesses.codes, later.state), (1, TokenState::Active), "what is older than a day is forgotten");
+
+    let mut few = self::token(TokenState::Active);
+    for merchant in 1..=9 {
+        few = after_wrong_code(&few, merchant, NOW_MS);
+        assert_eq!(few.state, TokenState::Active, "{merchant}");
+    }
+    assert_eq!(after_wrong_code(&few, 10, NOW_MS).state, TokenState::FrozenByRisk);
+    let revoked = Token { state: TokenState::Revoked, ..few.clone() };
+    assert_eq!(after_wrong_code(&revoked, 10, NOW_MS).state, TokenState::Revoked, "revoked is for ever");
+    let lost = Token { state: TokenState::Lost, ..few.clone() };
+    assert_eq!(after_wrong_code(&lost, 10, NOW_MS).state, TokenState::Lost, "the wearer's report stands");
+
+    let verdict = Verdict::Genuine { token: few, hit: Hit { stamp: stamp(), verified: true }, counter: None, mark: 1 };
+    let (_, changes) = decide(&request(1), &merchant(), verdict, Some(&purse(1)), &Settings::default());
+    assert_eq!(token_after(&changes).unwrap().guesses, Guesses::default(), "a genuine code clears them");
+}
+
+#[test]
+fn a_merchant_waits_at_twenty_wrong_codes_and_is_suspended_at_a_hundred_a_day() {
+    let settings = Settings::default();
+    let mut shop = merchant();
+    let mut alerts = Vec::new();
+    for code in 1..=100_u64 {
+        // Never more than twenty within ten minutes, so it never waits.
+        let request = PayRequest { now_ms: NOW_MS + code * 31_000, ..request(1) };
+        assert_eq!(shop.wrong_codes.wait_ms(request.now_ms, &settings).is_some(), false, "{code}");
+        assert_eq!(accept(&request, &shop), Ok(()), "{code}");
+        let (_, changes) = decide(&request, &shop, Verdict::Unknown, None, &settings);
+        for change in changes {
+            match change {
+                Change::PutMerchant(after) => shop = after,
+                Change::AddEvent(event) => alerts.push((code, event.name, event.actor, event.why)),
+                _ => {}
+            }
+        }
+        if code == 20 {
+            assert!(shop.wrong_codes.wait_ms(request.now_ms, &settings).is_some());
+            shop.wrong_codes.since_ms = 0;
+        }
+    }
+    assert!(shop.suspended_ms.is_some());
+    assert_eq!(accept(&request(1), &shop).unwrap_err().reason, Reason::MerchantSuspended);
+    let names: Vec<_> = alerts.iter().map(|(code, name, actor, _)| (*code, *name, actor.as_str())).collect();
+    assert!(names.contains(&(20, "merchant_waits", "risk")), "{alerts:?}");
+    assert_eq!(names.last(), Some(&(100, "merchant_suspended", "risk")));
+
+    let (back, changes) =
+        crate::merchants::act(crate::merchants::MerchantAction::Reinstate, shop, "its scanner was broken", NOW_MS)
+            .unwrap();
+    assert_eq!((back.suspended_ms, back.wrong_codes), (None, WrongCodes::default()));
+    let line = changes.iter().find_map(|change| match change {
+        Change::AddEvent(event) => Some((event.name, event.actor.as_str(), event.why.as_str())),
+        _ => None,
+    });
+    assert_eq!(line, Some(("reinstate", "operator", "its scanner was broken")));
+    assert_eq!(accept(&request(1), &back), Ok(()));
+}
+
+#[test]
+fn what_is_early_foreign_or_spent_is_no_guess() {
+    let token = || token(TokenState::Active);
+    for verdict in [
+        Verdict::NotOurs,
+        Verdict::Refused { token: token(), decline: Decline::CodeSpent },
+        Verdict::Refused { token: token(), decline: Decline::CodeStale },
+        Verdict::Early { token: token(), stamp: stamp(), mark: 5 },
+    ] {
+        let is_early = matches!(verdict, Verdict::Early { .. });
+        let (payment, changes) = decide(&request(1), &merchant(), verdict, None, &Settings::default());
+        assert!(!changes.iter().any(|change| matches!(change, Change::PutMerchant(_))), "{payment:?}");
+        let after = token_after(&changes);
+        assert!(after.is_none_or(|after| after.guesses == Guesses::default()), "{payment:?}");
+        if is_early {
+            assert_eq!(payment.state, PaymentState::Failed(Decline::CodeEarly));
+            let after = after.unwrap();
+            assert_eq!((after.last_stamp, after.spent.marks()), (Some(stamp()), &[5][..]), "it will never pay");
+        }
+    }
+}
+
+#[test]
+fn a_token_whose_time_is_over_is_declined_and_the_trail_says_so_once() {
+    let over = Token { expires_ms: Some(NOW_MS), ..token(TokenState::Active) };
+    let verdict =
+        |token: Token| Verdict::Genuine { token, hit: Hit { stamp: stamp(), verified: true }, counter: None, mark: 1 };
+    let (payment, changes) = decide(&request(1), &merchant(), verdict(over), Some(&purse(1)), &Settings::default());
+    assert_eq!(payment.state, PaymentState::Failed(Decline::TokenExpired));
+    let event = |changes: &[Change]| changes.iter().any(|c| matches!(c, Change::AddEvent(e) if e.name == "expired"));
+    let after = token_after(&changes).unwrap().clone();
+    assert_eq!((after.state, event(&changes)), (TokenState::Expired, true));
+    let (_, again) = decide(&request(1), &merchant(), verdict(after), Some(&purse(1)), &Settings::default());
+    assert!(!event(&again));
+}
+
+#[test]
+fn codes_that_lead_to_no_token_count_against_the_merchant_and_foreign_ones_do_not() {
     for (verdict, counts) in [(Verdict::Unknown, true), (Verdict::NotOurs, false)] {
         let (_, changes) = decide(&request(1), &merchant(), verdict, None, &Settings::default());
         let counted = changes.iter().any(|change| matches!(change, Change::PutMerchant(m) if m.wrong_codes.count == 1));

@@ -19,8 +19,33 @@ pub(crate) struct EventView {
     subject: String,
     /// What happened: a stable name.
     name: String,
-    /// By whom: `operator`, `risk`, or an id.
+    /// By whom: `operator`, `risk`, `clock`, or an id.
     actor: String,
+    /// Why, where something was said.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    why: String,
+}
+
+/// Why something is done, for the audit trail.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Why {
+    /// In your words, up to 100 bytes; may be absent.
+    #[serde(default)]
+    pub(crate) why: String,
+}
+
+/// The trail of one thing, newest first.
+pub(super) fn of(app: &App, subject: &str) -> Result<Json<Vec<EventView>>, ApiError> {
+    let lines = app.queries.events_of(subject)?;
+    let views = lines.into_iter().map(|line| EventView {
+        at_ms: line.at_ms,
+        subject: line.subject,
+        name: line.name,
+        actor: line.actor,
+        why: line.why,
+    });
+    Ok(Json(views.collect()))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -38,12 +63,5 @@ pub(crate) async fn trail(
     _: Operator,
     Params(query): Params<TrailQuery>,
 ) -> Result<Json<Vec<EventView>>, ApiError> {
-    let lines = app.queries.events_of(&query.subject)?;
-    let views = lines.into_iter().map(|line| EventView {
-        at_ms: line.at_ms,
-        subject: line.subject,
-        name: line.name,
-        actor: line.actor,
-    });
-    Ok(Json(views.collect()))
+    of(&app, &query.subject)
 }

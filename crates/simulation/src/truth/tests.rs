@@ -100,16 +100,18 @@ fn a_freeze_holds_from_its_answer_until_a_resume_is_inside() {
         index: paycode::TokenIndex::new(1).unwrap(),
         pay_key_version: 1,
         mask_key_version: 1,
-        state: TokenState::Frozen,
+        state: TokenState::FrozenByOperator,
         last_stamp: None,
         last_counter: None,
-        misses: 0,
+        guesses: Default::default(),
+        spent: Default::default(),
+        expires_ms: None,
         created_ms: 0,
     };
-    let holds = |truth: &Truth| truth.freezes.get(&token).is_some_and(|freeze| freeze.told);
+    let holds = |truth: &Truth| truth.freezes.get(&(token, true)).is_some_and(|freeze| freeze.told);
     let act = |action| Request::Act { token, account: frozen.account, action, by_operator: true };
     let frozen_at = |truth: &mut Truth, before: &ToldBefore| {
-        truth.told_token(token, TokenAction::Freeze, 0, before, Some(&frozen)).unwrap();
+        truth.told_token(token, (TokenAction::Freeze, true), 0, before, Some(&frozen)).unwrap();
     };
     let mut truth = Truth::default();
     let before = truth.arrives(&act(TokenAction::Freeze), 0);
@@ -126,4 +128,6 @@ fn a_freeze_holds_from_its_answer_until_a_resume_is_inside() {
     let after = truth.arrives(&act(TokenAction::Freeze), 0);
     frozen_at(&mut truth, &after);
     assert!(holds(&truth));
+    truth.arrives(&Request::Act { token, account: frozen.account, action: TokenAction::Resume, by_operator: false }, 1);
+    assert!(holds(&truth), "it is not the wearer's to lift");
 }

@@ -1,10 +1,10 @@
 //! Opening accounts, topping them up, taking on merchants, registering chips.
 
 use ledger::posting;
-use platform::Reason;
 use platform::accounts::{self, Account, TopUp};
 use platform::chips::{self, Chip};
-use platform::merchants::{self, Merchant};
+use platform::merchants::{self, Merchant, MerchantAction};
+use platform::{MerchantId, Reason, UnixMs};
 
 use crate::{Command, Env, Failure, Tables};
 
@@ -50,6 +50,29 @@ impl Command for TakeOnMerchant {
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Merchant, Failure> {
         env.settings.offers(self.0.currency)?;
         let (merchant, changes) = merchants::take_on(self.0.clone())?;
+        tables.apply_all(&changes)?;
+        Ok(merchant)
+    }
+}
+
+/// Suspends or reinstates a merchant. It holds from the very next payment on, at every server.
+pub struct ActOnMerchant {
+    /// Which.
+    pub merchant: MerchantId,
+    /// What.
+    pub action: MerchantAction,
+    /// Why, for the audit trail.
+    pub why: String,
+    /// The present time.
+    pub now_ms: UnixMs,
+}
+
+impl Command for ActOnMerchant {
+    type Answer = Merchant;
+
+    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Merchant, Failure> {
+        let merchant = tables.merchant(self.merchant)?.ok_or(Reason::MerchantNotFound)?;
+        let (merchant, changes) = merchants::act(self.action, merchant, &self.why, self.now_ms)?;
         tables.apply_all(&changes)?;
         Ok(merchant)
     }

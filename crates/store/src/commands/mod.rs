@@ -8,7 +8,7 @@ mod payments;
 mod postings;
 mod tokens;
 
-pub use accounts::{OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
+pub use accounts::{ActOnMerchant, OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
 pub use bindings::{RelayBinding, StartBinding};
 pub use confirm::{AnswerPayment, SweepOverdue};
 pub use makers::{PutChipModel, PutDeviceModel, SetMakerStanding, TakeInList, TakeOnMaker};

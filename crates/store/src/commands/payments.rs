@@ -142,7 +142,7 @@ impl Command for Pay {
         }
         let merchant = tables.merchant(request.merchant)?.ok_or(Reason::MerchantNotFound)?;
         pay::accept(request, &merchant)?;
-        if let Some(wait_ms) = merchant.wrong_codes.wait_ms(request.now_ms, &settings.codes) {
+        if let Some(wait_ms) = merchant.wrong_codes.wait_ms(request.now_ms, settings) {
             return Ok(Paid::Wait { wait_ms });
         }
         let verdict = judge(&self.presented, self.candidates(tables, env)?);

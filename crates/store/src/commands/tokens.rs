@@ -1,28 +1,24 @@
-//! Freezing, resuming and revoking a token.
+//! What is done to a token: frozen, resumed, reported lost, revoked, renewed.
 
-use platform::tokens::{self, Token, TokenAction};
-use platform::{Caller, Reason, TokenId, UnixMs};
+use platform::tokens::{self, ActRequest, Token};
+use platform::{Reason, TokenId};
 
 use crate::{Command, Env, Failure, Tables};
 
-/// Does something to a token. It holds from the very next payment on.
+/// Does something to a token. It holds from the very next payment on, at every server: a payment stands on the same row.
 pub struct ActOnToken {
-    /// Who asks.
-    pub caller: Caller,
     /// Which token.
     pub token: TokenId,
-    /// What to do.
-    pub action: TokenAction,
-    /// The present time.
-    pub now_ms: UnixMs,
+    /// Who asks, what, why.
+    pub request: ActRequest,
 }
 
 impl Command for ActOnToken {
     type Answer = Token;
 
-    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Token, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Token, Failure> {
         let token = tables.token(self.token)?.ok_or(Reason::TokenNotFound)?;
-        let (token, changes) = tokens::act(self.caller, self.action, token, self.now_ms)?;
+        let (token, changes) = tokens::act(&self.request, token, &env.settings)?;
         tables.apply_all(&changes)?;
         Ok(token)
     }

@@ -83,6 +83,10 @@ impl Encoder {
         self.raw(&value.to_be_bytes())
     }
 
+    pub(crate) fn i32(self, value: i32) -> Self {
+        self.raw(&value.to_be_bytes())
+    }
+
     /// Bytes whose number the reader knows.
     pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
@@ -129,6 +133,14 @@ impl<'r> Decoder<'r> {
         if decoder.u8()? == form { Ok(decoder) } else { Err(decoder.corrupt()) }
     }
 
+    /// A row of any form from the first to `newest`, and which: a later form adds fields, and a row is written anew only
+    /// when it changes.
+    pub(crate) fn up_to(table: &'static str, newest: u8, fields: &'r [u8]) -> Result<(Self, u8), StoreError> {
+        let mut decoder = Self { rest: fields, table };
+        let form = decoder.u8()?;
+        if (1..=newest).contains(&form) { Ok((decoder, form)) } else { Err(decoder.corrupt()) }
+    }
+
     pub(crate) fn corrupt(&self) -> StoreError {
         StoreError::Corrupt(self.table)
     }
@@ -168,6 +180,10 @@ impl<'r> Decoder<'r> {
         self.raw().map(u64::from_be_bytes)
     }
 
+    pub(crate) fn i32(&mut self) -> Result<i32, StoreError> {
+        self.raw().map(i32::from_be_bytes)
+    }
+
     pub(crate) fn i64(&mut self) -> Result<i64, StoreError> {
         self.raw().map(i64::from_be_bytes)
     }
@@ -196,6 +212,12 @@ impl<'r> Decoder<'r> {
 
     pub(crate) fn merchant_number(&mut self) -> Result<MerchantNumber, StoreError> {
         MerchantNumber::from_stored(self.text()?.to_owned()).ok_or(self.corrupt())
+    }
+
+    /// A count of at most this many things, in one byte.
+    pub(crate) fn at_most(&mut self, most: usize) -> Result<usize, StoreError> {
+        let count = usize::from(self.u8()?);
+        if count <= most { Ok(count) } else { Err(self.corrupt()) }
     }
 
     /// What a stored number or pair of numbers stands for.

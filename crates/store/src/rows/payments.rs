@@ -1,6 +1,6 @@
 //! Merchants, payments and refunds as rows.
 
-use platform::merchants::{Merchant, WrongCodes};
+use platform::merchants::{Category, Merchant, Position, WrongCodes};
 use platform::payments::{Decline, Fingerprint, Payment, PaymentState, Refund};
 use platform::{AccountId, KeyHash, MerchantId, PaymentId, RefundId, TokenId};
 
@@ -8,8 +8,11 @@ use super::FORM;
 use super::codec::{Decoder, Encoder};
 use crate::StoreError;
 
+/// The form merchants have now. 2 added the day's wrong codes, suspension, category and position.
+const MERCHANT_FORM: u8 = 2;
+
 pub(crate) fn put_merchant(row: &Merchant) -> Vec<u8> {
-    Encoder::new(FORM)
+    Encoder::new(MERCHANT_FORM)
         .raw(&row.id.0)
         .text(&row.name)
         .currency(row.currency)
@@ -17,19 +20,40 @@ pub(crate) fn put_merchant(row: &Merchant) -> Vec<u8> {
         .u64(row.created_ms)
         .u64(row.wrong_codes.since_ms)
         .u32(row.wrong_codes.count)
+        .i64(row.wrong_codes.day)
+        .u32(row.wrong_codes.day_count)
+        .maybe(row.suspended_ms, Encoder::u64)
+        .maybe(row.category, |to, category| to.u16(category.number()))
+        .maybe(row.position.map(Position::e4), |to, (latitude, longitude)| to.i32(latitude).i32(longitude))
         .finish()
 }
 
 pub(crate) fn merchant(fields: &[u8]) -> Result<Merchant, StoreError> {
-    let mut row = Decoder::new("merchants", FORM, fields)?;
-    let merchant = Merchant {
+    let (mut row, form) = Decoder::up_to("merchants", MERCHANT_FORM, fields)?;
+    let mut merchant = Merchant {
         id: MerchantId(row.raw()?),
         name: row.text()?.to_owned(),
         currency: row.currency()?,
         api_key: KeyHash(row.raw()?),
         created_ms: row.u64()?,
-        wrong_codes: WrongCodes { since_ms: row.u64()?, count: row.u32()? },
+        wrong_codes: WrongCodes { since_ms: row.u64()?, count: row.u32()?, ..WrongCodes::default() },
+        suspended_ms: None,
+        category: None,
+        position: None,
     };
+    if form >= 2 {
+        merchant.wrong_codes.day = row.i64()?;
+        merchant.wrong_codes.day_count = row.u32()?;
+        merchant.suspended_ms = row.maybe(Decoder::u64)?;
+        merchant.category = row.maybe(|row| {
+            let category = Category::from_number(row.u16()?);
+            row.known(category)
+        })?;
+        merchant.position = row.maybe(|row| {
+            let position = Position::from_e4(row.i32()?, row.i32()?);
+            row.known(position)
+        })?;
+    }
     row.end().map(|()| merchant)
 }
 

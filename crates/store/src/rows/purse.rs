@@ -2,12 +2,16 @@
 
 use ledger::Currency;
 use paycode::{Sequence, Stamp, TimeStep};
+use platform::guesses::{Guesses, MAX_GUESSING_MERCHANTS, SPENT_MARKS, SpentMarks};
 use platform::tokens::TokenState;
 use platform::{PaymentId, TokenId};
 
+use super::Balance;
 use super::codec::{Decoder, Encoder};
-use super::{Balance, FORM};
 use crate::StoreError;
+
+/// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends.
+const PURSE_FORM: u8 = 2;
 
 /// What changes with every payment of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,13 +33,15 @@ pub(crate) struct Purse {
 }
 
 /// What changes of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spend {
     pub(crate) token: TokenId,
     pub(crate) state: TokenState,
     pub(crate) last_stamp: Option<Stamp>,
     pub(crate) last_counter: Option<u32>,
-    pub(crate) misses: u32,
+    pub(crate) guesses: Guesses,
+    pub(crate) spent: SpentMarks,
+    pub(crate) expires_ms: Option<u64>,
 }
 
 impl Purse {
@@ -64,7 +70,7 @@ impl Purse {
     }
 
     pub(crate) fn to_row(&self) -> Vec<u8> {
-        let row = Encoder::new(FORM)
+        let row = Encoder::new(PURSE_FORM)
             .currency(self.currency)
             .i64(self.balance.minor)
             .u64(self.balance.last_record)
@@ -77,7 +83,7 @@ impl Purse {
     }
 
     pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
-        let mut row = Decoder::new("purses", FORM, fields)?;
+        let (mut row, form) = Decoder::up_to("purses", PURSE_FORM, fields)?;
         let mut purse = Self {
             currency: row.currency()?,
             balance: Balance { minor: row.i64()?, last_record: row.u64()? },
@@ -88,7 +94,7 @@ impl Purse {
             waiting: Vec::new(),
         };
         for _ in 0..row.u16()? {
-            purse.spends.push(Spend::read(&mut row)?);
+            purse.spends.push(Spend::read(&mut row, form)?);
         }
         for _ in 0..row.u16()? {
             purse.waiting.push(PaymentId(row.raw()?));
@@ -99,14 +105,22 @@ impl Purse {
 
 impl Spend {
     fn write(&self, row: Encoder) -> Encoder {
-        row.raw(&self.token.0)
+        let row = row
+            .raw(&self.token.0)
             .u8(self.state as u8)
             .maybe(self.last_stamp, |row, stamp| row.u32(stamp.step.0).u8(stamp.sequence.get()))
             .maybe(self.last_counter, Encoder::u32)
-            .u32(self.misses)
+            .u64(self.guesses.since_ms)
+            .u32(self.guesses.codes);
+        // At most MAX_GUESSING_MERCHANTS, and SPENT_MARKS.
+        let row = row.u8(self.guesses.merchants.len() as u8);
+        let row = self.guesses.merchants.iter().fold(row, |row, merchant| row.u64(*merchant));
+        let row = row.u8(self.spent.marks().len() as u8);
+        let row = self.spent.marks().iter().fold(row, |row, mark| row.u32(*mark));
+        row.maybe(self.expires_ms, Encoder::u64)
     }
 
-    fn read(row: &mut Decoder<'_>) -> Result<Self, StoreError> {
+    fn read(row: &mut Decoder<'_>, form: u8) -> Result<Self, StoreError> {
         let token = TokenId(row.raw()?);
         let state = TokenState::from_number(row.u8()?);
         let state = row.known(state)?;
@@ -115,7 +129,24 @@ impl Spend {
             let sequence = Sequence::new(row.u8()?).map_err(|_| row.corrupt())?;
             Ok(Stamp::new(step, sequence))
         })?;
-        Ok(Self { token, state, last_stamp, last_counter: row.maybe(Decoder::u32)?, misses: row.u32()? })
+        let last_counter = row.maybe(Decoder::u32)?;
+        if form == 1 {
+            // Misses in a row, whoever they came from.
+            row.u32()?;
+            let (guesses, spent) = (Guesses::default(), SpentMarks::default());
+            return Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms: None });
+        }
+        let mut guesses = Guesses { since_ms: row.u64()?, codes: row.u32()?, merchants: Vec::new() };
+        for _ in 0..row.at_most(MAX_GUESSING_MERCHANTS)? {
+            guesses.merchants.push(row.u64()?);
+        }
+        let mut marks = [0; SPENT_MARKS];
+        let known = row.at_most(SPENT_MARKS)?;
+        for mark in marks.iter_mut().take(known) {
+            *mark = row.u32()?;
+        }
+        let spent = SpentMarks::from_marks(marks.into_iter().take(known));
+        Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms: row.maybe(Decoder::u64)? })
     }
 }
 
@@ -128,10 +159,12 @@ mod tests {
         let stamp = Stamp::new(TimeStep(9), Sequence::FIRST);
         let spend = |id, last_stamp, last_counter| Spend {
             token: TokenId([id; 16]),
-            state: TokenState::Frozen,
+            state: TokenState::FrozenByWearer,
             last_stamp,
             last_counter,
-            misses: 3,
+            guesses: Guesses { since_ms: 4, codes: 3, merchants: vec![7, 8] },
+            spent: SpentMarks::default().with(9).with(10),
+            expires_ms: last_counter.map(u64::from),
         };
         let balance = Balance { minor: -1, last_record: 7 };
         let mut purse = Purse { balance, day: -2, ..Purse::empty(Currency::CNY) };
@@ -146,5 +179,32 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(Purse::from_row(&bytes[..cut]).is_err());
         }
+    }
+
+    #[test]
+    fn a_purse_of_the_first_form_is_read_as_it_was() {
+        let old = Encoder::new(1)
+            .currency(Currency::CNY)
+            .i64(500)
+            .u64(7)
+            .i64(20_000)
+            .u64(30)
+            .u64(10)
+            .u16(1)
+            .raw(&[3; 16])
+            .u8(3)
+            .u8(1)
+            .u32(9)
+            .u8(2)
+            .u8(0)
+            .u32(4)
+            .u16(0)
+            .finish();
+        let purse = Purse::from_row(&old).unwrap();
+        let spend = purse.spend_of(TokenId([3; 16])).unwrap();
+        assert_eq!((purse.balance.minor, purse.day_total_minor, spend.state), (500, 30, TokenState::FrozenByWearer));
+        assert_eq!(spend.last_stamp, Some(Stamp::new(TimeStep(9), Sequence::new(2).unwrap())));
+        assert_eq!((spend.guesses.clone(), spend.expires_ms), (Guesses::default(), None));
+        assert_eq!(Purse::from_row(&purse.to_row()), Ok(purse));
     }
 }

@@ -138,7 +138,9 @@ pub(crate) fn join_token(
         state: spend.state,
         last_stamp: spend.last_stamp,
         last_counter: spend.last_counter,
-        misses: spend.misses,
+        guesses: spend.guesses,
+        spent: spend.spent,
+        expires_ms: spend.expires_ms,
         created_ms,
     })
 }
@@ -151,7 +153,9 @@ impl Spend {
             state: token.state,
             last_stamp: token.last_stamp,
             last_counter: token.last_counter,
-            misses: token.misses,
+            guesses: token.guesses.clone(),
+            spent: token.spent,
+            expires_ms: token.expires_ms,
         }
     }
 }
@@ -199,17 +203,22 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
     row.end().map(|()| binding)
 }
 
-pub(crate) fn put_event(at_ms: u64, subject: &str, name: &str, actor: &str) -> Vec<u8> {
-    Encoder::new(FORM).u64(at_ms).text(subject).text(name).text(actor).finish()
+/// The form lines of the audit trail have now. 2 added why.
+const EVENT_FORM: u8 = 2;
+
+pub(crate) fn put_event(line: &EventLine) -> Vec<u8> {
+    let EventLine { at_ms, subject, name, actor, why } = line;
+    Encoder::new(EVENT_FORM).u64(*at_ms).text(subject).text(name).text(actor).text(why).finish()
 }
 
 pub(crate) fn event(fields: &[u8]) -> Result<EventLine, StoreError> {
-    let mut row = Decoder::new("events", FORM, fields)?;
+    let (mut row, form) = Decoder::up_to("events", EVENT_FORM, fields)?;
     let line = EventLine {
         at_ms: row.u64()?,
         subject: row.text()?.to_owned(),
         name: row.text()?.to_owned(),
         actor: row.text()?.to_owned(),
+        why: if form >= 2 { row.text()?.to_owned() } else { String::new() },
     };
     row.end().map(|()| line)
 }

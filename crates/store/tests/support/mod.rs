@@ -14,12 +14,13 @@ use paycode::{CodeFormat, MaskKey, PayKey, Sequence, Stamp, Suite, TimeStep, Tok
 use platform::accounts::{Account, TopUp};
 use platform::merchants::Merchant;
 use platform::payments::MerchantNumber;
-use platform::tokens::{Token, TokenState};
+use platform::tokens::{ActRequest, Token, TokenAction, TokenState};
 use platform::{
-    AccountId, Change, ChipId, KeyHash, KeyVault, KeyVersions, MerchantId, Settings, TokenId, TopUpId, VaultError,
+    AccountId, Caller, Change, ChipId, KeyHash, KeyVault, KeyVersions, MerchantId, Settings, TokenId, TopUpId,
+    VaultError,
 };
 use protocol::scp03::KeySet;
-use store::commands::{NewPayment, Paid, Pay, TopUpAccount};
+use store::commands::{ActOnToken, NewPayment, Paid, Pay, TopUpAccount};
 use store::postgres::{PostgresEngine, PostgresReader};
 use store::sqlite::SqliteEngine;
 use store::{Command, Env, Failure, Queries, Store, Tables};
@@ -163,14 +164,7 @@ impl World {
             wallet_key: KeyHash([1; 32]),
             created_ms: 0,
         };
-        let shop = Merchant {
-            id: SHOP,
-            name: "Tea House".to_owned(),
-            currency: Currency::CNY,
-            api_key: KeyHash([2; 32]),
-            created_ms: 0,
-            wrong_codes: Default::default(),
-        };
+        let shop = shop();
         let token = Token {
             id: TOKEN,
             account: ACCOUNT,
@@ -183,7 +177,9 @@ impl World {
             state: TokenState::Active,
             last_stamp: None,
             last_counter: None,
-            misses: 0,
+            guesses: Default::default(),
+            spent: Default::default(),
+            expires_ms: None,
             created_ms: 0,
         };
         let rows = vec![Change::PutAccount(account), Change::PutMerchant(shop), Change::PutToken(token)];
@@ -233,15 +229,44 @@ pub fn index() -> TokenIndex {
     TokenIndex::new(42).unwrap()
 }
 
+/// Something done to the token.
+pub fn act(caller: Caller, action: TokenAction) -> ActOnToken {
+    ActOnToken { token: TOKEN, request: ActRequest { caller, action, why: String::new(), now_ms: NOW_MS } }
+}
+
 /// A payment request.
 pub fn pay(order: &str, code: &str, minor: u64) -> Pay {
     pay_at(order, code, minor, NOW_MS)
 }
 
+/// The shop of these tests.
+pub fn shop() -> Merchant {
+    Merchant {
+        id: SHOP,
+        name: "Tea House".to_owned(),
+        currency: Currency::CNY,
+        api_key: KeyHash([2; 32]),
+        created_ms: 0,
+        wrong_codes: Default::default(),
+        suspended_ms: None,
+        category: None,
+        position: None,
+    }
+}
+
 /// A payment request at another moment.
 pub fn pay_at(order: &str, code: &str, minor: u64, now_ms: u64) -> Pay {
+    pay_of(SHOP, order, code, minor, now_ms)
+}
+
+/// A payment request of another shop.
+pub fn pay_to(merchant: MerchantId, order: &str, code: &str, minor: u64) -> Pay {
+    pay_of(merchant, order, code, minor, NOW_MS)
+}
+
+fn pay_of(merchant: MerchantId, order: &str, code: &str, minor: u64, now_ms: u64) -> Pay {
     let new = NewPayment {
-        merchant: SHOP,
+        merchant,
         order: MerchantNumber::parse(order, "order").unwrap(),
         code: Zeroizing::new(code.to_owned()),
         amount: Amount::new(minor, Currency::CNY).unwrap(),

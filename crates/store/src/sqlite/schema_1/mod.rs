@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use self::rows::Columns;
 use super::SqliteEngine;
 use crate::engine::{Engine, Outcome};
-use crate::{Queries, StoreError, Tables};
+use crate::{EventLine, Queries, StoreError, Tables};
 
 /// Rows carried over in one transaction.
 const PIECE: usize = 2_000;
@@ -112,7 +112,8 @@ fn carry_over(old: &Connection, engine: &mut SqliteEngine) -> Result<(), StoreEr
     each(old, "SELECT at_ms, subject, name, actor FROM events ORDER BY number", engine, &|row, tables| {
         let mut columns = Columns::of(row);
         let (at_ms, subject) = (columns.number("time")?, columns.take::<String>()?);
-        tables.add_event(at_ms, &subject, &columns.take::<String>()?, &columns.take::<String>()?);
+        let (name, actor) = (columns.take()?, columns.take()?);
+        tables.add_event(&EventLine { at_ms, subject, name, actor, why: String::new() });
         Ok(())
     })
 }

@@ -5,6 +5,7 @@ use paycode::{CodeFormat, Sequence, Stamp, Suite, TimeStep, TokenIndex};
 use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
 use platform::chips::Chip;
+use platform::guesses::{Guesses, SpentMarks};
 use platform::merchants::{Merchant, WrongCodes};
 use platform::payments::{Decline, Fingerprint, MerchantNumber, Payment, PaymentState, Refund};
 use platform::tokens::{Token, TokenState};
@@ -107,7 +108,14 @@ pub(super) fn merchant(row: &Row<'_>) -> Result<Merchant, StoreError> {
         currency: columns.currency()?,
         api_key: KeyHash(columns.take()?),
         created_ms: columns.number("time")?,
-        wrong_codes: WrongCodes { since_ms: columns.number("time")?, count: columns.number("count")? },
+        wrong_codes: WrongCodes {
+            since_ms: columns.number("time")?,
+            count: columns.number("count")?,
+            ..WrongCodes::default()
+        },
+        suspended_ms: None,
+        category: None,
+        position: None,
     })
 }
 
@@ -149,7 +157,9 @@ pub(super) fn token(row: &Row<'_>) -> Result<Token, StoreError> {
         state,
         last_stamp,
         last_counter: columns.maybe_number("counter")?,
-        misses: columns.number("misses")?,
+        guesses: Guesses { codes: columns.number("misses")?, ..Guesses::default() },
+        spent: SpentMarks::default(),
+        expires_ms: None,
         created_ms: columns.number("time")?,
     })
 }
