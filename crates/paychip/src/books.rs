@@ -259,7 +259,7 @@ fn event_lines(events: &Value) -> String {
     for event in events.as_array().into_iter().flatten() {
         let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("");
         let at = moment(event.get("at_ms").and_then(Value::as_i64).unwrap_or_default());
-        let _ = write!(lines, "\n  {at}  {:<18} by {}  {}", field("name"), field("actor"), field("why"));
+        let _ = write!(lines, "\n  {at}  {:<28} by {}  {}", field("name"), field("actor"), field("why"));
     }
     lines
 }
@@ -273,11 +273,7 @@ pub(crate) fn audit(place: &Place, output: Output) -> Result<(), Fault> {
 
 pub(crate) fn trail(place: &Place, subject: &str, output: Output) -> Result<(), Fault> {
     let answer = place.operator()?.get(&format!("/v1/events?subject={}", in_query(subject)))?;
-    let mut lines = format!("What has been done to {subject}, newest first:");
-    for event in answer.as_array().into_iter().flatten() {
-        let at = moment(number(event, "at_ms")?);
-        let _ = write!(lines, "\n  {at}  {:<28} by {}", text(event, "name")?, text(event, "actor")?);
-    }
+    let lines = format!("What has been done to {subject}, newest first:{}", event_lines(&answer));
     output.answer(&lines, &answer);
     Ok(())
 }

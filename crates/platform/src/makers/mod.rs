@@ -42,5 +42,5 @@ pub(crate) const fn reason_of(fault: pki::Fault) -> Reason {
 
 /// Something the operator did to a maker or to something of its.
 fn event(subject: String, at_ms: UnixMs, name: &'static str) -> Event {
-    Event { at_ms, subject, name, actor: "operator".to_owned() }
+    Event { at_ms, subject, name, actor: "operator".to_owned(), why: String::new() }
 }
