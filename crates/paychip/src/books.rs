@@ -279,7 +279,7 @@ pub(crate) fn trail(place: &Place, subject: &str, output: Output) -> Result<(), 
 }
 
 /// A value as it stands in the query of a URL (RFC 3986 §2).
-fn in_query(value: &str) -> String {
+pub(crate) fn in_query(value: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     value.bytes().map(|b| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

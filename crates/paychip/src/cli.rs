@@ -78,6 +78,9 @@ pub(crate) enum Command {
     /// What wearables pay with: freeze a lost one here.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// The operator's risk rules: limits, and what goes to the phone.
+    #[command(subcommand)]
+    Risk(RiskCommand),
     /// Follow the whole journal of the cloud and add everything up again.
     Audit {
         #[command(subcommand)]
@@ -210,6 +213,47 @@ pub(crate) enum AccountCommand {
         /// Whose, by name; the newest when absent.
         #[arg(long, value_name = "NAME")]
         account: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RiskCommand {
+    /// Show the rules in force, or those of a version.
+    Show {
+        /// Which version; the newest when absent.
+        #[arg(long, value_name = "N")]
+        version: Option<u32>,
+    },
+    /// List the versions: when each was set, by whom and why.
+    Versions,
+    /// Look for mistakes in a file of rules; sets nothing.
+    Check {
+        /// The rules, as JSON.
+        file: PathBuf,
+    },
+    /// Set the rules in a file: another version, beside all before it.
+    Set {
+        /// The rules, as JSON.
+        file: PathBuf,
+        /// Why, for the audit trail.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        why: String,
+        /// Only if this is the newest version: so that nobody writes over what he has not seen.
+        #[arg(long, value_name = "N")]
+        after: Option<u32>,
+    },
+    /// Run the rules in a file over stored payments and show which would have been decided otherwise; sets nothing.
+    DryRun {
+        /// The rules, as JSON.
+        file: PathBuf,
+        /// Payments from then on: a date, a date and time, or how long ago, such as 7d or 12h; 7d when absent.
+        #[arg(long, value_name = "WHEN")]
+        since: Option<String>,
+    },
+    /// Tell under which version of the rules a payment was decided, which rule fired, and why.
+    Explain {
+        /// The payment's id.
+        payment: String,
     },
 }
 

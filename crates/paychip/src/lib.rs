@@ -9,6 +9,7 @@
 //! | [`pos`], [`scan`], [`picture`] | the till: reading pictures, charging |
 //! | [`books`] | accounts, merchants, tokens, audit |
 //! | `makers` | makers of chips and devices, as the operator sees them |
+//! | `risk` | the operator's risk rules |
 //! | `db` | the database itself: audit, backup, restore |
 //! | `demo` | the whole story in one run |
 //! | [`mod@bench`] | payments a second, beside what the same server answers without doing anything |
@@ -27,6 +28,7 @@ mod output;
 pub mod picture;
 pub mod pos;
 pub mod profile;
+mod risk;
 pub mod scan;
 mod serve;
 pub mod watch;
@@ -61,6 +63,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Merchant(command) => books::merchant(&place, command, output),
         Command::Maker(command) => makers::run(&place, command, output),
         Command::Token(command) => books::token(&place, command, output),
+        Command::Risk(command) => risk::run(&place, command, output),
         Command::Bench(bench) => bench::run(&place, &bench, output),
         Command::Audit { command: None } => books::audit(&place, output),
         Command::Audit { command: Some(cli::AuditCommand::Verify) } => db::verify(&place, output),

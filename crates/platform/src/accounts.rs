@@ -63,7 +63,7 @@ pub fn open(request: OpenAccount) -> Result<(Account, Vec<Change>), Refusal> {
 ///
 /// # Errors
 /// [`Reason::FieldMalformed`] or [`Reason::FieldTooLong`], at `field`.
-pub(crate) fn display_name(text: &str, field: &'static str) -> Result<String, Refusal> {
+pub fn display_name(text: &str, field: &'static str) -> Result<String, Refusal> {
     let name = text.trim();
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err(Refusal::at(Reason::FieldMalformed, field));

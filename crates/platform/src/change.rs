@@ -9,6 +9,7 @@ use crate::makers::{ChipModel, DeviceModel, Maker, RevokedList};
 use crate::merchants::Merchant;
 use crate::payments::{DayUse, Payment, Refund};
 use crate::postings::Unposted;
+use crate::risk::History;
 use crate::tokens::Token;
 use crate::{AccountId, Caller, MerchantId, PaymentId, TokenId, UnixMs};
 
@@ -33,6 +34,8 @@ pub enum Change {
     PutRefund(Refund),
     /// What a wearer has paid on a day.
     PutDayUse(DayUse),
+    /// What rules may know of an account and one of its tokens.
+    PutHistory(Box<History>),
     /// A payment waits for its wearer, until the time its state says, or waits no more.
     SetPending {
         /// The payment.

@@ -15,6 +15,7 @@ pub mod merchants;
 pub mod payments;
 pub mod postings;
 mod refusal;
+pub mod risk;
 mod settings;
 pub mod tokens;
 mod vault;

@@ -79,6 +79,9 @@ reasons! {
     ConfirmationOver, Conflict, "confirmation_over", "This payment does not wait to be confirmed any more.";
     TopUpParametersDiffer, Conflict, "top_up_parameters_differ", "This top-up reference was used with other parameters.";
     TokenStateForbids, Conflict, "token_state_forbids", "The token's present state does not allow this.";
+    RulesNotFound, NotFound, "rules_not_found", "There is no such version of the risk rules.";
+    RulesChanged, Conflict, "rules_changed", "The risk rules have been changed since then; look at them and try again.";
+    HistoryTooLong, Invalid, "history_too_long", "Too many payments were made since then; choose a later moment.";
     OperatorOnly, Forbidden, "operator_only", "Only the operator may do this: ask the payment institution.";
     MerchantSuspended, Forbidden, "merchant_suspended", "This merchant takes no payments until the operator reinstates it.";
     TokensExhausted, Conflict, "tokens_exhausted", "Every token number under this prefix is taken; configure another prefix.";

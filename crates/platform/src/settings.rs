@@ -37,11 +37,6 @@ impl Settings {
         if offered { Ok(()) } else { Err(Refusal::at(Reason::CurrencyNotOffered, "currency")) }
     }
 
-    /// The largest single payment in a currency that goes through by its code alone; zero where it is not offered.
-    pub fn unconfirmed_minor(&self, currency: Currency) -> u64 {
-        self.limits.get(&currency).map_or(0, |limits| limits.unconfirmed_minor)
-    }
-
     /// The operator's day that holds this moment, counted from 1970-01-01.
     pub fn day_of(&self, now_ms: UnixMs) -> i64 {
         const MS_PER_MINUTE: i64 = 60_000;

@@ -12,6 +12,7 @@ use platform::merchants::Merchant;
 use platform::payments::MerchantNumber;
 use platform::payments::code::{Verdict, fingerprint};
 use platform::payments::pay::{PayRequest, accept, decide};
+use platform::risk::RuleSet;
 use platform::tokens::{Token, TokenState};
 use platform::{AccountId, Change, ChipId, KeyHash, MerchantId, PaymentId, Settings, TokenId};
 
@@ -72,6 +73,7 @@ impl Guessers {
     /// Lets one of them guess at this moment; counts the guess where a right one would have paid.
     fn guess(&mut self, which: usize, now_ms: u64) {
         let settings = Settings::default();
+        let rules = RuleSet::built_in(&settings);
         let merchant = &mut self.merchants[which];
         let amount = Amount::new(1, Currency::CNY).unwrap();
         let request = PayRequest {
@@ -89,7 +91,7 @@ impl Guessers {
         if target.state == TokenState::Active {
             self.looked_at += 1;
         }
-        let (_, changes) = decide(&request, merchant, Verdict::Wrong { token: target }, None, &settings);
+        let (_, changes) = decide(&request, merchant, Verdict::Wrong { token: target }, None, &rules, &settings);
         for change in changes {
             match change {
                 Change::PutMerchant(after) => *merchant = after,

@@ -11,7 +11,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::api::{accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, tokens};
+use crate::api::{accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, risk, tokens};
 use crate::body::MAX_BODY_BYTES;
 use crate::error::ApiError;
 
@@ -78,6 +78,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(payments::show))
         .routes(routes!(payments::refund, payments::refunds))
         .routes(routes!(confirmations::list))
+        .routes(routes!(risk::show, risk::set))
+        .routes(routes!(risk::versions))
+        .routes(routes!(risk::check))
+        .routes(routes!(risk::dry_run))
+        .routes(routes!(risk::explain))
         .routes(routes!(confirmations::confirm))
         .routes(routes!(confirmations::refuse))
 }

@@ -13,6 +13,7 @@ mod database;
 mod entropy;
 mod error;
 mod known;
+mod rules;
 mod vault;
 
 use std::future::{Future, IntoFuture};
@@ -149,6 +150,7 @@ impl Data {
         let database::Opened { engines, queries, vault } = database.open(&mut folder)?;
         let operator_key = folder.operator_key()?;
         let env = Env::new(vault, Arc::new(settings)).map_err(|_| StartError::Vault)?;
+        rules::load(&queries, &env)?;
         let (store, writer) = Store::start_all(engines, env.clone())?;
         Ok(Self { store, queries, env, operator_key, writing: Writing { writer: Some(writer), _folder: folder } })
     }
@@ -231,6 +233,7 @@ impl Server {
     /// nothing any more, and a restart finds out what the disk holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
         let housekeeper = tokio::spawn(housekeeping(self.app.store.clone()));
+        let watcher = tokio::spawn(rules::watch(Arc::clone(&self.app.queries), self.app.env.clone()));
         let heir = tokio::spawn(database::post_for_the_gone(self.database, self.app.env.clone()));
         let router = app::router(self.app);
         // Joining must not block the runtime's threads. The writer ends when the last handle to it is gone, or when
@@ -242,6 +245,7 @@ impl Server {
             _ = &mut writer_end => return Err(std::io::Error::other("the store has stopped; see the log")),
         };
         heir.abort();
+        watcher.abort();
         housekeeper.abort();
         // Aborting drops the housekeeper's handle to the store.
         let _ = housekeeper.await;

@@ -5,6 +5,7 @@ use ledger::AccountKind;
 use platform::accounts::TopUp;
 use platform::payments::confirm::Answer;
 use platform::payments::{Decline, Payment, PaymentState, Refund};
+use platform::risk::{Cause, Effect, RuleSet, Test};
 use platform::tokens::TokenState;
 use platform::{PaymentId, Reason};
 use store::commands::Paid;
@@ -102,6 +103,20 @@ impl World {
                 }
                 self.truth.told_token(*token, act, server, &ticket.told_before, answer.as_ref().ok())
             }
+            (Request::SetRules { .. }, Reply::RulesSet(answer)) => match answer {
+                Ok(told) => {
+                    let stored = self.stored(|tables| tables.rule_set(told.version))?;
+                    let stored =
+                        stored.ok_or_else(|| format!("rules {} were told and are not durable", told.version))?;
+                    if RuleSet::parse(&stored.text, told.version, &self.env.settings).as_ref() != Ok(told) {
+                        return Err(format!("rules {} were told, and others are stored", told.version));
+                    }
+                    // Every server looks for them soon; here at once.
+                    self.env.rules.put(told.clone());
+                    Ok(())
+                }
+                Err(failure) => never(failure, "risk rules"),
+            },
             (Request::Reinstate { .. }, Reply::Reinstated(answer)) => match answer {
                 Ok(told) if told.suspended_ms.is_some() => {
                     Err(format!("{} is suspended after its reinstatement", told.id))
@@ -175,6 +190,34 @@ impl World {
             return Ok(());
         }
         Err(format!("top-up {} was told, and the journal says {booked:?}", told.reference))
+    }
+
+    /// A payment that moved its money, or set it aside, was decided under rules that are durable, and as they say.
+    pub(crate) fn was_ruled(&self, payment: &Payment, was_asked: bool) -> Result<(), String> {
+        let id = payment.id;
+        let decision = payment.decision.as_ref().ok_or_else(|| format!("{id} moved money and no rules were asked"))?;
+        let rules = match decision.version {
+            0 => RuleSet::built_in(&self.env.settings),
+            version => {
+                let stored = self.queries.rules(version).map_err(|error| error.to_string())?;
+                let stored =
+                    stored.ok_or_else(|| format!("{id} was decided by rules {version}, which nobody has set"))?;
+                RuleSet::parse(&stored.text, version, &self.env.settings).map_err(|fault| fault.to_string())?
+            }
+        };
+        let asked_for = decision.fired.as_ref();
+        let effect = asked_for.map(|fired| fired.effect);
+        if effect != was_asked.then_some(Effect::Confirm) {
+            return Err(format!("{id}: the rules said {effect:?}, and asked was {was_asked}"));
+        }
+        // Whether its amount alone asks the phone, worked out here.
+        let Some(amount) = payment.amount else { return Err(format!("{id} has no amount")) };
+        let above = rules.rules.iter().any(|rule| {
+            let is_of_it = rule.effect == Effect::Confirm && rule.when.currency == Some(amount.currency());
+            is_of_it && matches!(rule.test, Test::Payment { max_minor } if amount.minor() > max_minor)
+        });
+        let by_amount = asked_for.is_some_and(|fired| fired.cause == Cause::Payment);
+        if above == by_amount { Ok(()) } else { Err(format!("{id} of {amount:?} was decided against {rules:?}")) }
     }
 
     /// What is durable, read as the commands read it.

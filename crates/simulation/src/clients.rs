@@ -298,6 +298,10 @@ impl World {
             }
             60..80 => self.ask(Request::Act { token, account, action: TokenAction::Freeze, by_operator }),
             80..85 => self.ask(Request::Act { token, account, action: TokenAction::Lost, by_operator }),
+            85..87 => {
+                let number = self.number();
+                self.ask(Request::SetRules { number });
+            }
             _ => wearer.sync(now_ms),
         }
     }

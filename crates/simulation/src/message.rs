@@ -5,6 +5,7 @@ use platform::accounts::TopUp;
 use platform::merchants::Merchant;
 use platform::payments::confirm::Answer;
 use platform::payments::{MerchantNumber, Payment, Refund};
+use platform::risk::RuleSet;
 use platform::tokens::{Token, TokenAction};
 use platform::{AccountId, MerchantId, PaymentId, TokenId};
 use store::Failure;
@@ -51,6 +52,10 @@ pub(crate) enum Request {
     Reinstate {
         merchant: MerchantId,
     },
+    /// The operator sets risk rules: those of a number ([`crate::plan::rules`]).
+    SetRules {
+        number: u64,
+    },
     Sweep,
     Post,
 }
@@ -64,6 +69,7 @@ pub(crate) enum Reply {
     ToppedUp(Result<TopUp, Failure>),
     Acted(Result<Token, Failure>),
     Reinstated(Result<Merchant, Failure>),
+    RulesSet(Result<RuleSet, Failure>),
     Confirmed(Result<Payment, Failure>),
     Swept(Result<Vec<Payment>, Failure>),
     Posted(Result<usize, Failure>),
@@ -79,6 +85,7 @@ impl Reply {
             Self::Refunded(answer) => answer.as_ref().err(),
             Self::ToppedUp(answer) => answer.as_ref().err(),
             Self::Acted(answer) => answer.as_ref().err(),
+            Self::RulesSet(answer) => answer.as_ref().err(),
             Self::Reinstated(answer) => answer.as_ref().err(),
             Self::Confirmed(answer) => answer.as_ref().err(),
             Self::Swept(answer) => answer.as_ref().err(),

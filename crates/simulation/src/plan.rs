@@ -1,5 +1,6 @@
 //! What a seed stands for: how large the world is, and how unkind.
 
+use platform::risk::{Effect, Rule, RuleSet, Test, When, Whose};
 use platform::{Limits, Settings};
 
 /// 2025-11-23, 15:57 UTC: three minutes before the operator's day ends.
@@ -34,6 +35,23 @@ pub(crate) struct Plan {
     pub(crate) server_clock_ms: u64,
     /// How far a watch's clock may be off.
     pub(crate) watch_clock_ms: u64,
+}
+
+/// Risk rules that differ by a number in what they ask the phone about: payments above some amount, and hasty ones. What
+/// they decline stays within the settings.
+pub(crate) fn rules(number: u64, settings: &Settings) -> RuleSet {
+    let mut rules = RuleSet::built_in(settings);
+    rules.rules.retain(|rule| rule.effect == Effect::Decline);
+    for currency in settings.limits.keys() {
+        let when = When { currency: Some(*currency), ..When::default() };
+        let test = Test::Payment { max_minor: 1_000 + number * 1_700 % 9_000 };
+        rules.rules.push(Rule { name: format!("ask-{currency}").to_lowercase(), effect: Effect::Confirm, when, test });
+    }
+    if number % 2 == 1 {
+        let test = Test::Velocity { whose: Whose::Account, payments: 5, minutes: 1 };
+        rules.rules.push(Rule { name: "hasty".to_owned(), effect: Effect::Confirm, when: When::default(), test });
+    }
+    rules
 }
 
 impl Plan {

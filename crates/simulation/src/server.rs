@@ -11,8 +11,8 @@ use platform::payments::refund::RefundRequest;
 use platform::tokens::ActRequest;
 use platform::{Caller, PaymentId, RefundId, TopUpId};
 use store::commands::{
-    ActOnMerchant, ActOnToken, AnswerPayment, CancelOrder, NewPayment, Pay, PostClearing, RefundPayment, SweepOverdue,
-    TopUpAccount,
+    ActOnMerchant, ActOnToken, AnswerPayment, CancelOrder, NewPayment, Pay, PostClearing, RefundPayment, SetRules,
+    SweepOverdue, TopUpAccount,
 };
 use store::engine::Writes;
 use store::{Batch, Env};
@@ -165,6 +165,11 @@ pub(crate) fn push(
             let why = "asked for".to_owned();
             let act = ActOnMerchant { merchant, action: MerchantAction::Reinstate, why, now_ms };
             batch.push(act, move |answer| outbox.put(ticket, Reply::Reinstated(answer)));
+        }
+        Request::SetRules { number } => {
+            let rules = crate::plan::rules(number, &env.settings);
+            let set = SetRules { rules, after: None, why: String::new(), now_ms };
+            batch.push(set, move |answer| outbox.put(ticket, Reply::RulesSet(answer)));
         }
         Request::Answer { payment, caller, answer, .. } => {
             let answer = AnswerPayment { caller: Caller::Wearer(caller), payment, answer, now_ms };

@@ -311,6 +311,7 @@ impl World {
                 }
                 if matches!(kind, EntryKind::Payment | EntryKind::Hold) {
                     self.truth.spent(&payment)?;
+                    self.was_ruled(&payment, kind == EntryKind::Hold)?;
                     self.books.count_day(&payment, &self.env.settings)?;
                 }
                 match kind {

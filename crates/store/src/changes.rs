@@ -60,6 +60,7 @@ impl Tables<'_> {
                 purse.day_total_minor = row.total_minor;
                 purse.day_unverified_minor = row.unverified_minor;
             }),
+            Change::PutHistory(history) => self.change_purse(history.account, |purse| purse.put_history(history)),
             Change::SetPending { payment, account, until_ms, waits } => {
                 self.change_purse(*account, |purse| {
                     purse.waiting.retain(|waiting| waiting != payment);

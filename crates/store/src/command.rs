@@ -1,8 +1,9 @@
 //! What can be asked of a store: a command, what it may use besides the tables, and why it may end without an answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use paycode::MaskKey;
+use platform::risk::RuleSet;
 use platform::{KeyVault, Refusal, Settings, VaultError};
 
 use crate::key::Key;
@@ -18,6 +19,33 @@ pub struct Env {
     /// The mask keys a code may be under, the current one first. Held, because every code is unmasked with them; they
     /// hide token numbers and protect no money.
     pub masks: Arc<Vec<(u8, MaskKey)>>,
+    /// The risk rules in force.
+    pub rules: Arc<CurrentRules>,
+}
+
+/// The risk rules in force at one server. They are put here when they are set, and by whoever looks for versions that
+/// other servers have set.
+#[derive(Debug)]
+pub struct CurrentRules(RwLock<Arc<RuleSet>>);
+
+impl CurrentRules {
+    /// These rules.
+    pub fn new(rules: RuleSet) -> Self {
+        Self(RwLock::new(Arc::new(rules)))
+    }
+
+    /// The rules in force.
+    pub fn get(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a version in force, unless a newer one is.
+    pub fn put(&self, rules: RuleSet) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if rules.version > current.version {
+            *current = Arc::new(rules);
+        }
+    }
 }
 
 impl Env {
@@ -28,7 +56,8 @@ impl Env {
     pub fn new(vault: Arc<dyn KeyVault>, settings: Arc<Settings>) -> Result<Self, VaultError> {
         let codes = &settings.codes;
         let masks = Arc::new(platform::mask_keys(vault.as_ref(), &codes.format, codes.suite)?);
-        Ok(Self { vault, settings, masks })
+        let rules = Arc::new(CurrentRules::new(RuleSet::built_in(&settings)));
+        Ok(Self { vault, settings, masks, rules })
     }
 }
 

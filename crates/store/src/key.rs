@@ -57,6 +57,8 @@ tables! {
         Events = "events",
         /// How far each partition is: its journal's head, the last number given out, what has been posted.
         Partitions = "partitions",
+        /// Risk rules, by their version. A version never changes.
+        RuleSets = "rule_sets",
     }
 }
 
@@ -111,6 +113,8 @@ tables! {
         PaymentRefunds = "payment_refunds",
         /// The audit trail of one thing.
         SubjectEvents = "subject_events",
+        /// The versions of the risk rules, newest last; of no owner.
+        RuleVersions = "rule_versions",
     }
 }
 
@@ -230,6 +234,11 @@ impl Key {
     /// The revocation list of an authority.
     pub fn revocation_list(authority: &Fingerprint) -> Self {
         Self::Name(Named::RevocationLists, authority.to_vec())
+    }
+
+    /// A version of the risk rules.
+    pub fn rule_set(version: u32) -> Self {
+        Self::Number(Numbered::RuleSets, u64::from(version))
     }
 
     /// The state of a partition.

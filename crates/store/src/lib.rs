@@ -13,6 +13,7 @@
 //! | `command.rs` | what a command is |
 //! | `writer.rs` | group commit |
 //! | `commands/` | what can be asked |
+//! | `dry_run.rs` | stored payments under other risk rules |
 //! | `queries.rs`, `audit.rs` | reading, and adding everything up again |
 //! | [`sqlite`] | the embedded engine |
 //! | [`postgres`] | the engine for several servers on one database |
@@ -21,6 +22,7 @@ mod audit;
 mod changes;
 mod command;
 pub mod commands;
+mod dry_run;
 pub mod engine;
 mod error;
 pub mod key;
@@ -33,8 +35,10 @@ mod tables;
 mod writer;
 
 pub use audit::{Audit, Finding, MAX_FINDINGS};
-pub use command::{Command, Env, Failure};
+pub use command::{Command, CurrentRules, Env, Failure};
+pub use dry_run::{DryRun, MAX_REPLAYED};
 pub use error::StoreError;
 pub use queries::{BookLine, EventLine, MAX_PAGE, MAX_WALK, Page, Queries, Reader, Work};
+pub use rows::RulesRow;
 pub use tables::Tables;
 pub use writer::{Batch, MAX_BATCH, QUEUE_LEN, Store};

@@ -11,12 +11,14 @@ use platform::makers::{ChipModel, DeviceModel, Maker, MakerCode, ModelName, Revo
 use platform::merchants::Merchant;
 use platform::payments::{DayUse, MerchantNumber, Payment, Refund};
 use platform::postings::Unposted;
+use platform::risk::History;
 use platform::tokens::Token;
 use platform::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, TokenId};
 
-use crate::key::{Key, Named, Numbered};
-use crate::rows;
+use crate::engine::View;
+use crate::key::{Key, List, Named, Numbered};
 use crate::rows::codec::unseal;
+use crate::rows::{self, RulesRow};
 use crate::{StoreError, Tables};
 
 /// The most merchants whose refunds wait that one posting looks at again, beyond those something was booked for.
@@ -147,6 +149,28 @@ impl Tables<'_> {
         if is_known { self.day_use(account, day).map(Some) } else { Ok(None) }
     }
 
+    /// What risk rules may know of an account and one of its tokens on a day.
+    pub fn history(&mut self, account: AccountId, token: TokenId, day: i64) -> Result<History, StoreError> {
+        Ok(self.present_purse(account)?.history(account, token, day))
+    }
+
+    /// The newest version of the risk rules that is stored; 0 where none was ever set.
+    pub fn newest_rules_version(&mut self) -> Result<u32, StoreError> {
+        newest_rules_version(self.engine())
+    }
+
+    pub fn rule_set(&mut self, version: u32) -> Result<Option<RulesRow>, StoreError> {
+        self.fields(&Key::rule_set(version))?.map(|fields| rows::rule_set(&fields)).transpose()
+    }
+
+    /// Adds a version of the risk rules.
+    pub(crate) fn put_rule_set(&mut self, row: &RulesRow) -> Result<(), StoreError> {
+        let mut place = [0; 16];
+        place[12..].copy_from_slice(&row.version.to_be_bytes());
+        self.enlist(List::RuleVersions, &[], place);
+        self.put(Key::rule_set(row.version), Some(rows::put_rule_set(row)))
+    }
+
     /// An account's payments that wait to be confirmed.
     pub fn waiting_of(&mut self, account: AccountId) -> Result<Vec<PaymentId>, StoreError> {
         Ok(self.present_purse(account)?.waiting.clone())
@@ -212,6 +236,16 @@ impl Tables<'_> {
         }
         Ok(overdue)
     }
+}
+
+/// The versions of the risk rules, newest first.
+pub(crate) fn rules_versions(view: &mut dyn View, limit: usize) -> Result<Vec<u32>, StoreError> {
+    let places = view.list(List::RuleVersions, &[], [0xFF; 16], limit)?;
+    Ok(places.into_iter().map(|[.., a, b, c, d]| u32::from_be_bytes([a, b, c, d])).collect())
+}
+
+pub(crate) fn newest_rules_version(view: &mut dyn View) -> Result<u32, StoreError> {
+    Ok(rules_versions(view, 1)?.first().copied().unwrap_or(0))
 }
 
 /// What payments and refunds among these records left in a partition's clearing account, by merchant and currency.

@@ -13,9 +13,9 @@ use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, T
 use crate::StoreError;
 use crate::engine::View;
 use crate::key::{Key, List, Named, Numbered, models_of};
-use crate::lookups::{clearing_sums, record};
+use crate::lookups::{clearing_sums, newest_rules_version, record, rules_versions};
 use crate::rows::codec::unseal;
-use crate::rows::{self, Balance, PartitionState, Purse};
+use crate::rows::{self, Balance, PartitionState, Purse, RulesRow};
 
 /// The most rows one page of a list holds.
 pub const MAX_PAGE: usize = 100;
@@ -347,6 +347,33 @@ impl Queries {
         self.with(|view| models(view, Named::DeviceModels, maker, rows::device_model))
     }
 
+    /// A version of the risk rules.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn rules(&self, version: u32) -> Result<Option<RulesRow>, StoreError> {
+        self.with(|view| rules(view, version))
+    }
+
+    /// The newest version of the risk rules, where it is above this one.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn rules_after(&self, version: u32) -> Result<Option<RulesRow>, StoreError> {
+        self.with(|view| match newest_rules_version(view)? {
+            newest if newest > version => rules(view, newest),
+            _ => Ok(None),
+        })
+    }
+
+    /// The versions of the risk rules, newest first, at most [`MAX_PAGE`].
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn rules_history(&self) -> Result<Vec<RulesRow>, StoreError> {
+        self.with(|view| present(rules_versions(view, MAX_PAGE)?.into_iter().map(|version| rules(view, version))))
+    }
+
     /// The audit trail of one thing, newest first, at most [`MAX_PAGE`].
     ///
     /// # Errors
@@ -375,6 +402,10 @@ fn models<T>(
     own.map(|(name, row)| read(unseal(&Key::Name(table, name), &row)?)).collect()
 }
 
+fn rules(view: &mut dyn View, version: u32) -> Result<Option<RulesRow>, StoreError> {
+    fields(view, &Key::rule_set(version))?.map(|fields| rows::rule_set(&fields)).transpose()
+}
+
 /// The rows that are there; a list names no other.
 fn present<T>(rows: impl Iterator<Item = Result<Option<T>, StoreError>>) -> Result<Vec<T>, StoreError> {
     rows.filter_map(Result::transpose).collect()
@@ -395,7 +426,7 @@ fn account(view: &mut dyn View, id: AccountId) -> Result<Option<Account>, StoreE
     Ok(account.filter(|account| account.id == id))
 }
 
-fn merchant(view: &mut dyn View, id: MerchantId) -> Result<Option<Merchant>, StoreError> {
+pub(crate) fn merchant(view: &mut dyn View, id: MerchantId) -> Result<Option<Merchant>, StoreError> {
     let merchant = fields(view, &Key::merchant(id))?.map(|fields| rows::merchant(&fields)).transpose()?;
     Ok(merchant.filter(|merchant| merchant.id == id))
 }
@@ -405,7 +436,7 @@ fn purse(view: &mut dyn View, account: AccountId) -> Result<Purse, StoreError> {
     Purse::from_row(&fields)
 }
 
-fn token(view: &mut dyn View, id: TokenId) -> Result<Option<Token>, StoreError> {
+pub(crate) fn token(view: &mut dyn View, id: TokenId) -> Result<Option<Token>, StoreError> {
     let Some(place) = fields(view, &Key::Number(Numbered::Tokens, id.number()))? else { return Ok(None) };
     let fields = fields(view, &rows::token_place(&place)?)?.ok_or(StoreError::Corrupt("token_numbers"))?;
     let token = rows::join_token(&fields, |account, token| Ok(purse(view, account)?.spend_of(token).cloned()))?;

@@ -76,6 +76,8 @@ fn never_arrived(request: CancelRequest) -> Payment {
         verified: false,
         refunded_minor: 0,
         created_ms: request.now_ms,
+        category: None,
+        decision: None,
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
 
     fn held() -> Held {
         let set_aside = ledger::posting::held([1; 16], ledger::Currency::CNY);
-        Held { day_use: None, partition: 0, balances: [(set_aside, 1250)].into() }
+        Held { day_use: None, history: None, partition: 0, balances: [(set_aside, 1250)].into() }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use ledger::posting::{self, Event, Parties};
 use ledger::{Amount, Balances};
 
 use super::{DayUse, Decline, Payment, PaymentState};
+use crate::risk::History;
 use crate::{AccountId, Booking, Caller, Change, Reason, Refusal, UnixMs};
 
 /// How a payment stops waiting.
@@ -25,6 +26,8 @@ pub enum Answer {
 pub struct Held {
     /// What the account has paid on the day the payment was made; nothing where that day is over.
     pub day_use: Option<DayUse>,
+    /// What rules know of the wearer, and the operator's day the payment was made on.
+    pub history: Option<(History, i64)>,
     /// The partition whose clearing account the money goes to.
     pub partition: u32,
     /// The balances of wallet, of what is set aside, and of that clearing account.
@@ -70,6 +73,9 @@ pub fn answer(
     ];
     if state != PaymentState::Succeeded {
         changes.extend(held.day_use.map(|day_use| Change::PutDayUse(without(day_use, amount, payment.verified))));
+        changes.extend(held.history.clone().map(|(history, made_on)| {
+            Change::PutHistory(Box::new(history.without(amount, payment.verified, payment.category, made_on)))
+        }));
     }
     Ok((payment, changes))
 }
@@ -127,7 +133,7 @@ mod tests {
         let account = AccountId([1; 16]);
         let day_use = DayUse { account, currency: Currency::CNY, day: 0, total_minor: 2_000, unverified_minor: 500 };
         let balances = Balances::from([(posting::held(account.0, Currency::CNY), 1250)]);
-        Held { day_use: Some(day_use), partition: 0, balances }
+        Held { day_use: Some(day_use), history: None, partition: 0, balances }
     }
 
     #[test]

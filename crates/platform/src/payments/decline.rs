@@ -46,7 +46,9 @@ declines! {
     17 TooManyWaiting, "too_many_waiting", "The wearer has too many payments waiting to be confirmed; confirm or refuse them first.";
     18 TokenExpired, "token_expired", "This wearable's time to pay is over; its payment institution has to renew it.";
     19 TokenLost, "token_lost", "This wearable has been reported lost.";
+    20 LimitMonth, "limit_month", "The wearer has reached this month's limit.";
     21 CodeEarly, "code_early", "This wearable's clock is fast; connect it to its phone, and ask for a new code.";
+    22 DeclinedByRisk, "declined_by_risk", "The payment institution declined this payment; the wearer can ask it why.";
 }
 
 impl Decline {

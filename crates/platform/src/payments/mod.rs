@@ -18,6 +18,8 @@ pub mod refund;
 
 use ledger::{Amount, Currency};
 
+use crate::merchants::Category;
+use crate::risk::Decision;
 use crate::{AccountId, MerchantId, PaymentId, Reason, RefundId, Refusal, TokenId, UnixMs};
 
 pub use decline::Decline;
@@ -118,6 +120,10 @@ pub struct Payment {
     pub refunded_minor: u64,
     /// When it was decided.
     pub created_ms: UnixMs,
+    /// What its merchant sold then.
+    pub category: Option<Category>,
+    /// What the risk rules said, where they were asked.
+    pub decision: Option<Decision>,
 }
 
 /// Money given back from a payment, under the merchant's own refund number.
@@ -150,4 +156,17 @@ pub struct DayUse {
     pub total_minor: u64,
     /// The part of it whose codes were shown without the passcode, minor units.
     pub unverified_minor: u64,
+}
+
+impl DayUse {
+    /// The day's use with one more payment.
+    #[must_use]
+    pub fn plus(self, amount: Amount, verified: bool) -> Self {
+        let unverified_minor = if verified { 0 } else { amount.minor() };
+        Self {
+            total_minor: self.total_minor.saturating_add(amount.minor()),
+            unverified_minor: self.unverified_minor.saturating_add(unverified_minor),
+            ..self
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::code::Verdict;
 use super::{DayUse, Decline, Fingerprint, MerchantNumber, Payment, PaymentState};
 use crate::guesses::{self, Guesses};
 use crate::merchants::Merchant;
+use crate::risk::{self, Decision, Effect, Facts, History, RuleSet};
 use crate::tokens::{Token, TokenState};
 use crate::{Booking, Change, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
 
@@ -68,6 +69,8 @@ pub struct Purse {
     pub day_use: DayUse,
     /// The partition whose clearing account the money goes to.
     pub partition: u32,
+    /// What account and token have paid before: all that rules may know.
+    pub history: History,
     /// How many of its payments wait to be confirmed.
     pub waiting: usize,
     /// The balances of its wallet, of what is set aside of it, and of that clearing account.
@@ -80,6 +83,7 @@ pub fn decide(
     merchant: &Merchant,
     verdict: Verdict,
     purse: Option<&Purse>,
+    rules: &RuleSet,
     settings: &Settings,
 ) -> (Payment, Vec<Change>) {
     match verdict {
@@ -106,97 +110,132 @@ pub fn decide(
         }
         Verdict::Refused { token, decline } => declined(request, Some(&token), decline, Vec::new()),
         Verdict::Genuine { token, hit, counter, mark } => {
+            let guesses = token.guesses.clone();
             let token = spend(token, hit.stamp, counter, mark);
             let (token, ended) = end_in_time(token, request.now_ms);
-            let spent = [Change::PutToken(token.clone())].into_iter().chain(ended).collect::<Vec<_>>();
-            let outcome = match purse {
-                Some(purse) => charge(request, &token, hit.verified, purse, settings),
-                None => Err(Decline::TokenRevoked),
-            };
-            match outcome {
-                Err(decline) => declined(request, Some(&token), decline, spent),
-                Ok((state, booked)) => {
-                    let mut payment = record(request, Some(&token), state);
-                    payment.verified = hit.verified;
-                    let changes = spent.into_iter().chain(booked).chain([Change::PutPayment(payment.clone())]);
-                    (payment, changes.collect())
+            let mut changes = vec![Change::PutToken(token.clone())];
+            changes.extend(ended);
+            let (outcome, decision) = match purse {
+                Some(purse) => {
+                    let charge =
+                        Charge { request, merchant, token: &token, guesses: &guesses, verified: hit.verified, purse };
+                    charge.decide(rules, settings)
                 }
-            }
+                None => (Err(Decline::TokenRevoked), None),
+            };
+            let (state, booked) = match outcome {
+                Err(decline) => (PaymentState::Failed(decline), Vec::new()),
+                Ok((state, booked)) => (state, booked),
+            };
+            changes.extend(booked);
+            let payment = Payment {
+                verified: hit.verified,
+                category: merchant.category,
+                decision,
+                ..record(request, Some(&token), state)
+            };
+            changes.push(Change::PutPayment(payment.clone()));
+            (payment, changes)
         }
     }
 }
 
-/// Where the payment stands and the changes that move or set aside the money, or why it stays where it is.
-fn charge(
-    request: &PayRequest,
-    token: &Token,
+/// A payment whose code is genuine: what its rules are asked about.
+struct Charge<'a> {
+    request: &'a PayRequest,
+    merchant: &'a Merchant,
+    token: &'a Token,
+    /// Wrong codes that named the token before this one.
+    guesses: &'a Guesses,
     verified: bool,
-    purse: &Purse,
-    settings: &Settings,
-) -> Result<(PaymentState, Vec<Change>), Decline> {
-    match token.state {
-        TokenState::Active => {}
-        TokenState::Pending => return Err(Decline::TokenNotActive),
-        TokenState::FrozenByWearer | TokenState::FrozenByOperator | TokenState::FrozenByRisk => {
-            return Err(Decline::TokenFrozen);
-        }
-        TokenState::Lost => return Err(Decline::TokenLost),
-        TokenState::Expired => return Err(Decline::TokenExpired),
-        TokenState::Revoked => return Err(Decline::TokenRevoked),
-    }
-    if request.amount.currency() != purse.day_use.currency {
-        return Err(Decline::CurrencyDiffers);
-    }
-    let day_use = within_limits(request.amount, verified, purse.day_use, settings)?;
-    let until_ms = waits_until(request, settings);
-    if until_ms.is_some() && purse.waiting >= MAX_WAITING {
-        return Err(Decline::TooManyWaiting);
-    }
-    let event = if until_ms.is_some() { Event::Hold } else { Event::Payment };
-    let cause = posting::Cause { reference: request.id.0, counterparty: request.merchant.0, at_ms: request.now_ms };
-    let account = purse.day_use.account;
-    let parties = Parties { wearer: account.0, merchant: request.merchant.0, partition: purse.partition };
-    let booking = posting::entry(event, cause, parties, request.amount)
-        .and_then(|entry| Booking::new(entry, &purse.balances))
-        .map_err(|_| Decline::InsufficientFunds)?;
-    let mut changes = vec![Change::Book(booking), Change::PutDayUse(day_use)];
-    let state = match until_ms {
-        None => PaymentState::Succeeded,
-        Some(until_ms) => {
-            changes.push(Change::SetPending { payment: request.id, account, until_ms, waits: true });
-            PaymentState::RequiresConfirmation { until_ms }
-        }
-    };
-    Ok((state, changes))
+    purse: &'a Purse,
 }
 
-/// Until when the wearer may confirm; nothing where the code alone is enough.
-fn waits_until(request: &PayRequest, settings: &Settings) -> Option<UnixMs> {
-    let limits = settings.limits.get(&request.amount.currency())?;
-    let waits = request.amount.minor() > limits.unconfirmed_minor;
-    waits.then(|| request.now_ms.saturating_add(settings.payment_confirmation_ms))
-}
+/// Where a payment stands and the changes that move or set aside its money, or why it stays where it is.
+type Outcome = Result<(PaymentState, Vec<Change>), Decline>;
 
-/// The day's use after this payment, or the limit it would pass.
-fn within_limits(amount: Amount, verified: bool, day_use: DayUse, settings: &Settings) -> Result<DayUse, Decline> {
-    // A currency without limits is not offered: nothing is paid in it.
-    let limits = settings.limits.get(&amount.currency()).ok_or(Decline::LimitSingle)?;
-    if amount.minor() > limits.single_minor {
-        return Err(Decline::LimitSingle);
+impl Charge<'_> {
+    /// What becomes of the payment, and what the rules said where they were asked.
+    fn decide(&self, rules: &RuleSet, settings: &Settings) -> (Outcome, Option<Decision>) {
+        if let Err(decline) = self.may_be_asked(settings) {
+            return (Err(decline), None);
+        }
+        let fired = rules.decide(&self.facts());
+        let asks_phone = fired.as_ref().is_some_and(|fired| fired.effect == Effect::Confirm);
+        let refused = fired.as_ref().filter(|fired| fired.effect == Effect::Decline).map(|fired| fired.cause.decline());
+        let decision = Some(Decision { version: rules.version, fired, wrong_codes: self.guesses.codes });
+        match refused {
+            Some(decline) => (Err(decline), decision),
+            None => (self.book(asks_phone, rules, settings), decision),
+        }
     }
-    let unverified_minor = if verified { 0 } else { amount.minor() };
-    let after = DayUse {
-        total_minor: day_use.total_minor.saturating_add(amount.minor()),
-        unverified_minor: day_use.unverified_minor.saturating_add(unverified_minor),
-        ..day_use
-    };
-    if after.total_minor > limits.day_minor {
-        return Err(Decline::LimitDay);
+
+    /// Whether the token may pay at all, and in this currency.
+    fn may_be_asked(&self, settings: &Settings) -> Result<(), Decline> {
+        match self.token.state {
+            TokenState::Active => {}
+            TokenState::Pending => return Err(Decline::TokenNotActive),
+            TokenState::FrozenByWearer | TokenState::FrozenByOperator | TokenState::FrozenByRisk => {
+                return Err(Decline::TokenFrozen);
+            }
+            TokenState::Lost => return Err(Decline::TokenLost),
+            TokenState::Expired => return Err(Decline::TokenExpired),
+            TokenState::Revoked => return Err(Decline::TokenRevoked),
+        }
+        let currency = self.request.amount.currency();
+        if currency != self.purse.day_use.currency {
+            return Err(Decline::CurrencyDiffers);
+        }
+        // A currency that is not offered has no limits: nothing is paid in it.
+        if settings.limits.contains_key(&currency) { Ok(()) } else { Err(Decline::LimitSingle) }
     }
-    if !verified && after.unverified_minor > limits.day_unverified_minor {
-        return Err(Decline::LimitUnverified);
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            amount: self.request.amount,
+            verified: self.verified,
+            category: self.merchant.category,
+            position: self.merchant.position,
+            day_use: &self.purse.day_use,
+            history: &self.purse.history,
+            guesses: self.guesses,
+            token_created_ms: self.token.created_ms,
+            now_ms: self.request.now_ms,
+        }
     }
-    Ok(after)
+
+    /// Moves the money, or sets it aside until the phone has been asked.
+    fn book(&self, asks_phone: bool, rules: &RuleSet, settings: &Settings) -> Outcome {
+        let Self { request, purse, verified, .. } = *self;
+        if asks_phone && purse.waiting >= MAX_WAITING {
+            return Err(Decline::TooManyWaiting);
+        }
+        let event = if asks_phone { Event::Hold } else { Event::Payment };
+        let cause = posting::Cause { reference: request.id.0, counterparty: request.merchant.0, at_ms: request.now_ms };
+        let account = purse.day_use.account;
+        let parties = Parties { wearer: account.0, merchant: request.merchant.0, partition: purse.partition };
+        let booking = posting::entry(event, cause, parties, request.amount)
+            .and_then(|entry| Booking::new(entry, &purse.balances))
+            .map_err(|_| Decline::InsufficientFunds)?;
+        let entry = risk::history::Entry {
+            amount: request.amount,
+            verified,
+            summed_category: self.merchant.category.filter(|category| rules.sums(Some(*category))),
+            position: self.merchant.position,
+            at_ms: request.now_ms,
+        };
+        let mut changes = vec![
+            Change::Book(booking),
+            Change::PutDayUse(purse.day_use.plus(request.amount, verified)),
+            Change::PutHistory(Box::new(purse.history.clone().after(&entry))),
+        ];
+        if !asks_phone {
+            return Ok((PaymentState::Succeeded, changes));
+        }
+        let until_ms = request.now_ms.saturating_add(settings.payment_confirmation_ms);
+        changes.push(Change::SetPending { payment: request.id, account, until_ms, waits: true });
+        Ok((PaymentState::RequiresConfirmation { until_ms }, changes))
+    }
 }
 
 /// The token after one of its codes was shown: older codes and lower counters are dead.
@@ -241,6 +280,8 @@ fn record(request: &PayRequest, token: Option<&Token>, state: PaymentState) -> P
         verified: false,
         refunded_minor: 0,
         created_ms: request.now_ms,
+        category: None,
+        decision: None,
     }
 }
 

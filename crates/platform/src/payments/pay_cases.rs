@@ -1,13 +1,13 @@
 //! The table of cases for [`super::decide`] and [`super::repeat`].
 
-use ledger::Currency;
+use ledger::{Amount, Currency};
 use paycode::{Hit, Sequence, TimeStep};
 
 use super::*;
 use crate::merchants::WrongCodes;
 use crate::payments::code::fingerprint;
 use crate::tokens::tests::token;
-use crate::{AccountId, KeyHash};
+use crate::{AccountId, KeyHash, TokenId};
 
 const NOW_MS: UnixMs = 1_763_890_000_000;
 
@@ -21,6 +21,17 @@ pub(crate) fn paid(minor: u64) -> Payment {
     );
     assert_eq!(payment.state, PaymentState::Succeeded);
     payment
+}
+
+/// Decides under the rules that the settings stand for.
+fn decide(
+    request: &PayRequest,
+    merchant: &Merchant,
+    verdict: Verdict,
+    purse: Option<&Purse>,
+    settings: &Settings,
+) -> (Payment, Vec<Change>) {
+    super::decide(request, merchant, verdict, purse, &RuleSet::built_in(settings), settings)
 }
 
 fn request(minor: u64) -> PayRequest {
@@ -61,7 +72,14 @@ fn purse(wallet_minor: u64) -> Purse {
     let id = AccountId([1; 16]);
     let wallet = posting::wallet(id.0, Currency::CNY);
     let day_use = DayUse { account: id, currency: Currency::CNY, day: 0, total_minor: 0, unverified_minor: 0 };
-    Purse { day_use, partition: 0, waiting: 0, balances: Balances::from([(wallet, wallet_minor.cast_signed())]) }
+    let history = History::empty(id, TokenId([3; 16]), 0);
+    Purse {
+        day_use,
+        history,
+        partition: 0,
+        waiting: 0,
+        balances: Balances::from([(wallet, wallet_minor.cast_signed())]),
+    }
 }
 
 fn token_after(changes: &[Change]) -> Option<&Token> {
@@ -127,6 +145,7 @@ fn the_day_s_limits_add_up_over_payments() {
         for change in changes {
             match change {
                 Change::PutDayUse(day_use) => purse.day_use = day_use,
+                Change::PutHistory(history) => purse.history = *history,
                 Change::Book(booking) => purse.balances.extend(booking.balances),
                 _ => {}
             }

@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod makers;
 pub(crate) mod merchants;
 pub(crate) mod payments;
+pub(crate) mod risk;
 pub(crate) mod tokens;
 
 use ledger::{Amount, Currency};

@@ -16,6 +16,8 @@ fn payment(state: PaymentState, refunded_minor: u64) -> Payment {
         verified: true,
         refunded_minor,
         created_ms: 1_763_890_000_000,
+        category: None,
+        decision: None,
     }
 }
 

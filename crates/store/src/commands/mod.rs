@@ -6,6 +6,7 @@ mod confirm;
 mod makers;
 mod payments;
 mod postings;
+mod rules;
 mod tokens;
 
 pub use accounts::{ActOnMerchant, OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
@@ -14,4 +15,5 @@ pub use confirm::{AnswerPayment, SweepOverdue};
 pub use makers::{PutChipModel, PutDeviceModel, SetMakerStanding, TakeInList, TakeOnMaker};
 pub use payments::{CancelOrder, NewPayment, Paid, Pay, RefundPayment};
 pub use postings::PostClearing;
+pub use rules::{RULES_SUBJECT, SetRules};
 pub use tokens::ActOnToken;

@@ -152,7 +152,8 @@ impl Command for Pay {
         };
         let id = PaymentId::numbered(request.now_ms, tables.next_payment_number());
         let request = PayRequest { id, ..request.clone() };
-        let (payment, changes) = pay::decide(&request, &merchant, verdict, purse.as_ref(), settings);
+        let rules = env.rules.get();
+        let (payment, changes) = pay::decide(&request, &merchant, verdict, purse.as_ref(), &rules, settings);
         tables.apply_all(&changes)?;
         Ok(Paid::Payment(payment))
     }
@@ -160,13 +161,14 @@ impl Command for Pay {
 
 fn purse(token: &Token, request: &PayRequest, tables: &mut Tables<'_>, env: &Env) -> Result<Purse, Failure> {
     let day_use = tables.day_use(token.account, env.settings.day_of(request.now_ms))?;
+    let history = tables.history(token.account, token.id, day_use.day)?;
     let mut balances = tables.purse_balances(token.account, request.amount.currency())?;
     let waiting = tables.waiting_of(token.account)?.len();
-    if waiting > 0 || request.amount.minor() > env.settings.unconfirmed_minor(request.amount.currency()) {
+    if waiting > 0 || env.rules.get().may_ask(request.amount) {
         let set_aside = ledger::posting::held(token.account.0, request.amount.currency());
         balances.extend(tables.balances(&[set_aside])?);
     }
-    Ok(Purse { day_use, partition: tables.partition(), waiting, balances })
+    Ok(Purse { day_use, history, partition: tables.partition(), waiting, balances })
 }
 
 /// A till wants an order over, whatever became of it. The id of the payment in the request is given by the store.
@@ -256,13 +258,16 @@ pub(super) fn held(payment: Option<&Payment>, tables: &mut Tables<'_>, env: &Env
     let partition = tables.partition();
     let wearer = payment.and_then(|payment| Some((payment.account?, payment.amount?, payment.created_ms)));
     let Some((account, amount, created_ms)) = wearer else {
-        return Ok(Held { day_use: None, partition, balances: Balances::new() });
+        return Ok(Held { day_use: None, history: None, partition, balances: Balances::new() });
     };
     let mut balances = tables.purse_balances(account, amount.currency())?;
     let set_aside = ledger::posting::held(account.0, amount.currency());
     balances.extend(tables.balances(&[set_aside])?);
-    let day_use = tables.use_of_day(account, env.settings.day_of(created_ms))?;
-    Ok(Held { day_use, partition, balances })
+    let made_on = env.settings.day_of(created_ms);
+    let day_use = tables.use_of_day(account, made_on)?;
+    let token = payment.and_then(|payment| payment.token);
+    let history = token.map(|token| tables.history(account, token, made_on)).transpose()?;
+    Ok(Held { day_use, history: history.map(|history| (history, made_on)), partition, balances })
 }
 
 impl Paid {

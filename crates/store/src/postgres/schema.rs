@@ -6,8 +6,8 @@ use super::link::failed;
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
-/// The version of the schema. 2 knows makers.
-const VERSION: i32 = 2;
+/// The version of the schema. 2 knows makers, 3 risk rules.
+const VERSION: i32 = 3;
 /// The advisory lock under which the schema is made: "paychip" in the bytes of a number. Servers that start at the same
 /// time wait for one another here.
 const MIGRATION_LOCK: i64 = 0x0070_6179_6368_6970;

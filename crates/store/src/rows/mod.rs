@@ -8,6 +8,7 @@ pub(crate) mod codec;
 mod makers;
 mod payments;
 mod purse;
+mod rules;
 mod wearers;
 
 pub(crate) use makers::{
@@ -15,6 +16,8 @@ pub(crate) use makers::{
 };
 pub(crate) use payments::{merchant, payment, put_merchant, put_payment, put_refund, refund};
 pub(crate) use purse::{Purse, Spend};
+pub use rules::RulesRow;
+pub(crate) use rules::{put_rule_set, rule_set};
 pub(crate) use wearers::{
     account, binding, chip, event, join_token, put_account, put_binding, put_chip, put_event, put_token,
     put_token_place, put_top_up, token_account, token_place, top_up,

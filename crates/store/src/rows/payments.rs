@@ -2,6 +2,7 @@
 
 use platform::merchants::{Category, Merchant, Position, WrongCodes};
 use platform::payments::{Decline, Fingerprint, Payment, PaymentState, Refund};
+use platform::risk::{Cause, Decision, Effect, Fired};
 use platform::{AccountId, KeyHash, MerchantId, PaymentId, RefundId, TokenId};
 
 use super::FORM;
@@ -77,9 +78,30 @@ fn state_of(state: u8, detail: u64) -> Option<PaymentState> {
     }
 }
 
+/// The form payments have now. 2 added the merchant's category and what the risk rules said.
+const PAYMENT_FORM: u8 = 2;
+
+fn put_decision(row: Encoder, decision: &Decision) -> Encoder {
+    let row = row.u32(decision.version).u32(decision.wrong_codes);
+    row.maybe(decision.fired.as_ref(), |row, fired| {
+        let row = row.text(&fired.rule).u8(fired.effect as u8).u8(fired.cause as u8);
+        row.u64(fired.seen).u64(fired.bound)
+    })
+}
+
+fn decision(row: &mut Decoder<'_>) -> Result<Decision, StoreError> {
+    let (version, wrong_codes) = (row.u32()?, row.u32()?);
+    let fired = row.maybe(|row| {
+        let rule = row.text()?.to_owned();
+        let (effect, cause) = (Effect::from_number(row.u8()?), Cause::from_number(row.u8()?));
+        Ok(Fired { rule, effect: row.known(effect)?, cause: row.known(cause)?, seen: row.u64()?, bound: row.u64()? })
+    })?;
+    Ok(Decision { version, fired, wrong_codes })
+}
+
 pub(crate) fn put_payment(row: &Payment) -> Vec<u8> {
     let (state, detail) = state_numbers(row.state);
-    Encoder::new(FORM)
+    Encoder::new(PAYMENT_FORM)
         .raw(&row.id.0)
         .raw(&row.merchant.0)
         .text(row.order.as_str())
@@ -92,17 +114,19 @@ pub(crate) fn put_payment(row: &Payment) -> Vec<u8> {
         .flag(row.verified)
         .u64(row.refunded_minor)
         .u64(row.created_ms)
+        .maybe(row.category, |to, category| to.u16(category.number()))
+        .maybe(row.decision.as_ref(), put_decision)
         .finish()
 }
 
 pub(crate) fn payment(fields: &[u8]) -> Result<Payment, StoreError> {
-    let mut row = Decoder::new("payments", FORM, fields)?;
+    let (mut row, form) = Decoder::up_to("payments", PAYMENT_FORM, fields)?;
     let (id, merchant) = (PaymentId(row.raw()?), MerchantId(row.raw()?));
     let order = row.merchant_number()?;
     let fingerprint = row.maybe(|row| row.raw().map(Fingerprint))?;
     let amount = row.maybe(Decoder::amount)?;
     let state = state_of(row.u8()?, row.u64()?);
-    let payment = Payment {
+    let mut payment = Payment {
         id,
         merchant,
         order,
@@ -114,7 +138,16 @@ pub(crate) fn payment(fields: &[u8]) -> Result<Payment, StoreError> {
         verified: row.flag()?,
         refunded_minor: row.u64()?,
         created_ms: row.u64()?,
+        category: None,
+        decision: None,
     };
+    if form >= 2 {
+        payment.category = row.maybe(|row| {
+            let category = Category::from_number(row.u16()?);
+            row.known(category)
+        })?;
+        payment.decision = row.maybe(decision)?;
+    }
     row.end().map(|()| payment)
 }
 

@@ -3,15 +3,19 @@
 use ledger::Currency;
 use paycode::{Sequence, Stamp, TimeStep};
 use platform::guesses::{Guesses, MAX_GUESSING_MERCHANTS, SPENT_MARKS, SpentMarks};
+use platform::merchants::{Category, Position};
+use platform::risk::history::{MAX_CATEGORIES, Spent};
+use platform::risk::{History, RECENT_PAYMENTS, Sums};
 use platform::tokens::TokenState;
-use platform::{PaymentId, TokenId};
+use platform::{AccountId, PaymentId, TokenId};
 
 use super::Balance;
 use super::codec::{Decoder, Encoder};
 use crate::StoreError;
 
-/// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends.
-const PURSE_FORM: u8 = 2;
+/// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends; 3 what
+/// risk rules may know of what was paid before.
+const PURSE_FORM: u8 = 3;
 
 /// What changes with every payment of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,10 @@ pub(crate) struct Purse {
     pub(crate) day_total_minor: u64,
     /// The part of it without passcode.
     pub(crate) day_unverified_minor: u64,
+    /// What was paid in the month of that day.
+    pub(crate) month: Sums,
+    /// What was paid to merchants of categories that are added up, at most [`MAX_CATEGORIES`].
+    pub(crate) categories: Vec<(Category, Spent)>,
     /// The account's tokens.
     pub(crate) spends: Vec<Spend>,
     /// Payments that wait to be confirmed, at most [`platform::payments::pay::MAX_WAITING`].
@@ -42,6 +50,83 @@ pub(crate) struct Spend {
     pub(crate) guesses: Guesses,
     pub(crate) spent: SpentMarks,
     pub(crate) expires_ms: Option<u64>,
+    /// What rules may know of it. It is changed by itself.
+    pub(crate) used: TokenUse,
+}
+
+/// What a token has paid before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct TokenUse {
+    pub(crate) spent: Spent,
+    /// When it paid last, seconds, newest first; the first `known` of them.
+    recent_s: [u32; RECENT_PAYMENTS],
+    known: u8,
+    payments: u32,
+    place: Option<(Position, u32)>,
+}
+
+impl TokenUse {
+    /// When it paid last, milliseconds, newest first.
+    pub(crate) fn recent_ms(&self) -> impl Iterator<Item = u64> + '_ {
+        self.recent_s.iter().take(usize::from(self.known)).map(|second| u64::from(*second) * 1_000)
+    }
+
+    fn of(history: &History) -> Self {
+        // 32 bits of seconds last until 2106.
+        let seconds = |at_ms: u64| u32::try_from(at_ms / 1_000).unwrap_or(u32::MAX);
+        let mut recent_s = [0; RECENT_PAYMENTS];
+        for (slot, at_ms) in recent_s.iter_mut().zip(&history.recent) {
+            *slot = seconds(*at_ms);
+        }
+        Self {
+            spent: history.token,
+            recent_s,
+            // At most RECENT_PAYMENTS.
+            known: history.recent.len().min(RECENT_PAYMENTS) as u8,
+            payments: history.payments,
+            place: history.last_place.map(|(place, at_ms)| (place, seconds(at_ms))),
+        }
+    }
+
+    fn write(&self, row: Encoder) -> Encoder {
+        let row = write_spent(row, self.spent).u8(self.known);
+        let row = self.recent_s.iter().take(usize::from(self.known)).fold(row, |row, second| row.u32(*second));
+        row.u32(self.payments).maybe(self.place, |row, (place, second)| {
+            let (latitude, longitude) = place.e4();
+            row.i32(latitude).i32(longitude).u32(second)
+        })
+    }
+
+    fn read(row: &mut Decoder<'_>) -> Result<Self, StoreError> {
+        let spent = read_spent(row)?;
+        let known = row.at_most(RECENT_PAYMENTS)?;
+        let mut recent_s = [0; RECENT_PAYMENTS];
+        for second in recent_s.iter_mut().take(known) {
+            *second = row.u32()?;
+        }
+        let payments = row.u32()?;
+        let place = row.maybe(|row| {
+            let place = Position::from_e4(row.i32()?, row.i32()?);
+            Ok((row.known(place)?, row.u32()?))
+        })?;
+        Ok(Self { spent, recent_s, known: known as u8, payments, place })
+    }
+}
+
+fn write_sums(row: Encoder, sums: Sums) -> Encoder {
+    row.u64(sums.total_minor).u64(sums.unverified_minor)
+}
+
+fn read_sums(row: &mut Decoder<'_>) -> Result<Sums, StoreError> {
+    Ok(Sums { total_minor: row.u64()?, unverified_minor: row.u64()? })
+}
+
+fn write_spent(row: Encoder, spent: Spent) -> Encoder {
+    write_sums(write_sums(row.i64(spent.day_number), spent.day), spent.month)
+}
+
+fn read_spent(row: &mut Decoder<'_>) -> Result<Spent, StoreError> {
+    Ok(Spent { day_number: row.i64()?, day: read_sums(row)?, month: read_sums(row)? })
 }
 
 impl Purse {
@@ -53,6 +138,8 @@ impl Purse {
             day: 0,
             day_total_minor: 0,
             day_unverified_minor: 0,
+            month: Sums::default(),
+            categories: Vec::new(),
             spends: Vec::new(),
             waiting: Vec::new(),
         }
@@ -62,10 +149,39 @@ impl Purse {
         self.spends.iter().find(|spend| spend.token == token)
     }
 
+    /// Puts a token as it is now; what it has paid before stays what it is.
     pub(crate) fn put_spend(&mut self, spend: Spend) {
         match self.spends.iter_mut().find(|known| known.token == spend.token) {
-            Some(known) => *known = spend,
+            Some(known) => *known = Spend { used: known.used, ..spend },
             None => self.spends.push(spend),
+        }
+    }
+
+    /// What rules may know of a token on a day. A day that has begun stays.
+    pub(crate) fn history(&self, account: AccountId, token: TokenId, day: i64) -> History {
+        let day = day.max(self.day);
+        let of_account = Spent { day_number: self.day, month: self.month, ..Spent::default() }.on(day);
+        let used = self.spend_of(token).map(|spend| spend.used).unwrap_or_default();
+        let others = self.spends.iter().filter(|spend| spend.token != token).flat_map(|spend| spend.used.recent_ms());
+        let categories = self.categories.iter().map(|(category, spent)| (*category, spent.on(day)));
+        let history = History {
+            account_month: of_account.month,
+            token: used.spent.on(day),
+            categories: categories.collect(),
+            others: others.collect(),
+            payments: used.payments,
+            last_place: used.place.map(|(place, second)| (place, u64::from(second) * 1_000)),
+            ..History::empty(account, token, day)
+        };
+        history.with_recent(used.recent_ms())
+    }
+
+    /// Puts what rules may know. The day of the month's sums is the account's own, which is put with the day's use.
+    pub(crate) fn put_history(&mut self, history: &History) {
+        self.month = history.account_month;
+        self.categories.clone_from(&history.categories);
+        if let Some(spend) = self.spends.iter_mut().find(|spend| spend.token == history.token_id) {
+            spend.used = TokenUse::of(history);
         }
     }
 
@@ -76,7 +192,12 @@ impl Purse {
             .u64(self.balance.last_record)
             .i64(self.day)
             .u64(self.day_total_minor)
-            .u64(self.day_unverified_minor)
+            .u64(self.day_unverified_minor);
+        let row = write_sums(row, self.month).u8(self.categories.len() as u8);
+        let row = self
+            .categories
+            .iter()
+            .fold(row, |row, (category, spent)| write_spent(row.u16(category.number()), *spent))
             .u16(self.spends.len() as u16);
         let row = self.spends.iter().fold(row, |row, spend| spend.write(row)).u16(self.waiting.len() as u16);
         self.waiting.iter().fold(row, |row, payment| row.raw(&payment.0)).finish()
@@ -90,9 +211,18 @@ impl Purse {
             day: row.i64()?,
             day_total_minor: row.u64()?,
             day_unverified_minor: row.u64()?,
+            month: Sums::default(),
+            categories: Vec::new(),
             spends: Vec::new(),
             waiting: Vec::new(),
         };
+        if form >= 3 {
+            purse.month = read_sums(&mut row)?;
+            for _ in 0..row.at_most(MAX_CATEGORIES)? {
+                let category = Category::from_number(row.u16()?);
+                purse.categories.push((row.known(category)?, read_spent(&mut row)?));
+            }
+        }
         for _ in 0..row.u16()? {
             purse.spends.push(Spend::read(&mut row, form)?);
         }
@@ -117,7 +247,7 @@ impl Spend {
         let row = self.guesses.merchants.iter().fold(row, |row, merchant| row.u64(*merchant));
         let row = row.u8(self.spent.marks().len() as u8);
         let row = self.spent.marks().iter().fold(row, |row, mark| row.u32(*mark));
-        row.maybe(self.expires_ms, Encoder::u64)
+        self.used.write(row.maybe(self.expires_ms, Encoder::u64))
     }
 
     fn read(row: &mut Decoder<'_>, form: u8) -> Result<Self, StoreError> {
@@ -133,8 +263,8 @@ impl Spend {
         if form == 1 {
             // Misses in a row, whoever they came from.
             row.u32()?;
-            let (guesses, spent) = (Guesses::default(), SpentMarks::default());
-            return Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms: None });
+            let (guesses, spent, used) = (Guesses::default(), SpentMarks::default(), TokenUse::default());
+            return Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms: None, used });
         }
         let mut guesses = Guesses { since_ms: row.u64()?, codes: row.u32()?, merchants: Vec::new() };
         for _ in 0..row.at_most(MAX_GUESSING_MERCHANTS)? {
@@ -146,7 +276,9 @@ impl Spend {
             *mark = row.u32()?;
         }
         let spent = SpentMarks::from_marks(marks.into_iter().take(known));
-        Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms: row.maybe(Decoder::u64)? })
+        let expires_ms = row.maybe(Decoder::u64)?;
+        let used = if form >= 3 { TokenUse::read(row)? } else { TokenUse::default() };
+        Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms, used })
     }
 }
 
@@ -165,6 +297,7 @@ mod tests {
             guesses: Guesses { since_ms: 4, codes: 3, merchants: vec![7, 8] },
             spent: SpentMarks::default().with(9).with(10),
             expires_ms: last_counter.map(u64::from),
+            used: TokenUse::default(),
         };
         let balance = Balance { minor: -1, last_record: 7 };
         let mut purse = Purse { balance, day: -2, ..Purse::empty(Currency::CNY) };
@@ -173,6 +306,30 @@ mod tests {
         purse.put_spend(spend(2, Some(stamp), Some(8)));
         purse.put_spend(spend(1, Some(stamp), None));
         assert_eq!(purse.spends.len(), 2);
+        let food = Category::parse("5411").unwrap();
+        let place = Position::from_degrees(31.2, -121.4).unwrap();
+        let entry = platform::risk::history::Entry {
+            amount: ledger::Amount::new(70, Currency::CNY).unwrap(),
+            verified: false,
+            summed_category: Some(food),
+            position: Some(place),
+            at_ms: 1_763_890_000_000,
+        };
+        let history = purse.history(AccountId([1; 16]), TokenId([2; 16]), 5).after(&entry).after(&entry);
+        purse.put_history(&history);
+        purse.day = 5;
+        assert_eq!(purse.history(AccountId([1; 16]), TokenId([2; 16]), 5), history);
+        assert_eq!(
+            purse.history(AccountId([1; 16]), TokenId([1; 16]), 5).payments_since(0, false),
+            2,
+            "by another token"
+        );
+        purse.put_spend(spend(2, Some(stamp), None));
+        assert_eq!(
+            purse.history(AccountId([1; 16]), TokenId([2; 16]), 5).payments,
+            2,
+            "a token's change keeps its history"
+        );
         purse.waiting = vec![PaymentId([4; 16]), PaymentId([5; 16])];
         let bytes = purse.to_row();
         assert_eq!(Purse::from_row(&bytes), Ok(purse));

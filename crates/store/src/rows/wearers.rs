@@ -156,6 +156,7 @@ impl Spend {
             guesses: token.guesses.clone(),
             spent: token.spent,
             expires_ms: token.expires_ms,
+            used: Default::default(),
         }
     }
 }

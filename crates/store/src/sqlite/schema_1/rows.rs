@@ -209,6 +209,8 @@ pub(super) fn payment(row: &Row<'_>) -> Result<Payment, StoreError> {
         verified: columns.take()?,
         refunded_minor: columns.number("amount")?,
         created_ms: columns.number("time")?,
+        category: None,
+        decision: None,
     })
 }
 
