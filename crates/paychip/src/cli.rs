@@ -33,8 +33,69 @@ pub(crate) struct Cli {
     /// Print JSON for scripts.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Where the passphrase of the sealed key vault is.
+#[derive(Debug, Args)]
+pub(crate) struct PassphraseArgs {
+    /// The file of the key vault's passphrase, readable by its owner alone; the systemd credential `paychip-vault` when absent.
+    #[arg(long, global = true, env = "PAYCHIP_PASSPHRASE_FILE", value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// An open descriptor to read the passphrase from, once.
+    #[arg(long, global = true, env = "PAYCHIP_PASSPHRASE_FD", value_name = "N", conflicts_with = "passphrase_file")]
+    passphrase_fd: Option<u16>,
+}
+
+/// The name of the systemd credential with the passphrase.
+const CREDENTIAL: &str = "paychip-vault";
+
+impl PassphraseArgs {
+    /// The passphrase, where one was given.
+    pub(crate) fn passphrase(&self) -> Result<Option<server::Passphrase>, Fault> {
+        if let Some(path) = &self.passphrase_file {
+            return Ok(Some(server::Passphrase::File(path.clone())));
+        }
+        if let Some(descriptor) = self.passphrase_fd {
+            let path = PathBuf::from(format!("/dev/fd/{descriptor}"));
+            return server::Passphrase::read_once(&path).map(Some).map_err(|fault| crate::vault::told(&fault));
+        }
+        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let credential = folder.map(|folder| folder.join(CREDENTIAL)).filter(|path| path.exists());
+        Ok(credential.map(server::Passphrase::File))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Make a sealed vault in a new data folder.
+    Init,
+    /// Seal the development key of a data folder, and remove it.
+    Seal,
+    /// Show the versions of the master key; no key is shown.
+    Show,
+    /// Make a new version of the master key, and keys from it from now on. A server that runs follows within seconds.
+    Rotate {
+        /// Only make it; with several servers, copy the file to all of them and then activate it on each.
+        #[arg(long)]
+        prepare: bool,
+    },
+    /// Make keys from the version that was prepared, from now on.
+    Activate,
+    /// Refuse codes of an old version from now on.
+    Retire {
+        /// Which.
+        version: u8,
+    },
+    /// Seal the vault under another passphrase.
+    ChangePassphrase {
+        /// The file of the new one.
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +147,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<AuditCommand>,
     },
+    /// The sealed key vault in the data folder.
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// The database: made, copied, put back.
     #[command(subcommand)]
     Db(DbCommand),
@@ -138,6 +202,9 @@ pub(crate) struct Serve {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8400", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
+    /// Other people's money is at stake: refuse a key that lies in the open.
+    #[arg(long, env = "PAYCHIP_PRODUCTION")]
+    pub(crate) production: bool,
     /// Serve plain HTTP beyond loopback, because something in front ends TLS.
     #[arg(long)]
     pub(crate) plain_http: bool,

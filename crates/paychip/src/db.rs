@@ -17,8 +17,8 @@ fn failed(error: &store::StoreError) -> Fault {
 }
 
 /// Audits the database in the data folder.
-pub(crate) fn verify(place: &Place, output: Output) -> Result<(), Fault> {
-    let data = server::Data::open_existing(&place.data).map_err(|error| crate::serve::start_fault(&error))?;
+pub(crate) fn verify(place: &Place, keys: &server::Keys, output: Output) -> Result<(), Fault> {
+    let data = server::Data::open_existing(&place.data, keys).map_err(|error| crate::serve::start_fault(&error))?;
     let audit = data.queries.audit().map_err(|error| failed(&error));
     data.close();
     tell(&audit?, output)
@@ -63,7 +63,10 @@ fn backup(place: &Place, file: &Path, output: Output) -> Result<(), Fault> {
     let database = place.data.join(server::DATABASE_FILE);
     store::sqlite::backup(&database, file).map_err(|error| failed(&error))?;
     let audit = audit_of(file)?;
-    output.note(&format!("Copied to {}; keep master.key elsewhere: without it the copy is of no use.", file.display()));
+    output.note(&format!(
+        "Copied to {}; keep the key vault (vault.sealed or master.key) elsewhere: without it the copy is of no use.",
+        file.display()
+    ));
     tell(&audit, output)
 }
 

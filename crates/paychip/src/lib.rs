@@ -11,6 +11,7 @@
 //! | `makers` | makers of chips and devices, as the operator sees them |
 //! | `risk` | the operator's risk rules |
 //! | `db` | the database itself: audit, backup, restore |
+//! | `vault` | the sealed master keys: made, shown, rotated |
 //! | `demo` | the whole story in one run |
 //! | [`mod@bench`] | payments a second, beside what the same server answers without doing anything |
 //! | [`api`], [`profile`], `output`, [`fault`] | the HTTP client, what is remembered, how answers and failures are told |
@@ -31,6 +32,7 @@ pub mod profile;
 mod risk;
 pub mod scan;
 mod serve;
+mod vault;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -56,8 +58,9 @@ pub fn run_program() -> ExitCode {
 
 fn run(cli: Cli, output: Output) -> Result<(), Fault> {
     let place = profile::Place { data: cli.data, server: cli.server };
+    let passphrase = cli.passphrase;
     match cli.command {
-        Command::Serve(serve) => serve::run(&place, &serve, output),
+        Command::Serve(serve) => serve::run(&place, &serve, &passphrase, output),
         Command::Demo(demo) => demo::run(&demo, output),
         Command::Account(command) => books::account(&place, command, output),
         Command::Merchant(command) => books::merchant(&place, command, output),
@@ -66,10 +69,14 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Risk(command) => risk::run(&place, command, output),
         Command::Bench(bench) => bench::run(&place, &bench, output),
         Command::Audit { command: None } => books::audit(&place, output),
-        Command::Audit { command: Some(cli::AuditCommand::Verify) } => db::verify(&place, output),
+        Command::Audit { command: Some(cli::AuditCommand::Verify) } => {
+            let keys = server::Keys { production: false, passphrase: passphrase.passphrase()? };
+            db::verify(&place, &keys, output)
+        }
         Command::Audit { command: Some(cli::AuditCommand::Trail { subject }) } => {
             books::trail(&place, &subject, output)
         }
+        Command::Vault(command) => vault::run(&place, &command, &passphrase, output),
         Command::Db(command) => db::run(&place, &command, output),
         Command::Watch { watch, command } => watch::run(&place, &watch, command, output),
         Command::Chip { which, command } => chip::run(&place, &which, command, output),

@@ -3,15 +3,17 @@
 use server::{Config, Database, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::Serve;
+use crate::cli::{PassphraseArgs, Serve};
 use crate::fault::Fault;
 use crate::output::Output;
 use crate::profile::Place;
 
-pub(crate) fn run(place: &Place, serve: &Serve, output: Output) -> Result<(), Fault> {
+pub(crate) fn run(place: &Place, serve: &Serve, passphrase: &PassphraseArgs, output: Output) -> Result<(), Fault> {
     log_to_stderr();
+    crate::vault::forbid_memory_dumps()?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Fault::internal(error.to_string()))?;
     let database = serve.database.database()?;
+    let keys = server::Keys { production: serve.production, passphrase: passphrase.passphrase()? };
     runtime.block_on(async {
         let kept = match &database {
             Database::Sqlite => place.data.display().to_string(),
@@ -23,6 +25,7 @@ pub(crate) fn run(place: &Place, serve: &Serve, output: Output) -> Result<(), Fa
             listen: serve.listen,
             plain_http: serve.plain_http,
             settings: platform_settings(),
+            keys,
         };
         let server = Server::bind(config).await.map_err(|error| start_fault(&error))?;
         let url = format!("http://{}", server.address());
@@ -30,10 +33,15 @@ pub(crate) fn run(place: &Place, serve: &Serve, output: Output) -> Result<(), Fa
         let key_file = place.data.join(server::OPERATOR_KEY_FILE);
         let lines = format!(
             "paychip serves on {url}\n  data            {}\n  operator's key  {}\n  API             {url}/openapi.json\n  \
-             keys            software vault in {} — for development; whoever reads it has every key\nStop with Ctrl-C.",
+             keys            {}\nStop with Ctrl-C.",
             kept,
             key_file.display(),
-            place.data.join(server::MASTER_KEY_FILE).display(),
+            if server.is_sealed() {
+                format!("sealed in {}", place.data.join(server::SEALED_FILE).display())
+            } else {
+                let path = place.data.join(server::MASTER_KEY_FILE);
+                format!("in {} — for development; whoever reads it has every key", path.display())
+            },
         );
         output.answer(&lines, &serde_json::json!({"url": url, "data": place.data, "operator_key_file": key_file}));
         server.run(stop_asked()).await.map_err(|error| Fault::internal(error.to_string()))
@@ -47,6 +55,7 @@ pub(crate) fn platform_settings() -> server::Settings {
 
 pub(crate) fn start_fault(error: &server::StartError) -> Fault {
     let code = match error {
+        server::StartError::Keys(fault) => fault.code(),
         server::StartError::Data { .. } => "data_folder",
         server::StartError::Vault => "keys_unavailable",
         server::StartError::Store(_) => "store",

@@ -47,6 +47,18 @@ pub trait KeyVault: Send + Sync {
 
     /// The versions new tokens and chips get.
     fn versions(&self) -> KeyVersions;
+
+    /// The versions of the mask key a code may be under, the current one first; few, for each is tried. A token's pay
+    /// key has the version of the mask key it was made with, unless its row says otherwise.
+    fn masks_in_force(&self) -> Vec<u8> {
+        let current = self.versions().mask;
+        [Some(current), current.checked_sub(1).filter(|before| *before > 0)].into_iter().flatten().collect()
+    }
+
+    /// A number that changes whenever the versions do.
+    fn generation(&self) -> u64 {
+        0
+    }
 }
 
 /// The key versions in use for new chips and tokens.
@@ -56,20 +68,15 @@ pub struct KeyVersions {
     pub chip: u8,
     /// Of pay keys.
     pub pay: u8,
-    /// Of the mask key. Codes under the version before it are still accepted.
+    /// Of the mask key.
     pub mask: u8,
 }
 
-/// The mask keys a code may be under: the current version first, then the one before it, if there is one.
+/// The mask keys a code may be under, the current one first.
 ///
 /// # Errors
 /// [`VaultError`] when the vault does not answer.
 pub fn mask_keys(vault: &dyn KeyVault, format: &CodeFormat, suite: Suite) -> Result<Vec<(u8, MaskKey)>, VaultError> {
-    let current = vault.versions().mask;
-    let versions = [Some(current), current.checked_sub(1).filter(|before| *before > 0)];
-    versions
-        .into_iter()
-        .flatten()
-        .map(|version| Ok((version, MaskKey::new(suite, &*vault.mask_key(format, version)?))))
-        .collect()
+    let versions = vault.masks_in_force();
+    versions.into_iter().map(|version| Ok((version, MaskKey::new(suite, &*vault.mask_key(format, version)?)))).collect()
 }

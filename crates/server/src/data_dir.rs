@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::StartError;
 use crate::auth::OPERATOR_KEY;
+use crate::vault::{self, KeyRing};
+use crate::{Keys, StartError};
 
 /// The database's name in the data folder.
 pub const DATABASE_FILE: &str = "paychip.db";
@@ -80,29 +81,21 @@ impl DataDir {
         restored.map_err(|error| failed(&database, &error))
     }
 
-    /// The master key, made at the first start. Beside a database it must be there: with another one every code
-    /// ever issued would be wrong, and honest wearers would be frozen for it.
-    pub(crate) fn master_key(&self) -> Result<Zeroizing<[u8; 32]>, StartError> {
-        let path = self.path.join(MASTER_KEY_FILE);
-        if self.database().exists() && !path.exists() {
-            let reason = format!("is missing, and {DATABASE_FILE} was made with it; restore it from your backup");
-            return Err(StartError::Data { path, reason });
+    /// The master keys, and whether they are sealed. A development key is made at the first start. For a database that
+    /// is used already they must be there: with another one every code ever issued would be wrong, and honest wearers
+    /// would be frozen for it.
+    pub(crate) fn master_keys(&self, keys: &Keys, is_database_used: bool) -> Result<(KeyRing, bool), StartError> {
+        if let Some(opened) = vault::open_ring(&self.path, keys)? {
+            return Ok(opened);
         }
-        let text = read_or_create(&path, || fresh_hex(""))?;
-        let mut key = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim(), &mut *key)
-            .map_err(|_| StartError::Data { path, reason: "must hold 64 hex digits".to_owned() })?;
-        Ok(key)
-    }
-
-    /// Refuses to make a master key for a database that is used with one already.
-    pub(crate) fn must_hold_master_key(&self) -> Result<(), StartError> {
         let path = self.path.join(MASTER_KEY_FILE);
-        if path.exists() {
-            return Ok(());
+        if is_database_used {
+            let reason = "is missing, and the database is used with one; restore it from your backup, or copy it from a server that works";
+            return Err(StartError::Data { path, reason: reason.to_owned() });
         }
-        let reason = "is missing, and the database is used with one; copy it from a server that works".to_owned();
-        Err(StartError::Data { path, reason })
+        read_or_create(&path, || fresh_hex(""))?;
+        let made = vault::open_ring(&self.path, keys)?;
+        made.ok_or_else(|| StartError::Data { path, reason: "is gone again".to_owned() })
     }
 
     /// The operator's API key, made at the first start.

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform::KeyVault;
-use sha2::{Digest, Sha256};
 use store::engine::Engine;
-use store::postgres::{Heir, PostgresEngine, PostgresReader, PostgresUrl};
+use store::postgres::{self, Heir, PostgresEngine, PostgresReader, PostgresUrl};
 use store::sqlite::SqliteEngine;
-use store::{Env, Failure, Queries, Store, commands};
-use zeroize::Zeroizing;
+use store::{Env, Failure, Queries, Store, StoreError, commands};
 
 use crate::data_dir::DataDir;
-use crate::{StartError, entropy, vault};
+use crate::vault::{KeyRing, SoftwareVault};
+use crate::{Keys, StartError, entropy};
 
 /// Partitions of a PostgreSQL database that a server writes at the same time, each over a connection of its own.
 const PARTITIONS: usize = 4;
@@ -27,7 +25,7 @@ pub enum Database {
     /// In a file in the data folder, by one server.
     #[default]
     Sqlite,
-    /// In a PostgreSQL database, by any number of servers with one master key.
+    /// In a PostgreSQL database, by any number of servers with the same master keys.
     Postgres(PostgresUrl),
 }
 
@@ -35,45 +33,44 @@ pub enum Database {
 pub(crate) struct Opened {
     pub(crate) engines: Vec<Box<dyn Engine>>,
     pub(crate) queries: Queries,
-    pub(crate) vault: Arc<dyn KeyVault>,
+    pub(crate) vault: Arc<SoftwareVault>,
+    pub(crate) is_sealed: bool,
 }
 
 impl Database {
-    pub(crate) fn open(&self, folder: &mut DataDir) -> Result<Opened, StartError> {
-        let (engines, queries, key): (Vec<Box<dyn Engine>>, _, _) = match self {
+    pub(crate) fn open(&self, folder: &mut DataDir, keys: &Keys) -> Result<Opened, StartError> {
+        let (engines, queries, (ring, is_sealed)): (Vec<Box<dyn Engine>>, _, _) = match self {
             Self::Sqlite => {
                 folder.lock()?;
-                let key = folder.master_key()?;
+                let ring = folder.master_keys(keys, folder.database().exists())?;
                 let engine = SqliteEngine::open(&folder.database())?;
                 let queries = Queries::new(Box::new(engine.reader(&folder.database())?));
-                (vec![Box::new(engine)], queries, key)
+                (vec![Box::new(engine)], queries, ring)
             }
             Self::Postgres(url) => {
-                let engine = PostgresEngine::open(url)?;
-                if engine.has_master_key()? {
-                    folder.must_hold_master_key()?;
-                }
-                let key = folder.master_key()?;
-                engine.check_master_key(&check_value(&key))?;
-                let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(engine)];
-                for _ in 1..PARTITIONS {
+                let is_used = !postgres::master_key_versions(url)?.is_empty();
+                let ring = folder.master_keys(keys, is_used)?;
+                self.agree_on(&ring.0)?;
+                let mut engines: Vec<Box<dyn Engine>> = Vec::new();
+                for _ in 0..PARTITIONS {
                     engines.push(Box::new(PostgresEngine::open(url)?));
                 }
-                (engines, Queries::new(Box::new(PostgresReader::open(url)?)), key)
+                (engines, Queries::new(Box::new(PostgresReader::open(url)?)), ring)
             }
         };
-        Ok(Opened { engines, queries, vault: Arc::new(vault::SoftwareVault::new(key)) })
+        Ok(Opened { engines, queries, vault: Arc::new(SoftwareVault::new(ring)), is_sealed })
     }
-}
 
-/// A value by which servers find that they have the same master key, and from which nobody finds the key.
-fn check_value(key: &Zeroizing<[u8; 32]>) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(b"paychip master key check value");
-    hash.update(key.as_slice());
-    let mut value = [0; 16];
-    value.copy_from_slice(&hash.finalize()[..16]);
-    value
+    /// That the other servers of this database mean the same keys by the same versions.
+    pub(crate) fn agree_on(&self, ring: &KeyRing) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite => Ok(()),
+            Self::Postgres(url) => {
+                let checks: Vec<_> = ring.keys().iter().map(|key| (key.version, key.check_value())).collect();
+                postgres::agree_on_master_keys(url, &checks)
+            }
+        }
+    }
 }
 
 /// Posts what is in the partitions of servers that are gone, again and again: their merchants wait for it, and no one

@@ -33,6 +33,7 @@ pub use body::MAX_BODY_BYTES;
 pub use data_dir::{DATABASE_FILE, MASTER_KEY_FILE, OPERATOR_KEY_FILE};
 pub use database::Database;
 pub use platform::{CodeSettings, Limits, Settings};
+pub use vault::{MasterKeyState, MasterKeyView, Passphrase, SEALED_FILE, SealedVault, VaultFault};
 
 /// How often clearing is posted to the merchants, and what nobody confirmed is given back.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
@@ -50,6 +51,17 @@ pub struct Config {
     pub plain_http: bool,
     /// The operator's choices.
     pub settings: Settings,
+    /// How the key vault is opened.
+    pub keys: Keys,
+}
+
+/// How the key vault is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    /// Other people's money is at stake: a key that lies in the open is refused.
+    pub production: bool,
+    /// The passphrase of a sealed vault.
+    pub passphrase: Option<Passphrase>,
 }
 
 /// Why the server could not start.
@@ -64,6 +76,8 @@ pub enum StartError {
     },
     /// The key vault does not answer.
     Vault,
+    /// The key vault cannot be opened.
+    Keys(VaultFault),
     /// The database could not be opened.
     Store(StoreError),
     /// The port could not be opened.
@@ -82,6 +96,7 @@ impl core::fmt::Display for StartError {
         match self {
             Self::Data { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Vault => f.write_str("the key vault did not answer"),
+            Self::Keys(fault) => write!(f, "{fault}"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Listen { address, reason } => write!(f, "cannot listen on {address}: {reason}"),
             Self::PlainHttp(address) => write!(
@@ -97,6 +112,12 @@ impl std::error::Error for StartError {}
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<VaultFault> for StartError {
+    fn from(fault: VaultFault) -> Self {
+        Self::Keys(fault)
     }
 }
 
@@ -118,6 +139,8 @@ pub struct Data {
     pub queries: Queries,
     /// Keys and choices.
     pub env: Env,
+    vault: Arc<vault::SoftwareVault>,
+    is_sealed: bool,
     operator_key: String,
     // Dropped after the handle to the store, which it waits for.
     writing: Writing,
@@ -145,26 +168,27 @@ impl Data {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn open(folder: &Path, database: &Database, settings: Settings) -> Result<Self, StartError> {
+    pub fn open(folder: &Path, database: &Database, settings: Settings, keys: &Keys) -> Result<Self, StartError> {
         let mut folder = data_dir::DataDir::open(folder)?;
-        let database::Opened { engines, queries, vault } = database.open(&mut folder)?;
+        let database::Opened { engines, queries, vault, is_sealed } = database.open(&mut folder, keys)?;
         let operator_key = folder.operator_key()?;
-        let env = Env::new(vault, Arc::new(settings)).map_err(|_| StartError::Vault)?;
+        let env = Env::new(vault.clone(), Arc::new(settings)).map_err(|_| StartError::Vault)?;
         rules::load(&queries, &env)?;
         let (store, writer) = Store::start_all(engines, env.clone())?;
-        Ok(Self { store, queries, env, operator_key, writing: Writing { writer: Some(writer), _folder: folder } })
+        let writing = Writing { writer: Some(writer), _folder: folder };
+        Ok(Self { store, queries, env, vault, is_sealed, operator_key, writing })
     }
 
     /// Opens a data folder that has a database already.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn open_existing(folder: &Path) -> Result<Self, StartError> {
+    pub fn open_existing(folder: &Path, keys: &Keys) -> Result<Self, StartError> {
         let database = folder.join(DATABASE_FILE);
         if !database.exists() {
             return Err(StartError::Data { path: database, reason: "there is no database".to_owned() });
         }
-        Self::open(folder, &Database::Sqlite, Settings::default())
+        Self::open(folder, &Database::Sqlite, Settings::default(), keys)
     }
 
     /// Puts a copy of a database into a data folder that has none.
@@ -191,6 +215,10 @@ pub struct Server {
     address: SocketAddr,
     operator_key: String,
     database: Database,
+    folder: PathBuf,
+    keys: Keys,
+    vault: Arc<vault::SoftwareVault>,
+    is_sealed: bool,
     // Dropped after the handle to the store, which it waits for.
     writing: Writing,
 }
@@ -208,17 +236,23 @@ impl Server {
             |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let Data { store, queries, env, operator_key, writing } =
-            Data::open(&config.data_dir, &config.database, config.settings)?;
+        let Data { store, queries, env, vault, is_sealed, operator_key, writing } =
+            Data::open(&config.data_dir, &config.database, config.settings, &config.keys)?;
         let operator_key_hash = KeyHash::of(&operator_key);
         let app =
             App { store, queries: Arc::new(queries), env, known: Arc::default(), operator_key: operator_key_hash };
-        Ok(Self { app, listener, address, operator_key, database: config.database, writing })
+        let (folder, database, keys) = (config.data_dir, config.database, config.keys);
+        Ok(Self { app, listener, address, operator_key, database, folder, keys, vault, is_sealed, writing })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether the master keys are in a sealed vault; if not, they lie in the open.
+    pub fn is_sealed(&self) -> bool {
+        self.is_sealed
     }
 
     /// The operator's key, as text.
@@ -234,6 +268,9 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
         let housekeeper = tokio::spawn(housekeeping(self.app.store.clone()));
         let watcher = tokio::spawn(rules::watch(Arc::clone(&self.app.queries), self.app.env.clone()));
+        let follower = self
+            .is_sealed
+            .then(|| tokio::spawn(vault::follow(self.folder, self.keys, self.database.clone(), self.vault)));
         let heir = tokio::spawn(database::post_for_the_gone(self.database, self.app.env.clone()));
         let router = app::router(self.app);
         // Joining must not block the runtime's threads. The writer ends when the last handle to it is gone, or when
@@ -246,6 +283,9 @@ impl Server {
         };
         heir.abort();
         watcher.abort();
+        if let Some(follower) = follower {
+            follower.abort();
+        }
         housekeeper.abort();
         // Aborting drops the housekeeper's handle to the store.
         let _ = housekeeper.await;

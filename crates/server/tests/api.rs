@@ -26,6 +26,7 @@ impl Cloud {
             listen: ([127, 0, 0, 1], 0).into(),
             plain_http: false,
             settings: Settings::default(),
+            keys: Default::default(),
         };
         let server = runtime.block_on(Server::bind(config)).unwrap();
         let (url, operator) = (format!("http://{}", server.address()), server.operator_key().to_owned());
@@ -208,6 +209,7 @@ fn keys_are_files_of_their_owner_and_plain_http_stays_at_home() {
         listen: listen.parse().unwrap(),
         plain_http,
         settings: Settings::default(),
+        keys: Default::default(),
     };
     let refused = runtime.block_on(Server::bind(config("0.0.0.0:0", false))).err().unwrap();
     assert!(matches!(refused, server::StartError::PlainHttp(_)), "{refused}");
@@ -241,6 +243,7 @@ fn a_folder_is_free_only_after_the_writer_has_ended() {
         listen: "127.0.0.1:0".parse().unwrap(),
         plain_http: false,
         settings: Settings::default(),
+        keys: Default::default(),
     };
     let log = || {
         let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());

@@ -16,9 +16,7 @@ pub struct Env {
     pub vault: Arc<dyn KeyVault>,
     /// The operator's choices.
     pub settings: Arc<Settings>,
-    /// The mask keys a code may be under, the current one first. Held, because every code is unmasked with them; they
-    /// hide token numbers and protect no money.
-    pub masks: Arc<Vec<(u8, MaskKey)>>,
+    masks: Arc<RwLock<HeldMasks>>,
     /// The risk rules in force.
     pub rules: Arc<CurrentRules>,
 }
@@ -48,16 +46,49 @@ impl CurrentRules {
     }
 }
 
+/// Mask keys, and the generation of the vault they are of. Held, because every code is unmasked with them; they hide
+/// token numbers and protect no money. As many as the vault has in force.
+struct HeldMasks {
+    generation: u64,
+    masks: Arc<Vec<(u8, MaskKey)>>,
+}
+
+impl HeldMasks {
+    fn of(vault: &dyn KeyVault, settings: &Settings) -> Result<Self, VaultError> {
+        // Before the keys: those of a change in between are read again by the next who asks.
+        let generation = vault.generation();
+        let codes = &settings.codes;
+        let masks = Arc::new(platform::mask_keys(vault, &codes.format, codes.suite)?);
+        Ok(Self { generation, masks })
+    }
+}
+
 impl Env {
     /// Everything a command needs.
     ///
     /// # Errors
     /// [`VaultError`] where the vault does not answer.
     pub fn new(vault: Arc<dyn KeyVault>, settings: Arc<Settings>) -> Result<Self, VaultError> {
-        let codes = &settings.codes;
-        let masks = Arc::new(platform::mask_keys(vault.as_ref(), &codes.format, codes.suite)?);
+        let masks = Arc::new(RwLock::new(HeldMasks::of(vault.as_ref(), &settings)?));
         let rules = Arc::new(CurrentRules::new(RuleSet::built_in(&settings)));
         Ok(Self { vault, settings, masks, rules })
+    }
+
+    /// The mask keys a code may be under now, the current one first.
+    ///
+    /// # Errors
+    /// [`VaultError`] where the vault has changed and does not answer.
+    pub fn masks(&self) -> Result<Arc<Vec<(u8, MaskKey)>>, VaultError> {
+        {
+            let held = self.masks.read().unwrap_or_else(PoisonError::into_inner);
+            if held.generation == self.vault.generation() {
+                return Ok(Arc::clone(&held.masks));
+            }
+        }
+        let fresh = HeldMasks::of(self.vault.as_ref(), &self.settings)?;
+        let masks = Arc::clone(&fresh.masks);
+        *self.masks.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(masks)
     }
 }
 

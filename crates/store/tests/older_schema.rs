@@ -31,3 +31,20 @@ async fn a_database_of_the_schema_before_makers_is_opened_and_goes_on() {
         World::open(world.close()).assert_sound();
     }
 }
+
+#[test]
+fn the_one_master_key_of_an_earlier_schema_is_version_1() {
+    use store::postgres::{agree_on_master_keys, master_key_versions};
+    let Some(home) = Home::postgres() else { return };
+    let Home::Postgres(url, _) = &home else { panic!() };
+    let url = url.parse().unwrap();
+    assert!(master_key_versions(&url).unwrap().is_empty());
+    home.sql(
+        "DROP TABLE master_keys; INSERT INTO master_key VALUES (true, '\\x01010101010101010101010101010101');
+         UPDATE schema_version SET version = 2",
+    )
+    .unwrap();
+    assert_eq!(master_key_versions(&url).unwrap(), [1]);
+    agree_on_master_keys(&url, &[(1, [1; 16])]).unwrap();
+    agree_on_master_keys(&url, &[(1, [2; 16])]).unwrap_err();
+}

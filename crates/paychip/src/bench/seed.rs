@@ -48,7 +48,8 @@ pub fn fill(folder: &Path, tokens: u64, merchants: u64) -> Result<Keys, Fault> {
 pub(super) fn fill_in(folder: &Path, database: &Database, tokens: u64, merchants: u64) -> Result<Keys, Fault> {
     let settings = Settings::default();
     let failed = |text: String| Fault::new("bench_data", text);
-    let data = Data::open(folder, database, settings.clone()).map_err(|error| failed(error.to_string()))?;
+    let data = Data::open(folder, database, settings.clone(), &server::Keys::default())
+        .map_err(|error| failed(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| failed(error.to_string()))?;
     runtime.block_on(async {
         let command = Merchants(merchants);

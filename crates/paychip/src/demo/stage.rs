@@ -147,6 +147,7 @@ fn start_server(data: &Path) -> Result<(RunningServer, String, String), Fault> {
         listen: ([127, 0, 0, 1], 0).into(),
         plain_http: false,
         settings: platform_settings(),
+        keys: Default::default(),
     };
     let server = runtime.block_on(Server::bind(config)).map_err(|error| start_fault(&error))?;
     let (url, operator_key) = (format!("http://{}", server.address()), server.operator_key().to_owned());

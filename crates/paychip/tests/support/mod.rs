@@ -33,7 +33,14 @@ const ENDING_PATIENCE: Duration = Duration::from_secs(30);
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paychip"));
     // Nothing of the tester's own play may leak in.
-    for name in ["PAYCHIP_DATA", "PAYCHIP_SERVER", "PAYCHIP_OPERATOR_KEY", "PAYCHIP_LOG", "PAYCHIP_DATABASE"] {
+    for name in [
+        "PAYCHIP_DATA",
+        "PAYCHIP_SERVER",
+        "PAYCHIP_OPERATOR_KEY",
+        "PAYCHIP_LOG",
+        "PAYCHIP_DATABASE",
+        "PAYCHIP_PASSPHRASE_FILE",
+    ] {
         command.env_remove(name);
     }
     command
@@ -55,6 +62,19 @@ impl Cloud {
     /// Starts a server of a cloud whose data is in this database.
     pub fn start_on(data: &Path, database: &str) -> Self {
         Self::spawn(data, program().arg("--json").env("PAYCHIP_DATABASE", database))
+    }
+
+    /// Starts a cloud whose keys are sealed under the passphrase in this file.
+    pub fn start_sealed(data: &Path, passphrase: &Path) -> Self {
+        Self::spawn(
+            data,
+            program().arg("--json").env("PAYCHIP_PASSPHRASE_FILE", passphrase).env("PAYCHIP_PRODUCTION", "true"),
+        )
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn spawn(data: &Path, program: &mut Command) -> Self {
@@ -129,9 +149,14 @@ pub fn is_long() -> bool {
 
 /// A watch of its own for every eight payments.
 pub fn watches(cloud: &Cloud, wallet: &Api, payments: usize) -> Vec<Watch> {
+    watches_named(cloud, wallet, "w", payments)
+}
+
+/// The same, their folders' names beginning with this.
+pub fn watches_named(cloud: &Cloud, wallet: &Api, name: &str, payments: usize) -> Vec<Watch> {
     let place = Place { data: cloud.data.clone(), server: Some(cloud.url.clone()) };
     let bound = |number: usize| {
-        let folder = WatchFolder::named(&place, &format!("w{number}")).unwrap();
+        let folder = WatchFolder::named(&place, &format!("{name}{number}")).unwrap();
         let mut chip = folder.create().unwrap();
         factory::personalise(&mut chip, &cloud.operator(), &[]).unwrap();
         drop(chip);

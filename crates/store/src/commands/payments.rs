@@ -41,7 +41,7 @@ pub struct Pay {
 }
 
 /// A token the code may be of, under one mask key, and where its password fits if the token's pay key has the version
-/// that new tokens get.
+/// of its mask key.
 struct Suspect {
     mask_version: u8,
     unmasked: Unmasked,
@@ -59,9 +59,10 @@ impl Pay {
         let codes = &env.settings.codes;
         let presented = PresentedCode::parse(&new.code, &codes.format)?;
         let now = TimeStep::from_unix_seconds(new.now_ms / 1_000).map_err(|_| StoreError::Corrupt("clock"))?;
-        let key_version = env.vault.versions().pay;
         let mut suspects = Vec::new();
-        for (mask_version, unmasked) in presented.unmasked(&codes.format, &env.masks) {
+        for (mask_version, unmasked) in presented.unmasked(&codes.format, env.masks()?.as_slice()) {
+            // Pay key and mask key of a token are made together.
+            let key_version = mask_version;
             let key = env.vault.pay_key(&codes.format, unmasked.index, key_version)?;
             let pay_key = Arc::new(PayKey::new(codes.suite, &key));
             let found = find(&pay_key, &unmasked, now);

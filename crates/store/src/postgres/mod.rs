@@ -13,10 +13,12 @@
 //! | `write.rs` | one transaction in one round trip |
 //! | `outcome.rs` | what became of a commit that was not answered |
 //! | `lease.rs` | who holds which partition |
+//! | `master_keys.rs` | that all servers have the same master keys |
 //! | `reader.rs` | the reading side |
 
 mod lease;
 mod link;
+mod master_keys;
 mod outcome;
 mod pipeline;
 mod reader;
@@ -37,6 +39,7 @@ use crate::engine::{Engine, Lease, NamedRow, NumberedRow, Outcome, View, Writes}
 use crate::key::{Key, List, Named, Numbered};
 use lease::{Held, LEASE_MS, RENEW_BELOW_MS};
 use link::{Link, failed, is_lost};
+pub use master_keys::{KeyCheck, agree_on_master_keys, master_key_versions};
 pub use reader::PostgresReader;
 pub use url::PostgresUrl;
 use write::Ended;
@@ -73,36 +76,6 @@ impl PostgresEngine {
         })?;
         tracing::info!(partition = held.partition, "this server writes a partition of the database");
         Ok(Self { on, url: url.clone(), link: Some(Arc::new(link)), held })
-    }
-
-    /// Whether the database has been used with a master key.
-    ///
-    /// # Errors
-    /// Those of [`PostgresEngine::open`].
-    pub fn has_master_key(&self) -> Result<bool, StoreError> {
-        let link = self.link.as_ref().ok_or(StoreError::Busy)?;
-        let select = "SELECT EXISTS (SELECT 1 FROM paychip.master_key)";
-        self.on.wait(link.client.query_one(select, &[])).and_then(|row| row.try_get(0)).map_err(failed)
-    }
-
-    /// Remembers what the master key of the database's servers is, by a value that does not tell it, or compares: with
-    /// another key every code ever issued would be wrong.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`] where it is another key.
-    pub fn check_master_key(&self, check_value: &[u8]) -> Result<(), StoreError> {
-        let link = self.link.as_ref().ok_or(StoreError::Busy)?;
-        let known: Vec<u8> = self.on.wait(async {
-            let insert = "INSERT INTO paychip.master_key VALUES (true, $1) ON CONFLICT DO NOTHING";
-            link.client.execute(insert, &[&check_value]).await.map_err(failed)?;
-            let row = link.client.query_one("SELECT check_value FROM paychip.master_key", &[]).await;
-            row.map_err(failed)?.try_get(0).map_err(failed)
-        })?;
-        if known == check_value {
-            return Ok(());
-        }
-        let text = "the master key in this server's data folder is not the one this database is used with";
-        Err(StoreError::Engine(text.to_owned()))
     }
 
     /// The connection; a lost one is opened anew, trying for this long.

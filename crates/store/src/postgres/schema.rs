@@ -6,8 +6,8 @@ use super::link::failed;
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
-/// The version of the schema. 2 knows makers, 3 risk rules.
-const VERSION: i32 = 3;
+/// The version of the schema. 2 knows makers, 3 risk rules, 4 versions of the master key.
+const VERSION: i32 = 4;
 /// The advisory lock under which the schema is made: "paychip" in the bytes of a number. Servers that start at the same
 /// time wait for one another here.
 const MIGRATION_LOCK: i64 = 0x0070_6179_6368_6970;
@@ -38,9 +38,11 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
     };
     match version {
         0 => transaction.batch_execute(&new_schema()).await.map_err(failed)?,
-        // Since schema 1 there have only been new tables.
+        // Since schema 1 there have only been new tables; the one master key there was is version 1.
         1..VERSION => {
-            let sql = tables() + &format!("UPDATE paychip.schema_version SET version = {VERSION};");
+            let sql = tables()
+                + "INSERT INTO paychip.master_keys SELECT 1, check_value FROM paychip.master_key ON CONFLICT DO NOTHING;"
+                + &format!("UPDATE paychip.schema_version SET version = {VERSION};");
             transaction.batch_execute(&sql).await.map_err(failed)?;
         }
         VERSION => {}
@@ -78,7 +80,10 @@ fn new_schema() -> String {
 
 /// Every table that is not there yet.
 fn tables() -> String {
-    let mut sql = String::new();
+    // Which key is meant by a version, by a value that does not tell it.
+    let mut sql = String::from(
+        "CREATE TABLE IF NOT EXISTS paychip.master_keys (version smallint PRIMARY KEY, check_value bytea NOT NULL);\n",
+    );
     for (table, key) in Numbered::ALL
         .iter()
         .map(|table| (table.name(), "bigint"))
