@@ -258,7 +258,7 @@ mod tests {
                 0..8 => vec![VaultFault::NotAVault],
                 8 => vec![VaultFault::Newer(0x101)],
                 // Format 0 never was. A length that is wrong looks like a cut file.
-                74..78 => vec![VaultFault::Cut, VaultFault::Altered],
+                78..82 => vec![VaultFault::Cut, VaultFault::Altered],
                 _ => vec![VaultFault::Altered],
             };
             assert!(expected.contains(&fault), "byte {position}: {fault:?}");
