@@ -61,6 +61,9 @@ fn test_with(budget: &[(&str, &str)]) -> Result<(), String> {
     let mut variables = budget.to_vec();
     // The first step has made sure of it.
     variables.push(("PAYCHIP_REQUIRE_POSTGRES", "1"));
+    if crate::postgres::has_citus() {
+        variables.push(("PAYCHIP_REQUIRE_CITUS", "1"));
+    }
     if host_tools::are_provided() {
         variables.push((host_tools::REQUIRE, "1"));
     }

@@ -110,3 +110,8 @@ pub(crate) fn newest() -> Result<PathBuf, String> {
         format!("there is no PostgreSQL in {SERVERS}: on Debian and Ubuntu, `apt-get install postgresql`")
     })
 }
+
+/// Whether the newest version has the extension citus.
+pub(crate) fn has_citus() -> bool {
+    newest().is_ok_and(|bin| bin.parent().is_some_and(|server| server.join("lib/citus.so").exists()))
+}

@@ -169,7 +169,7 @@ pub(crate) enum Command {
 pub(crate) struct DatabaseUrl {
     /// A PostgreSQL database, such as postgres://paychip@localhost/paychip; a file in the data folder when absent.
     #[arg(long, env = "PAYCHIP_DATABASE", hide_env_values = true, value_name = "URL")]
-    database: Option<String>,
+    pub(crate) database: Option<String>,
 }
 
 impl DatabaseUrl {
@@ -338,7 +338,17 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DbCommand {
     /// Make the tables in a PostgreSQL database that has none yet; `serve` does it as well.
-    Init(DatabaseUrl),
+    Init {
+        #[command(flatten)]
+        database: DatabaseUrl,
+        /// Spread the tables over the machines of a Citus cluster; this is the URL at its coordinator, where it is not
+        /// said with --database. The database must be empty, with the extension and the workers in it.
+        #[arg(long, num_args = 0..=1, value_name = "URL")]
+        citus: Option<Option<String>>,
+        /// How many parts the accounts fall into, for ever; one machine holds one or more of them.
+        #[arg(long, default_value_t = store::homes::DEFAULT_HOMES, requires = "citus", value_name = "COUNT")]
+        homes: u16,
+    },
     /// Copy the database as it is at one moment, while the cloud runs; the copy is audited.
     Backup {
         /// The file to write; it must not be there yet.

@@ -41,20 +41,32 @@ fn tell(audit: &Audit, output: Output) -> Result<(), Fault> {
 
 pub(crate) fn run(place: &Place, command: &DbCommand, output: Output) -> Result<(), Fault> {
     match command {
-        DbCommand::Init(url) => init(url, output),
+        DbCommand::Init { database, citus: Some(Some(url)), homes } => {
+            let is_said_twice = database.database.as_ref().is_some_and(|known| known != url);
+            if is_said_twice {
+                return Err(Fault::new("database_url", "two databases are named").at("citus"));
+            }
+            init(&DatabaseUrl { database: Some(url.clone()) }, true, *homes, output)
+        }
+        DbCommand::Init { database, citus, homes } => init(database, citus.is_some(), *homes, output),
         DbCommand::Backup { file } => backup(place, file, output),
         DbCommand::Restore { file } => restore(place, file, output),
     }
 }
 
 /// Makes the tables; harmless where they are there already.
-fn init(url: &DatabaseUrl, output: Output) -> Result<(), Fault> {
+fn init(url: &DatabaseUrl, citus: bool, homes: u16, output: Output) -> Result<(), Fault> {
     let Database::Postgres(url) = url.database()? else {
         return Err(Fault::new("database_url", "no database is named")
             .at("database")
             .hint("say --database postgres://USER@HOST/DATABASE; a file in the data folder needs no preparation"));
     };
-    store::postgres::init(&url).map_err(|error| failed(&error))?;
+    if citus {
+        let homes = store::homes::Homes::new(homes).map_err(|error| failed(&error).at("homes"))?;
+        store::postgres::init_citus(&url, homes).map_err(|error| failed(&error))?;
+    } else {
+        store::postgres::init(&url).map_err(|error| failed(&error))?;
+    }
     output.answer(&format!("The {url} is ready."), &json!({"ready": true}));
     Ok(())
 }

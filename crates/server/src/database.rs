@@ -51,10 +51,8 @@ impl Database {
                 let is_used = !postgres::master_key_versions(url)?.is_empty();
                 let ring = folder.master_keys(keys, is_used)?;
                 self.agree_on(&ring.0)?;
-                let mut engines: Vec<Box<dyn Engine>> = Vec::new();
-                for _ in 0..PARTITIONS {
-                    engines.push(Box::new(PostgresEngine::open(url)?));
-                }
+                let engines = PostgresEngine::open_all(url, PARTITIONS)?.into_iter();
+                let engines = engines.map(|engine| Box::new(engine) as _).collect();
                 (engines, Queries::new(Box::new(PostgresReader::open(url)?)), ring)
             }
         };

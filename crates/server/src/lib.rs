@@ -308,6 +308,9 @@ async fn housekeeping(store: Store) {
             let Ok(random) = entropy::random() else { continue };
             done.push(partition.execute(commands::PostClearing { now_ms, random }).await.map(drop));
         }
+        if !store.homes().is_one() {
+            done.push(store.execute(commands::FinishReserved { now_ms }).await.map(drop));
+        }
         for done in done {
             match done {
                 Ok(()) => {}

@@ -1,9 +1,11 @@
 //! Changes as rows: what each [`Change`] of a decision does to the working set.
 
 use ledger::journal::Record;
+use ledger::{AccountKind, LedgerAccount};
+use platform::payments::MerchantNumber;
 use platform::postings::Unposted;
 use platform::tokens::{Token, TokenState};
-use platform::{Booking, Change};
+use platform::{AccountId, Booking, Change, MerchantId, PaymentId};
 
 use crate::key::{Key, List, Numbered};
 use crate::rows::{self, Balance, Purse, Spend};
@@ -44,16 +46,23 @@ impl Tables<'_> {
                 self.put_owned(Key::Number(Numbered::Bindings, row.id.number()), row.id.0, rows::put_binding(row))
             }
             Change::PutPayment(row) => {
-                if self.put_new_name(Key::order(row.merchant, &row.order), row.id.0)? {
-                    self.enlist(List::MerchantPayments, &row.merchant.0, row.id.0);
+                // Elsewhere the merchant's order number was reserved in the merchant's home before.
+                if self.homes().is_one() {
+                    self.name_order(row.merchant, &row.order, row.id)?;
                 }
                 self.put_owned(Key::Number(Numbered::Payments, row.id.number()), row.id.0, rows::put_payment(row))
             }
             Change::PutRefund(row) => {
-                if self.put_new_name(Key::refund_number(row.merchant, &row.number), row.id.0)? {
+                let place = Key::Number(Numbered::Refunds, row.id.number());
+                let is_new = if self.homes().is_one() {
+                    self.put_new_name(Key::refund_number(row.merchant, &row.number), row.id.0)?
+                } else {
+                    self.fields(&place)?.is_none()
+                };
+                if is_new {
                     self.enlist(List::PaymentRefunds, &row.payment.0, row.id.0);
                 }
-                self.put_owned(Key::Number(Numbered::Refunds, row.id.number()), row.id.0, rows::put_refund(row))
+                self.put_owned(place, row.id.0, rows::put_refund(row))
             }
             Change::PutDayUse(row) => self.change_purse(row.account, |purse| {
                 purse.day = row.day;
@@ -100,6 +109,19 @@ impl Tables<'_> {
         }
     }
 
+    /// Gives a payment its merchant's order number.
+    pub(crate) fn name_order(
+        &mut self,
+        merchant: MerchantId,
+        order: &MerchantNumber,
+        id: PaymentId,
+    ) -> Result<(), StoreError> {
+        if self.put_new_name(Key::order(merchant, order), id.0)? {
+            self.enlist(List::MerchantPayments, &merchant.0, id.0);
+        }
+        Ok(())
+    }
+
     /// Puts a row under its number; a number that another id has already is refused, for the row would be lost.
     fn put_owned(&mut self, key: Key, id: [u8; 16], fields: Vec<u8>) -> Result<(), StoreError> {
         // Every row under a number begins with its form and its id.
@@ -108,7 +130,7 @@ impl Tables<'_> {
     }
 
     /// Gives an id a name; says whether it is new. A name that another id has is refused: it must be unique.
-    fn put_new_name(&mut self, name: Key, id: [u8; 16]) -> Result<bool, StoreError> {
+    pub(crate) fn put_new_name(&mut self, name: Key, id: [u8; 16]) -> Result<bool, StoreError> {
         match self.id_under(&name)? {
             None => self.put(name, Some(rows::put_id(id))).map(|()| true),
             Some(known) if known == id => Ok(false),
@@ -119,6 +141,10 @@ impl Tables<'_> {
     /// A token is two rows: one that never changes, and its part of the account's purse. While it lives, its chip has
     /// no other.
     fn put_token(&mut self, token: &Token) -> Result<(), StoreError> {
+        let homes = self.homes();
+        if homes.of_number(token.index.get()) != homes.of_number(token.account.number()) {
+            return Err(StoreError::Engine("a token's number must fall to the home of its account".to_owned()));
+        }
         let living = Key::living_token(token.chip);
         let holder = self.id_under(&living)?;
         match (token.state, holder) {
@@ -144,17 +170,25 @@ impl Tables<'_> {
     }
 
     fn raise_last_token_number(&mut self, token: &Token) -> Result<(), StoreError> {
-        if token.index.get() < self.next_token_index(&token.format)? {
+        if token.index.get() < self.next_token_index(&token.format, token.account)? {
             return Ok(());
         }
         // An index has at most ten digits.
         let last = rows::put_number(token.index.get().cast_signed());
-        self.put(Key::last_token_number(&token.format), Some(last))
+        let homes = self.homes();
+        self.put(homes.last_token_number(&token.format, homes.of_number(token.index.get())), Some(last))
     }
 
     /// Appends the entry to the journal and moves its balances.
     fn book(&mut self, booking: &Booking) -> Result<(), StoreError> {
         let number = self.next_record();
+        let elsewhere = |account: &LedgerAccount| {
+            account.kind == AccountKind::Wallet
+                && self.homes().of_number(AccountId(account.owner.0).number()) != self.home()
+        };
+        if booking.balances.keys().any(elsewhere) {
+            return Err(StoreError::Engine("money is booked in the home of its wearer alone".to_owned()));
+        }
         let mut before = Vec::with_capacity(booking.balances.len());
         for account in booking.balances.keys() {
             before.push((*account, self.stored_balance(account)?));

@@ -6,8 +6,9 @@ use paycode::MaskKey;
 use platform::risk::RuleSet;
 use platform::{KeyVault, Refusal, Settings, VaultError};
 
+use crate::homes::Homes;
 use crate::key::Key;
-use crate::{StoreError, Tables};
+use crate::{Store, StoreError, Tables};
 
 /// What every command may use besides the tables.
 #[derive(Clone)]
@@ -136,6 +137,25 @@ pub trait Command: Send + 'static {
     /// Whether it may run in any of several partitions: it is frequent, and changes rows of one wearer or order. What
     /// changes a row that all of its kind change runs in one, where it meets the others in a batch instead of a conflict.
     const IS_SPREAD: bool = false;
+
+    /// The home whose rows it changes, where rows have several. What changes rows of many homes, which is rare, runs in
+    /// the first.
+    fn home(&self, _homes: Homes) -> u16 {
+        0
+    }
+
+    /// Carries it out where rows have several homes. What belongs to two of them is done in two steps, each a
+    /// transaction of its own: what the first has done tells whoever comes later how to finish.
+    ///
+    /// # Errors
+    /// Those of [`Command::run`].
+    fn carry_out(self, store: &Store) -> impl Future<Output = Result<Self::Answer, Failure>> + Send
+    where
+        Self: Sized,
+    {
+        let home = self.home(store.homes());
+        store.in_home(home, self)
+    }
 
     /// Rows that `run` will ask for, as far as can be told from those known already. A hint: without it they are read
     /// one by one.

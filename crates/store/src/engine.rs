@@ -2,6 +2,7 @@
 //! power cut. SQLite and PostgreSQL stand behind this trait; it knows neither payments nor money.
 
 use crate::StoreError;
+use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered};
 
 /// A row under a number, as it is kept.
@@ -35,6 +36,21 @@ pub trait View {
     /// Those of the engine.
     fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError>;
 
+    /// How many homes the database's rows have.
+    fn homes(&self) -> Homes {
+        Homes::ONE
+    }
+
+    /// The one home whose rows scans go over; nothing where they go over all there are.
+    fn scope(&self) -> Option<u16> {
+        None
+    }
+
+    /// Whether scans go over the row under this key.
+    fn reaches(&self, key: &Key) -> bool {
+        self.scope().is_none() || self.homes().of(key) == self.scope()
+    }
+
     /// The engine's own check of its files, where it has one: what it found wrong, at most a hundred lines.
     ///
     /// # Errors
@@ -46,6 +62,11 @@ pub trait View {
 pub trait Engine: View + Send {
     /// The partition this engine writes: nobody else writes it meanwhile.
     fn partition(&self) -> u32;
+
+    /// The home whose rows this engine's partition books.
+    fn home(&self) -> u16 {
+        self.homes().of_partition(self.partition())
+    }
 
     /// Under what the partition is held from the next transaction on. An engine that is alone with its database holds
     /// its partition for ever.

@@ -99,6 +99,9 @@ tables! {
         DeviceModels = "device_models",
         /// The newest revocation list of an authority, by its certificate's SHA-256.
         RevocationLists = "revocation_lists",
+        /// What is asked under an order or refund number whose payment or refund is not booked yet, where the number and
+        /// the money are at home in different places.
+        Reservations = "reservations",
     }
 }
 
@@ -206,6 +209,11 @@ impl Key {
     /// A payment that waits until a time to be confirmed.
     pub fn pending(until_ms: u64, payment: PaymentId) -> Self {
         Self::Name(Named::Pending, [&until_ms.to_be_bytes()[..], &payment.0].concat())
+    }
+
+    /// What is asked of a payment or refund that is reserved in a merchant's home and not booked yet, by its id.
+    pub(crate) fn reservation(home: u16, id: [u8; 16]) -> Self {
+        Self::Name(Named::Reservations, [&home.to_be_bytes()[..], &id].concat())
     }
 
     /// Whose a name of [`Key::waiting`] is, and in which currency.

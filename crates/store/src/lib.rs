@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`engine`] | what an engine must do: one small trait |
 //! | [`key`] | which tables there are, and where each row is |
+//! | [`homes`] | where a database is spread over machines: which rows are together on one |
 //! | `rows/` | what each row holds, and its seal |
 //! | `tables.rs`, `lookups.rs`, `changes.rs` | the working set of a batch, its rows by key, and what each change does to it |
 //! | `command.rs` | what a command is |
@@ -16,7 +17,7 @@
 //! | `dry_run.rs` | stored payments under other risk rules |
 //! | `queries.rs`, `audit.rs` | reading, and adding everything up again |
 //! | [`sqlite`] | the embedded engine |
-//! | [`postgres`] | the engine for several servers on one database |
+//! | [`postgres`] | the engine for several servers on one database, on one machine or spread over several |
 
 mod audit;
 mod changes;
@@ -25,6 +26,7 @@ pub mod commands;
 mod dry_run;
 pub mod engine;
 mod error;
+pub mod homes;
 pub mod key;
 mod lookups;
 pub mod postgres;

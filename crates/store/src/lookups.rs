@@ -87,11 +87,13 @@ impl Tables<'_> {
         id.map_or(Ok(None), |id| self.token(TokenId(id)))
     }
 
-    /// The lowest token number never given out under a format.
-    pub fn next_token_index(&mut self, format: &CodeFormat) -> Result<u64, StoreError> {
-        let fields = self.fields(&Key::last_token_number(format))?;
+    /// The lowest token number never given out under a format, of those that may be this account's.
+    pub fn next_token_index(&mut self, format: &CodeFormat, account: AccountId) -> Result<u64, StoreError> {
+        let home = self.homes().of_number(account.number());
+        let fields = self.fields(&self.homes().last_token_number(format, home))?;
         let last = fields.map_or(Ok(0), |fields| rows::number("last_token_numbers", &fields))?;
-        u64::try_from(last).map(|last| last + 1).map_err(|_| StoreError::Corrupt("last_token_numbers"))
+        let last = u64::try_from(last).map_err(|_| StoreError::Corrupt("last_token_numbers"))?;
+        Ok(self.homes().next_number(last, home))
     }
 
     pub fn binding(&mut self, id: BindingId) -> Result<Option<Binding>, StoreError> {
@@ -123,7 +125,10 @@ impl Tables<'_> {
 
     pub fn refund(&mut self, merchant: MerchantId, number: &MerchantNumber) -> Result<Option<Refund>, StoreError> {
         let Some(id) = self.id_under(&Key::refund_number(merchant, number))? else { return Ok(None) };
-        let id = RefundId(id);
+        self.refund_by_id(RefundId(id))
+    }
+
+    pub fn refund_by_id(&mut self, id: RefundId) -> Result<Option<Refund>, StoreError> {
         let fields = self.fields(&Key::Number(Numbered::Refunds, id.number()))?;
         fields.map(|fields| rows::refund(&fields)).transpose()
     }

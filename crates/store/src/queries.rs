@@ -12,6 +12,7 @@ use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, T
 
 use crate::StoreError;
 use crate::engine::View;
+use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered, models_of};
 use crate::lookups::{clearing_sums, newest_rules_version, record, rules_versions};
 use crate::rows::codec::unseal;
@@ -42,6 +43,19 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// Those of the engine and of `work`.
     fn snapshot(&self, work: Work<'_>) -> Result<(), StoreError>;
+
+    /// How many homes the rows have.
+    fn homes(&self) -> Homes {
+        Homes::ONE
+    }
+
+    /// Reads the rows of one home as they are at one moment.
+    ///
+    /// # Errors
+    /// Those of the engine and of `work`.
+    fn cut(&self, _home: u16, work: Work<'_>) -> Result<(), StoreError> {
+        self.snapshot(work)
+    }
 }
 
 /// Which part of a book is wanted: lines before a cursor, newest first.
@@ -248,7 +262,10 @@ impl Queries {
     /// # Errors
     /// Those of the engine.
     pub fn balance(&self, account: &LedgerAccount) -> Result<i64, StoreError> {
-        self.with(|view| Ok(stored_balance(view, account)?.minor))
+        self.with(|view| {
+            let parts = stored_balances(view, account)?;
+            parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.minor)).ok_or(StoreError::Corrupt("balances"))
+        })
     }
 
     /// What an account's balance was at a past moment, minor units: walks back through its book, `None` where that is
@@ -258,18 +275,21 @@ impl Queries {
     /// Those of the engine.
     pub fn balance_at(&self, account: &LedgerAccount, at_ms: u64) -> Result<Option<i64>, StoreError> {
         self.with(|view| {
-            let mut number = stored_balance(view, account)?.last_record;
-            for _ in 0..MAX_WALK {
-                if number == 0 {
-                    return Ok(Some(0));
+            let (mut sum, mut left) = (0_i64, MAX_WALK);
+            for part in stored_balances(view, account)? {
+                let mut number = part.last_record;
+                while number != 0 {
+                    let Some(less) = left.checked_sub(1) else { return Ok(None) };
+                    left = less;
+                    let (previous, line) = line(view, account, number)?.ok_or(StoreError::Corrupt("journal"))?;
+                    if line.at_ms <= at_ms {
+                        sum = sum.checked_add(line.balance_minor).ok_or(StoreError::Corrupt("journal"))?;
+                        break;
+                    }
+                    number = previous;
                 }
-                let (previous, line) = line(view, account, number)?.ok_or(StoreError::Corrupt("journal"))?;
-                if line.at_ms <= at_ms {
-                    return Ok(Some(line.balance_minor));
-                }
-                number = previous;
             }
-            Ok(None)
+            Ok(Some(sum))
         })
     }
 
@@ -298,15 +318,23 @@ impl Queries {
     /// Those of the engine.
     pub fn book(&self, account: &LedgerAccount, page: Page) -> Result<Vec<BookLine>, StoreError> {
         self.with(|view| {
-            let mut number = match page.before {
-                Some(cursor) => line(view, account, cursor)?.map_or(0, |(previous, _)| previous),
-                None => stored_balance(view, account)?.last_record,
+            let chains = match page.before {
+                Some(cursor) => chains_before(view, account, cursor)?,
+                None => stored_balances(view, account)?.iter().map(|part| part.last_record).collect(),
             };
+            let mut newest = Vec::new();
+            for number in chains.into_iter().filter(|number| *number != 0) {
+                newest.push(line(view, account, number)?.ok_or(StoreError::Corrupt("journal"))?);
+            }
             let mut lines = Vec::new();
-            while number != 0 && lines.len() < page.limit.min(MAX_PAGE) {
-                let (previous, line) = line(view, account, number)?.ok_or(StoreError::Corrupt("journal"))?;
-                lines.push(line);
-                number = previous;
+            while lines.len() < page.limit.min(MAX_PAGE) {
+                let next = newest.iter().enumerate().max_by_key(|(_, (_, line))| place(line)).map(|(chain, _)| chain);
+                let Some(chain) = next else { break };
+                let (previous, taken) = newest.swap_remove(chain);
+                lines.push(taken);
+                if previous != 0 {
+                    newest.push(line(view, account, previous)?.ok_or(StoreError::Corrupt("journal"))?);
+                }
             }
             Ok(lines)
         })
@@ -449,11 +477,43 @@ fn payment(view: &mut dyn View, id: PaymentId) -> Result<Option<Payment>, StoreE
     Ok(payment.filter(|payment| payment.id == id))
 }
 
-fn stored_balance(view: &mut dyn View, account: &LedgerAccount) -> Result<Balance, StoreError> {
+/// The balances of an account: one, or one in each home that has booked it.
+fn stored_balances(view: &mut dyn View, account: &LedgerAccount) -> Result<Vec<Balance>, StoreError> {
     if account.kind == AccountKind::Wallet {
-        return Ok(purse(view, AccountId(account.owner.0))?.balance);
+        return Ok(vec![purse(view, AccountId(account.owner.0))?.balance]);
     }
-    fields(view, &Key::balance(account))?.map_or_else(|| Ok(Balance::default()), |fields| Balance::from_row(&fields))
+    let homes = view.homes();
+    let keys: Vec<Key> = homes.all().map(|home| homes.balance(account, home)).collect();
+    let rows = view.read(&keys)?;
+    let parts = keys.iter().zip(rows).filter_map(|(key, row)| Some((key, row?)));
+    parts.map(|(key, row)| Balance::from_row(unseal(key, &row)?)).collect()
+}
+
+/// Where a line stands in a book that is kept in several homes: by its time, then by its number.
+fn place(line: &BookLine) -> (u64, u64) {
+    (line.at_ms, line.sequence)
+}
+
+/// The last record before a cursor in each chain of an account's book.
+fn chains_before(view: &mut dyn View, account: &LedgerAccount, cursor: u64) -> Result<Vec<u64>, StoreError> {
+    let Some((previous, at_cursor)) = line(view, account, cursor)? else { return Ok(Vec::new()) };
+    if view.homes().is_one() || account.kind == AccountKind::Wallet {
+        return Ok(vec![previous]);
+    }
+    let (mut chains, mut left) = (Vec::new(), MAX_WALK);
+    for part in stored_balances(view, account)? {
+        let mut number = part.last_record;
+        while number != 0 {
+            let (previous, line) = line(view, account, number)?.ok_or(StoreError::Corrupt("journal"))?;
+            if place(&line) < place(&at_cursor) {
+                break;
+            }
+            left = left.checked_sub(1).ok_or(StoreError::Busy)?;
+            number = previous;
+        }
+        chains.push(number);
+    }
+    Ok(chains)
 }
 
 /// An account's line in one record, and the record before it; `None` where the record does not move the account.
@@ -478,7 +538,9 @@ fn line(view: &mut dyn View, account: &LedgerAccount, number: u64) -> Result<Opt
 /// Every partition there is, with its state.
 pub(crate) fn partitions(view: &mut dyn View) -> Result<Vec<(u32, PartitionState)>, StoreError> {
     // Partition 0 is found above no number, so the scan begins before it by reading it alone.
-    let first = fields(view, &Key::partition(0))?.map(|fields| PartitionState::from_row(&fields)).transpose()?;
+    let zero = Key::partition(0);
+    let first = if view.reaches(&zero) { fields(view, &zero)? } else { None };
+    let first = first.map(|fields| PartitionState::from_row(&fields)).transpose()?;
     let mut all: Vec<(u32, PartitionState)> = first.map(|state| (0, state)).into_iter().collect();
     for (number, row) in view.scan(Numbered::Partitions, 0, u64::from(u32::MAX), MAX_PARTITIONS)? {
         let key = Key::Number(Numbered::Partitions, number);

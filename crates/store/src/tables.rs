@@ -9,6 +9,7 @@ use ledger::{AccountKind, LedgerAccount};
 use platform::{AccountId, PaymentId};
 
 use crate::engine::{Engine, RowWrite, Writes};
+use crate::homes::Homes;
 use crate::key::{Key, List, Numbered};
 use crate::rows::codec::{seal, unseal};
 use crate::rows::{self, Balance, PartitionState, Purse};
@@ -40,6 +41,8 @@ pub struct Tables<'e> {
     listed: Vec<(List, Vec<u8>, [u8; 16])>,
     state: PartitionState,
     partition: u32,
+    homes: Homes,
+    home: u16,
     /// The purses that were looked at, by their account's number: what holds until they are written as rows.
     purses: HashMap<u64, Option<Purse>>,
     /// Of the command that runs.
@@ -56,6 +59,7 @@ impl<'e> Tables<'e> {
     /// Those of the engine.
     pub fn open(engine: &'e mut dyn Engine) -> Result<Self, StoreError> {
         let partition = engine.partition();
+        let (homes, home) = (engine.homes(), engine.home());
         let empty = PartitionState::new(partition);
         let mut tables = Self {
             engine,
@@ -63,6 +67,8 @@ impl<'e> Tables<'e> {
             listed: Vec::new(),
             state: empty,
             partition,
+            homes,
+            home,
             purses: HashMap::new(),
             undo: Vec::new(),
             undo_purses: Vec::new(),
@@ -78,6 +84,21 @@ impl<'e> Tables<'e> {
     /// The partition that is written.
     pub fn partition(&self) -> u32 {
         self.partition
+    }
+
+    /// How many homes rows have.
+    pub fn homes(&self) -> Homes {
+        self.homes
+    }
+
+    /// The home that is written.
+    pub fn home(&self) -> u16 {
+        self.home
+    }
+
+    /// The balance that is kept here of an account that is no wearer's.
+    pub(crate) fn balance_key(&self, account: &LedgerAccount) -> Key {
+        self.homes.balance(account, self.home)
     }
 
     /// How far the partition is, with what this batch has added.
@@ -178,15 +199,15 @@ impl<'e> Tables<'e> {
         self.listed.push((list, owner.to_vec(), id));
     }
 
-    /// A number that was never given out before, in this partition or any other.
-    fn next_number(&mut self) -> u64 {
-        self.state.last_number += 1;
+    /// A number that was never given out before, in this partition or any other, and that falls to this home.
+    pub(crate) fn next_number_in(&mut self, home: u16) -> u64 {
+        self.state.last_number = self.homes.next_number(self.state.last_number, home);
         self.state.last_number
     }
 
     /// The number of a new payment. No row has it, so none need be looked for.
     pub fn next_payment_number(&mut self) -> u64 {
-        let number = self.next_number();
+        let number = self.next_number_in(self.home);
         let key = Key::Number(Numbered::Payments, number);
         self.slots.entry(key).or_insert(Slot { before: None, now: None, changed: false });
         number
@@ -243,7 +264,7 @@ impl<'e> Tables<'e> {
         if account.kind == AccountKind::Wallet {
             return Ok(self.present_purse(AccountId(account.owner.0))?.balance);
         }
-        let fields = self.fields(&Key::balance(account))?;
+        let fields = self.fields(&self.balance_key(account))?;
         fields.map_or_else(|| Ok(Balance::default()), |fields| Balance::from_row(&fields))
     }
 
@@ -252,7 +273,7 @@ impl<'e> Tables<'e> {
             let id = AccountId(account.owner.0);
             return self.change_purse(id, |purse| purse.balance = balance);
         }
-        self.put(Key::balance(account), Some(balance.to_row()))
+        self.put(self.balance_key(account), Some(balance.to_row()))
     }
 
     /// Appends a record to the partition's journal and returns its number.
@@ -270,7 +291,7 @@ impl<'e> Tables<'e> {
     }
 
     pub(crate) fn add_event(&mut self, line: &EventLine) {
-        let number = self.next_number();
+        let number = self.next_number_in(self.home);
         self.enlist(List::SubjectEvents, line.subject.as_bytes(), list_position(line.at_ms, number));
         self.add(Numbered::Events, number, rows::put_event(line));
     }

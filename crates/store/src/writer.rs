@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use crate::engine::{Engine, Outcome, Writes};
+use crate::homes::Homes;
 use crate::key::Key;
 use crate::{Command, Env, Failure, StoreError, Tables};
 
@@ -132,9 +133,18 @@ impl Batch {
 /// The handle to the writers. Cheap to clone; they stop when the last handle is gone.
 #[derive(Clone)]
 pub struct Store {
-    lanes: Arc<[SyncSender<Box<dyn Job>>]>,
+    lanes: Arc<[Lane]>,
+    homes: Homes,
     turn: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
+}
+
+/// The way to one writer.
+#[derive(Clone)]
+struct Lane {
+    /// The home that it writes.
+    home: u16,
+    jobs: SyncSender<Box<dyn Job>>,
 }
 
 impl Store {
@@ -155,8 +165,10 @@ impl Store {
     pub fn start_all(engines: Vec<Box<dyn Engine>>, env: Env) -> Result<(Self, JoinHandle<()>), StoreError> {
         let stopped = Arc::new(AtomicBool::new(false));
         let (mut lanes, mut writers) = (Vec::new(), Vec::new());
+        let homes = engines.first().map_or(Homes::ONE, |engine| engine.homes());
         for engine in engines {
-            let (lane, jobs) = sync_channel(QUEUE_LEN);
+            let (sender, jobs) = sync_channel(QUEUE_LEN);
+            let lane = Lane { home: engine.home(), jobs: sender };
             let (env, stopped) = (env.clone(), Arc::clone(&stopped));
             let writer = spawn("store-writer", move || write_loop(engine, &env, &jobs, &stopped))?;
             lanes.push(lane);
@@ -168,13 +180,23 @@ impl Store {
                 let _ = writer.join();
             }
         })?;
-        Ok((Self { lanes: lanes.into(), turn: Arc::default(), stopped }, all))
+        Ok((Self { lanes: lanes.into(), homes, turn: Arc::default(), stopped }, all))
     }
 
     /// Each writer by itself, for what is to be done in every partition.
     pub fn each(&self) -> impl Iterator<Item = Self> {
-        let one = |lane: &SyncSender<_>| Self { lanes: Arc::new([lane.clone()]), ..self.clone() };
+        let one = |lane: &Lane| Self { lanes: Arc::new([lane.clone()]), ..self.clone() };
         self.lanes.iter().map(one).collect::<Vec<_>>().into_iter()
+    }
+
+    /// How many homes the rows have.
+    pub fn homes(&self) -> Homes {
+        self.homes
+    }
+
+    /// The homes that this handle reaches.
+    pub fn reached(&self) -> Vec<u16> {
+        self.lanes.iter().map(|lane| lane.home).collect()
     }
 
     /// Runs a command; the answer comes after it is durable.
@@ -182,12 +204,28 @@ impl Store {
     /// # Errors
     /// [`Failure::Refused`] by a rule; [`Failure::Store`] with [`StoreError::Busy`] when too many wait.
     pub async fn execute<C: Command>(&self, command: C) -> Result<C::Answer, Failure> {
+        if !self.homes.is_one() {
+            // In a box, so that the future for one home stays small.
+            return Box::pin(command.carry_out(self)).await;
+        }
         let turn = if C::IS_SPREAD { self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1) } else { 0 };
-        let lane = self.lanes.get(turn).ok_or(StoreError::Stopped)?;
+        self.run(self.lanes.get(turn), command).await
+    }
+
+    /// Runs a command on the writer of a home.
+    ///
+    /// # Errors
+    /// Those of [`Store::execute`]; [`StoreError::Stopped`] also where this handle does not reach that home.
+    pub async fn in_home<C: Command>(&self, home: u16, command: C) -> Result<C::Answer, Failure> {
+        self.run(self.lanes.iter().find(|lane| lane.home == home), command).await
+    }
+
+    async fn run<C: Command>(&self, lane: Option<&Lane>, command: C) -> Result<C::Answer, Failure> {
+        let lane = lane.ok_or(StoreError::Stopped)?;
         let (reply, answer) = oneshot::channel();
         // A caller that went away gets its answer by asking again with the same number.
         let job = Pending { command, answer: None, reply: move |answer| drop(reply.send(answer)) };
-        lane.try_send(Box::new(job)).map_err(|error| match error {
+        lane.jobs.try_send(Box::new(job)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Stopped,
         })?;

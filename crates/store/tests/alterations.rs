@@ -34,7 +34,7 @@ async fn one_altered_byte_of_the_journal_is_named(home: Home) {
             "UPDATE journal SET row = CAST(substr(row, 1, 50) || x'55' || substr(row, 52) AS BLOB) WHERE key = 3",
             "DROP TRIGGER journal_is_final",
         ),
-        Home::Postgres(..) => {
+        Home::Postgres(..) | Home::Citus(..) => {
             ("UPDATE journal SET row = set_byte(row, 50, 85) WHERE key = 3", "ALTER TABLE journal DISABLE TRIGGER ALL")
         }
     };
@@ -86,7 +86,7 @@ fn keep(home: &Home, table: &str) -> usize {
             let length = format!("SELECT length(row) FROM {table} LIMIT 1");
             file.query_row(&length, [], |row| row.get(0)).unwrap_or(0)
         }
-        Home::Postgres(..) => {
+        Home::Postgres(..) | Home::Citus(..) => {
             let copied = format!("ALTER TABLE journal DISABLE TRIGGER ALL; {copy}");
             home.sql(&format!("{copied}; SELECT length(row) FROM {table} LIMIT 1")).unwrap().parse().unwrap_or(0)
         }
@@ -102,7 +102,7 @@ fn alter(home: &Home, table: &str, at: usize) {
                 "CAST(substr(row, 1, {at} - 1) || CASE substr(row, {at}, 1) WHEN x'55' THEN x'54' ELSE x'55' END || substr(row, {at} + 1) AS BLOB)"
             )
         }
-        Home::Postgres(..) => format!("set_byte(row, {at}, get_byte(row, {at}) # 1)"),
+        Home::Postgres(..) | Home::Citus(..) => format!("set_byte(row, {at}, get_byte(row, {at}) # 1)"),
     };
     home.sql(&format!("UPDATE {table} SET row = {altered} WHERE length(row) > {at}")).unwrap();
 }

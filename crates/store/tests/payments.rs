@@ -57,7 +57,7 @@ fn reason(failure: Failure) -> Reason {
     }
 }
 
-on_every_engine! {
+on_every_database! {
     a_balance_is_told_as_it_was_at_any_past_moment,
     a_large_payment_waits_for_its_wearer_and_moves_once,
     what_nobody_confirms_or_the_till_cancels_goes_back,
@@ -223,8 +223,8 @@ impl Command for Broken {
             state: TokenState::Active,
             ..token.clone()
         };
-        tables.apply(&Change::PutToken(second(8, 43)))?;
-        Ok(tables.apply(&Change::PutToken(second(9, 44)))?)
+        tables.apply(&Change::PutToken(second(8, 49)))?;
+        Ok(tables.apply(&Change::PutToken(second(9, 65)))?)
     }
 }
 

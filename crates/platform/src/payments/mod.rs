@@ -7,6 +7,7 @@
 //! | [`confirm`] | a payment that waits for its wearer: confirmed, refused, or too late |
 //! | [`cancel`] | closing an order number that is unknown, unpaid or paid |
 //! | [`refund`] | giving back, in parts, never more than was paid |
+//! | [`reserved`] | what was reserved and never booked, where the two are done apart |
 //! | [`decline`] | every way a payment fails, with its code and sentence |
 
 pub mod cancel;
@@ -15,6 +16,7 @@ pub mod confirm;
 pub mod decline;
 pub mod pay;
 pub mod refund;
+pub mod reserved;
 
 use ledger::{Amount, Currency};
 

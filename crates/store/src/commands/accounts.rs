@@ -6,6 +6,7 @@ use platform::chips::{self, Chip};
 use platform::merchants::{self, Merchant, MerchantAction};
 use platform::{MerchantId, Reason, UnixMs};
 
+use crate::homes::Homes;
 use crate::{Command, Env, Failure, Tables};
 
 /// Opens a wearer's account.
@@ -13,6 +14,10 @@ pub struct OpenAccount(pub accounts::OpenAccount);
 
 impl Command for OpenAccount {
     type Answer = Account;
+
+    fn home(&self, homes: Homes) -> u16 {
+        homes.of_number(self.0.id.number())
+    }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Account, Failure> {
         env.settings.offers(self.0.currency)?;
@@ -27,6 +32,10 @@ pub struct TopUpAccount(pub TopUp);
 
 impl Command for TopUpAccount {
     type Answer = TopUp;
+
+    fn home(&self, homes: Homes) -> u16 {
+        homes.of_number(self.0.account.number())
+    }
 
     fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<TopUp, Failure> {
         let request = self.0.clone();
@@ -46,6 +55,10 @@ pub struct TakeOnMerchant(pub merchants::TakeOn);
 
 impl Command for TakeOnMerchant {
     type Answer = Merchant;
+
+    fn home(&self, homes: Homes) -> u16 {
+        homes.of_number(self.0.id.number())
+    }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Merchant, Failure> {
         env.settings.offers(self.0.currency)?;
@@ -69,6 +82,10 @@ pub struct ActOnMerchant {
 
 impl Command for ActOnMerchant {
     type Answer = Merchant;
+
+    fn home(&self, homes: Homes) -> u16 {
+        homes.of_number(self.merchant.number())
+    }
 
     fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Merchant, Failure> {
         let merchant = tables.merchant(self.merchant)?.ok_or(Reason::MerchantNotFound)?;

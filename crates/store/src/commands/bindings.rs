@@ -20,7 +20,7 @@ impl Command for StartBinding {
             chip: tables.chip(request.offer.chip)?,
             living: tables.token_of_chip(request.offer.chip)?,
             before,
-            next_index: tables.next_token_index(&env.settings.codes.format)?,
+            next_index: tables.next_token_index(&env.settings.codes.format, request.account)?,
             versions: env.vault.versions(),
         };
         let (answer, changes) = bindings::start(request, facts, &env.settings)?;

@@ -5,7 +5,8 @@ use platform::payments::confirm::{self, Answer};
 use platform::{Caller, PaymentId, Reason, UnixMs};
 
 use super::payments::held;
-use crate::{Command, Env, Failure, Tables};
+use crate::homes::Homes;
+use crate::{Command, Env, Failure, Store, Tables};
 
 /// Payments that one sweep ends; the rest wait for the next.
 const MAX_SWEPT: usize = 500;
@@ -25,6 +26,10 @@ pub struct AnswerPayment {
 impl Command for AnswerPayment {
     type Answer = Payment;
 
+    fn home(&self, homes: Homes) -> u16 {
+        homes.of_number(self.payment.number())
+    }
+
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Payment, Failure> {
         let payment = tables.payment(self.payment)?.ok_or(Reason::PaymentNotFound)?;
         let held = held(Some(&payment), tables, env)?;
@@ -43,6 +48,14 @@ pub struct SweepOverdue {
 impl Command for SweepOverdue {
     /// The payments that wait no more.
     type Answer = Vec<Payment>;
+
+    async fn carry_out(self, store: &Store) -> Result<Vec<Payment>, Failure> {
+        let mut swept = Vec::new();
+        for home in store.reached() {
+            swept.extend(store.in_home(home, Self { now_ms: self.now_ms }).await?);
+        }
+        Ok(swept)
+    }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Vec<Payment>, Failure> {
         let mut swept = Vec::new();

@@ -6,7 +6,9 @@ mod confirm;
 mod makers;
 mod payments;
 mod postings;
+mod reserve;
 mod rules;
+mod sweep;
 mod tokens;
 
 pub use accounts::{ActOnMerchant, OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
@@ -16,4 +18,5 @@ pub use makers::{PutChipModel, PutDeviceModel, SetMakerStanding, TakeInList, Tak
 pub use payments::{CancelOrder, NewPayment, Paid, Pay, RefundPayment};
 pub use postings::PostClearing;
 pub use rules::{RULES_SUBJECT, SetRules};
+pub use sweep::FinishReserved;
 pub use tokens::ActOnToken;

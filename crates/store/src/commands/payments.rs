@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ledger::{Amount, Balances};
-use paycode::{PayKey, TimeStep, Unmasked, find};
+use paycode::{Miss, PayKey, TimeStep, Unmasked, find};
 use platform::payments::cancel::CancelRequest;
 use platform::payments::code::{Candidate, Found, PresentedCode, Verdict, fingerprint, judge};
 use platform::payments::confirm::Held;
@@ -13,9 +13,10 @@ use platform::payments::{Decline, MerchantNumber, Payment, PaymentState, Refund,
 use platform::tokens::Token;
 use platform::{AccountId, MerchantId, PaymentId, Reason, UnixMs};
 
+use super::reserve;
 use crate::key::{Key, Numbered};
 use crate::rows;
-use crate::{Command, Env, Failure, StoreError, Tables};
+use crate::{Command, Env, Failure, Store, StoreError, Tables};
 
 /// What a till asks for.
 pub struct NewPayment {
@@ -34,8 +35,8 @@ pub struct NewPayment {
 /// A payment that was asked for, its code already looked at: everything about it that no row is needed for has been
 /// done, by whoever made this, so that the one writer need not.
 pub struct Pay {
-    request: PayRequest,
-    presented: PresentedCode,
+    pub(super) request: PayRequest,
+    pub(super) presented: PresentedCode,
     suspects: Vec<Suspect>,
     now: TimeStep,
 }
@@ -85,7 +86,7 @@ impl Pay {
     }
 
     /// The tokens the code may be of, each with what its password comes to.
-    fn candidates(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Vec<Candidate>, Failure> {
+    pub(super) fn candidates(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Vec<Candidate>, Failure> {
         let codes = &env.settings.codes;
         let mut candidates = Vec::new();
         for suspect in &self.suspects {
@@ -103,6 +104,47 @@ impl Pay {
             candidates.push(Candidate { token, pay_key, found, mask_version });
         }
         Ok(candidates)
+    }
+
+    /// The home in which this payment is booked: that of the wearer whose code it is. The number in the code tells; where
+    /// the password fits no suspect under the newest keys, the rows of all of them are looked at. A code that is nobody's
+    /// is booked at the merchant's.
+    pub(super) fn home_of_money(&self, tables: &mut Tables<'_>, env: &Env) -> Result<u16, Failure> {
+        let homes = tables.homes();
+        if let Some(fits) = self.suspects.iter().find(|suspect| suspect.found.is_in_window()) {
+            return Ok(homes.of_number(fits.unmasked.index.get()));
+        }
+        let candidates = self.candidates(tables, env)?;
+        let fits = candidates.iter().find(|candidate| candidate.found.against(None) != Err(Miss::Wrong));
+        let is_wrong = |candidate: &&Candidate| candidate.mask_version == candidate.token.mask_key_version;
+        let account = fits.or_else(|| candidates.iter().find(is_wrong)).map(|candidate| candidate.token.account);
+        Ok(account.map_or(tables.home(), |account| homes.of_number(account.number())))
+    }
+
+    /// The rows of the wearer's that decide it.
+    pub(super) fn wanted_of_wearer(&self, known: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError> {
+        let mut keys = Vec::with_capacity(6);
+        for suspect in &self.suspects {
+            let name = Key::token_number(&env.settings.codes.format, suspect.unmasked.index);
+            let account = known.known(&name).map(rows::token_account).transpose()?;
+            keys.push(name);
+            keys.extend(account.map(Key::purse));
+        }
+        keys.push(clearing_of(known, self.request.amount.currency()));
+        Ok(keys)
+    }
+
+    /// The purse that a genuine code opens.
+    pub(super) fn purse_of(
+        &self,
+        verdict: &Verdict,
+        tables: &mut Tables<'_>,
+        env: &Env,
+    ) -> Result<Option<Purse>, Failure> {
+        match verdict {
+            Verdict::Genuine { token, .. } => purse(token, &self.request, tables, env).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -122,16 +164,14 @@ impl Command for Pay {
     type Answer = Paid;
     const IS_SPREAD: bool = true;
 
+    async fn carry_out(self, store: &Store) -> Result<Paid, Failure> {
+        reserve::pay_in_steps(self, store).await
+    }
+
     fn wants(&self, known: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError> {
         let request = &self.request;
-        let mut keys = vec![Key::order(request.merchant, &request.order), Key::merchant(request.merchant)];
-        for suspect in &self.suspects {
-            let name = Key::token_number(&env.settings.codes.format, suspect.unmasked.index);
-            let account = known.known(&name).map(rows::token_account).transpose()?;
-            keys.push(name);
-            keys.extend(account.map(Key::purse));
-        }
-        keys.push(clearing_of(known, self.request.amount.currency()));
+        let mut keys = self.wanted_of_wearer(known, env)?;
+        keys.extend([Key::order(request.merchant, &request.order), Key::merchant(request.merchant)]);
         Ok(keys)
     }
 
@@ -147,10 +187,7 @@ impl Command for Pay {
             return Ok(Paid::Wait { wait_ms });
         }
         let verdict = judge(&self.presented, self.candidates(tables, env)?);
-        let purse = match &verdict {
-            Verdict::Genuine { token, .. } => Some(purse(token, request, tables, env)?),
-            _ => None,
-        };
+        let purse = self.purse_of(&verdict, tables, env)?;
         let id = PaymentId::numbered(request.now_ms, tables.next_payment_number());
         let request = PayRequest { id, ..request.clone() };
         let rules = env.rules.get();
@@ -178,6 +215,10 @@ pub struct CancelOrder(pub CancelRequest);
 impl Command for CancelOrder {
     type Answer = Payment;
     const IS_SPREAD: bool = true;
+
+    async fn carry_out(self, store: &Store) -> Result<Payment, Failure> {
+        reserve::cancel_in_steps(self, store).await
+    }
 
     fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
         let name = Key::order(self.0.merchant, &self.0.order);
@@ -216,6 +257,10 @@ impl Command for RefundPayment {
     type Answer = Refund;
     const IS_SPREAD: bool = true;
 
+    async fn carry_out(self, store: &Store) -> Result<Refund, Failure> {
+        reserve::refund_in_steps(self, store).await
+    }
+
     fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
         let mut keys = wanted_for(self.payment, known)?;
         keys.push(Key::refund_number(self.merchant, &self.request.number));
@@ -236,18 +281,18 @@ impl Command for RefundPayment {
 
 /// The balance every payment of a partition moves.
 fn clearing_of(known: &Tables<'_>, currency: ledger::Currency) -> Key {
-    Key::balance(&ledger::posting::clearing(known.partition(), currency))
+    known.balance_key(&ledger::posting::clearing(known.partition(), currency))
 }
 
 /// A payment's row, and then its wearer's purse.
-fn wanted_for(payment: PaymentId, known: &Tables<'_>) -> Result<Vec<Key>, StoreError> {
+pub(super) fn wanted_for(payment: PaymentId, known: &Tables<'_>) -> Result<Vec<Key>, StoreError> {
     let key = Key::Number(Numbered::Payments, payment.number());
     let account: Option<AccountId> = known.known(&key).map(rows::payment).transpose()?.and_then(|p| p.account);
     Ok([key].into_iter().chain(account.map(Key::purse)).collect())
 }
 
 /// The balances a refund of this payment would touch; none where no money moved.
-fn paid_balances(payment: &Payment, tables: &mut Tables<'_>) -> Result<Balances, StoreError> {
+pub(super) fn paid_balances(payment: &Payment, tables: &mut Tables<'_>) -> Result<Balances, StoreError> {
     match (payment.account, payment.amount, payment.state) {
         (Some(account), Some(amount), PaymentState::Succeeded) => tables.purse_balances(account, amount.currency()),
         _ => Ok(Balances::new()),

@@ -3,7 +3,7 @@
 use ledger::posting::{clearing, payable};
 use platform::{Change, UnixMs, postings};
 
-use crate::{Command, Env, Failure, Tables};
+use crate::{Command, Env, Failure, Store, Tables};
 
 /// The most journal records posted in one command; the rest wait for the next.
 const MAX_RECORDS: usize = 20_000;
@@ -19,6 +19,16 @@ pub struct PostClearing {
 impl Command for PostClearing {
     /// How many merchants something was posted to or from.
     type Answer = usize;
+
+    async fn carry_out(self, store: &Store) -> Result<usize, Failure> {
+        let mut posted = 0;
+        for home in store.reached() {
+            let mut random = self.random;
+            random[8..].iter_mut().zip(home.to_be_bytes()).for_each(|(byte, mark)| *byte ^= mark);
+            posted += store.in_home(home, Self { now_ms: self.now_ms, random }).await?;
+        }
+        Ok(posted)
+    }
 
     fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<usize, Failure> {
         let partition = tables.partition();

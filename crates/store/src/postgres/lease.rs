@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Error;
 
 use super::link::{Link, failed};
-use super::statements::Rows;
+use super::statements::{Rows, Table, What};
 use crate::StoreError;
 use crate::key::{Key, Numbered};
 use crate::rows::PartitionState;
@@ -59,6 +59,10 @@ pub(super) struct Found {
 }
 
 impl Found {
+    pub(super) fn partition(&self) -> u32 {
+        self.partition
+    }
+
     fn is_free(&self, now_ms: u64) -> bool {
         self.state.held_until_ms <= now_ms
     }
@@ -79,15 +83,15 @@ async fn all(link: &Link) -> Result<Vec<Found>, StoreError> {
     found.collect()
 }
 
-/// Takes the lowest partition that is free, or makes the next.
-pub(super) async fn take_any(link: &Link, holder: [u8; 16]) -> Result<Held, StoreError> {
+/// Takes the lowest partition of a home that is free, or makes the next. The connection looks at that home alone.
+pub(super) async fn take_any(link: &Link, home: u16, holder: [u8; 16]) -> Result<Held, StoreError> {
     for _ in 0..MAX_TRIES {
         let all = all(link).await?;
         let now_ms = link.now_ms();
         let taken = match all.iter().find(|found| found.is_free(now_ms)) {
             Some(free) => take(link, free, holder).await,
             None if all.len() < MAX_PARTITIONS => {
-                let next = all.last().map_or(0, |last| last.partition + 1);
+                let next = all.last().map_or(u32::from(home), |last| last.partition + u32::from(link.homes().count()));
                 make(link, next, holder).await
             }
             None => return Err(StoreError::Engine(format!("all {MAX_PARTITIONS} partitions are held"))),
@@ -115,15 +119,18 @@ pub(super) async fn take(link: &Link, free: &Found, holder: [u8; 16]) -> Result<
 async fn make(link: &Link, partition: u32, holder: [u8; 16]) -> Result<Option<Held>, Error> {
     let held_until_ms = link.now_ms() + LEASE_MS;
     let row = row_of(partition, PartitionState { holder, held_until_ms, ..PartitionState::new(partition) });
-    let insert = "INSERT INTO paychip.partitions (key, row) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    let made = link.client.execute(insert, &[&i64::from(partition), &row]).await? == 1;
+    let (column, value) = link.column(&Key::partition(partition));
+    let insert =
+        format!("INSERT INTO paychip.partitions ({column}key, row) VALUES ({value}$1, $2) ON CONFLICT DO NOTHING");
+    let made = link.client.execute(&insert, &[&i64::from(partition), &row]).await? == 1;
     Ok(made.then_some(Held { partition, holder, row }))
 }
 
 /// Changes a partition's row, where it still is as it was.
 async fn replace(link: &Link, partition: u32, before: &[u8], after: &[u8]) -> Result<bool, Error> {
-    let update = "UPDATE paychip.partitions SET row = $3 WHERE key = $1 AND row = $2";
-    Ok(link.client.execute(update, &[&i64::from(partition), &before, &after]).await? == 1)
+    let here = link.condition(&Key::partition(partition));
+    let update = format!("UPDATE paychip.partitions SET row = $3 WHERE {here}key = $1 AND row = $2");
+    Ok(link.client.execute(&update, &[&i64::from(partition), &before, &after]).await? == 1)
 }
 
 /// Gives a partition back, so that the next server need not wait for the lease to run out.
@@ -135,8 +142,10 @@ pub(super) async fn give_back(link: &Link, held: &Held) -> Result<(), StoreError
 
 /// The row of a partition now.
 pub(super) async fn row_now(link: &Link, partition: u32) -> Result<Option<Vec<u8>>, Error> {
-    let select = link.statements.numbered(Rows::Select, Numbered::Partitions);
-    let rows = link.client.query(select, &[&vec![i64::from(partition)]]).await?;
+    let place = link.place(&Key::partition(partition));
+    let what = What::Rows(Rows::Select, Table::Numbers(Numbered::Partitions), place, 0);
+    let select = link.statements.get(&link.client, what).await?;
+    let rows = link.client.query(&select, &[&vec![i64::from(partition)]]).await?;
     rows.first().map(|row| row.try_get(1)).transpose()
 }
 

@@ -6,13 +6,15 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::{Client, Error, NoTls, Statement};
 
+use super::citus::Layout;
 use super::pipeline::in_order;
-use super::statements::{Ids, Rows, Statements};
+use super::statements::{Ids, Place, Rows, Statements, Table, What};
 use super::url::PostgresUrl;
 use crate::StoreError;
 use crate::engine::{NamedRow, NumberedRow};
+use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered};
 
 /// What holds for every session.
@@ -25,6 +27,10 @@ const SESSION: &str = "SET jit = off; SET plan_cache_mode = force_generic_plan; 
      SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning;
      SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '20s'";
 
+/// What holds for a session whose tables are spread: a statement about one home is planned once, one about all of them
+/// each time, for only then it is known where to ask.
+const SPREAD: &str = "SET plan_cache_mode = auto";
+
 /// What holds for a session that only reads: an audit takes its time.
 const READING: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
@@ -32,6 +38,9 @@ const READING: &str = "SET statement_timeout = 0; SET idle_in_transaction_sessio
 pub(super) struct Link {
     pub(super) client: Client,
     pub(super) statements: Statements,
+    layout: Layout,
+    /// The home that scans go over, and that events of this connection are written in; nothing for all there are.
+    scope: Option<u16>,
     clock: Clock,
     driver: JoinHandle<()>,
 }
@@ -63,27 +72,38 @@ pub(super) async fn connect(url: &PostgresUrl) -> Result<(Client, JoinHandle<()>
 
 impl Link {
     /// A connection for the engine.
-    pub(super) async fn writing(url: &PostgresUrl) -> Result<Self, Error> {
-        let link = Self::open(url).await?;
+    pub(super) async fn writing(url: &PostgresUrl, layout: &Layout, scope: Option<u16>) -> Result<Self, Error> {
+        let link = Self::open(url, layout, scope).await?;
         make_durable(&link.client).await?;
         Ok(link)
     }
 
     /// A connection that only reads.
-    pub(super) async fn reading(url: &PostgresUrl) -> Result<Self, Error> {
-        let link = Self::open(url).await?;
+    pub(super) async fn reading(url: &PostgresUrl, layout: &Layout, scope: Option<u16>) -> Result<Self, Error> {
+        let link = Self::open(url, layout, scope).await?;
         link.client.batch_execute(READING).await?;
         Ok(link)
     }
 
-    async fn open(url: &PostgresUrl) -> Result<Self, Error> {
+    async fn open(url: &PostgresUrl, layout: &Layout, scope: Option<u16>) -> Result<Self, Error> {
         let (client, driver) = connect(url).await?;
         client.batch_execute(SESSION).await?;
+        if layout.is_spread() {
+            client.batch_execute(SPREAD).await?;
+        }
         let asked = Instant::now();
         let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         let database_ms: i64 = client.query_one(now, &[]).await?.get(0);
-        let statements = Statements::prepare(&client).await?;
-        Ok(Self { client, statements, clock: Clock { database_ms: database_ms.cast_unsigned(), asked }, driver })
+        let statements = Statements::prepare(&client, layout.is_spread()).await?;
+        let layout = layout.clone();
+        Ok(Self {
+            client,
+            statements,
+            layout,
+            scope,
+            clock: Clock { database_ms: database_ms.cast_unsigned(), asked },
+            driver,
+        })
     }
 
     /// The database's time, Unix milliseconds.
@@ -92,22 +112,63 @@ impl Link {
         self.clock.database_ms.saturating_add(passed)
     }
 
+    /// Where a row is.
+    pub(super) fn place(&self, key: &Key) -> Place {
+        self.layout.place_of(key)
+    }
+
+    /// The column and the value that say where a row is, for statements that are written out: `home = 7 AND `.
+    pub(super) fn condition(&self, key: &Key) -> String {
+        match self.place(key) {
+            Place::Whole => String::new(),
+            Place::Home(home) => format!("home = {home} AND "),
+        }
+    }
+
+    /// The column and the value for a row that is added by a statement that is written out: `home, ` and `7, `.
+    pub(super) fn column(&self, key: &Key) -> (&'static str, String) {
+        match self.place(key) {
+            Place::Whole => ("", String::new()),
+            Place::Home(home) => ("home, ", format!("{home}, ")),
+        }
+    }
+
+    pub(super) fn homes(&self) -> Homes {
+        self.layout.homes()
+    }
+
+    /// Where scans of a table go.
+    fn scanned(&self, table: Table) -> Place {
+        match table {
+            Table::Names(table) if self.layout.homes().is_everywhere(table) => Place::Whole,
+            _ => self.layout.place(self.scope),
+        }
+    }
+
+    /// Where a list is written.
+    pub(super) fn list_place_to_write(&self, list: List, owner: &[u8]) -> Place {
+        self.layout.place(self.layout.homes().of_list(list, owner).or(self.scope))
+    }
+
     /// The rows under these keys, in their order; one statement a table, all of them in one round trip.
     pub(super) async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let mut numbered: BTreeMap<Numbered, Vec<(i64, usize)>> = BTreeMap::new();
-        let mut named: BTreeMap<Named, Vec<(&[u8], usize)>> = BTreeMap::new();
+        let mut numbered: BTreeMap<(Numbered, Place), Vec<(i64, usize)>> = BTreeMap::new();
+        let mut named: BTreeMap<(Named, Place), Vec<(&[u8], usize)>> = BTreeMap::new();
         for (place, key) in keys.iter().enumerate() {
+            let at = self.place(key);
             match key {
-                Key::Number(table, number) => numbered.entry(*table).or_default().push((number.cast_signed(), place)),
-                Key::Name(table, name) => named.entry(*table).or_default().push((name, place)),
+                Key::Number(table, number) => {
+                    numbered.entry((*table, at)).or_default().push((number.cast_signed(), place));
+                }
+                Key::Name(table, name) => named.entry((*table, at)).or_default().push((name, place)),
             }
         }
         let numbered = async {
-            let asked = numbered.iter().map(|(table, keys)| self.read_numbered(*table, keys));
+            let asked = numbered.iter().map(|((table, at), keys)| self.read_numbered(*table, *at, keys));
             in_order(asked).await.into_iter().collect::<Result<Vec<_>, _>>()
         };
         let named = async {
-            let asked = named.iter().map(|(table, keys)| self.read_named(*table, keys));
+            let asked = named.iter().map(|((table, at), keys)| self.read_named(*table, *at, keys));
             in_order(asked).await.into_iter().collect::<Result<Vec<_>, _>>()
         };
         let (numbered, named) = tokio::join!(numbered, named);
@@ -120,9 +181,19 @@ impl Link {
         Ok(found)
     }
 
-    async fn read_numbered(&self, table: Numbered, keys: &[(i64, usize)]) -> Result<Vec<(usize, Vec<u8>)>, Error> {
+    async fn rows(&self, what: Rows, table: Table, at: Place) -> Result<Statement, Error> {
+        self.statements.get(&self.client, What::Rows(what, table, at, 0)).await
+    }
+
+    async fn read_numbered(
+        &self,
+        table: Numbered,
+        at: Place,
+        keys: &[(i64, usize)],
+    ) -> Result<Vec<(usize, Vec<u8>)>, Error> {
         let wanted: Vec<i64> = keys.iter().map(|(key, _)| *key).collect();
-        let rows = self.client.query(self.statements.numbered(Rows::Select, table), &[&wanted]).await?;
+        let select = self.rows(Rows::Select, Table::Numbers(table), at).await?;
+        let rows = self.client.query(&select, &[&wanted]).await?;
         let places: BTreeMap<i64, usize> = keys.iter().copied().collect();
         rows.iter()
             .filter_map(|row| {
@@ -132,9 +203,15 @@ impl Link {
             .collect()
     }
 
-    async fn read_named(&self, table: Named, keys: &[(&[u8], usize)]) -> Result<Vec<(usize, Vec<u8>)>, Error> {
+    async fn read_named(
+        &self,
+        table: Named,
+        at: Place,
+        keys: &[(&[u8], usize)],
+    ) -> Result<Vec<(usize, Vec<u8>)>, Error> {
         let wanted: Vec<&[u8]> = keys.iter().map(|(key, _)| *key).collect();
-        let rows = self.client.query(self.statements.named(Rows::Select, table), &[&wanted]).await?;
+        let select = self.rows(Rows::Select, Table::Names(table), at).await?;
+        let rows = self.client.query(&select, &[&wanted]).await?;
         let places: BTreeMap<&[u8], usize> = keys.iter().copied().collect();
         rows.iter()
             .filter_map(|row| {
@@ -152,7 +229,9 @@ impl Link {
         limit: usize,
     ) -> Result<Vec<[u8; 16]>, Error> {
         let params: [&(dyn ToSql + Sync); 3] = [&owner, &&before[..], &count(limit)];
-        let rows = self.client.query(self.statements.list(Ids::Select, list), &params).await?;
+        let at = self.layout.place(self.layout.homes().of_list(list, owner));
+        let select = self.statements.get(&self.client, What::Ids(Ids::Select, list, at, 0)).await?;
+        let rows = self.client.query(&select, &params).await?;
         // An id of another length would be somebody's handiwork; the audit finds it by what it leads to.
         let ids: Result<Vec<&[u8]>, Error> = rows.iter().map(|row| row.try_get(0)).collect();
         Ok(ids?.into_iter().filter_map(|id| id.try_into().ok()).collect())
@@ -167,13 +246,17 @@ impl Link {
     ) -> Result<Vec<NumberedRow>, Error> {
         let up_to = Some(up_to.cast_signed());
         let params: [&(dyn ToSql + Sync); 3] = [&after.cast_signed(), &up_to, &count(limit)];
-        let rows = self.client.query(self.statements.numbered(Rows::Scan, table), &params).await?;
+        let table = Table::Numbers(table);
+        let scan = self.rows(Rows::Scan, table, self.scanned(table)).await?;
+        let rows = self.client.query(&scan, &params).await?;
         rows.iter().map(|row| Ok((row.try_get::<_, i64>(0)?.cast_unsigned(), row.try_get(1)?))).collect()
     }
 
     pub(super) async fn scan_names(&self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, Error> {
         let params: [&(dyn ToSql + Sync); 3] = [&after, &None::<&[u8]>, &count(limit)];
-        let rows = self.client.query(self.statements.named(Rows::Scan, table), &params).await?;
+        let table = Table::Names(table);
+        let scan = self.rows(Rows::Scan, table, self.scanned(table)).await?;
+        let rows = self.client.query(&scan, &params).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 }
@@ -217,7 +300,17 @@ pub(super) fn failed(error: Error) -> StoreError {
         tracing::warn!(error = %told(&error), "the database cannot be reached");
         return StoreError::Busy;
     }
+    if error.code().is_some_and(|code| is_of_another_machine(code)) {
+        tracing::warn!(error = %told(&error), "a machine of the database cannot be reached");
+        return StoreError::Busy;
+    }
     StoreError::Engine(told(&error))
+}
+
+/// Whether the database that was asked could not ask another machine of its cluster.
+fn is_of_another_machine(code: &SqlState) -> bool {
+    // Connection exceptions, and those of a server that ends or begins.
+    ["08", "57P"].iter().any(|class| code.code().starts_with(class))
 }
 
 /// An error with its cause; never with the values of rows.

@@ -14,13 +14,17 @@
 //! | `outcome.rs` | what became of a commit that was not answered |
 //! | `lease.rs` | who holds which partition |
 //! | `master_keys.rs` | that all servers have the same master keys |
+//! | `citus.rs` | tables spread over the machines of a Citus cluster |
+//! | `plans.rs` | on how many machines the cluster carries out each statement |
 //! | `reader.rs` | the reading side |
 
+mod citus;
 mod lease;
 mod link;
 mod master_keys;
 mod outcome;
 mod pipeline;
+mod plans;
 mod reader;
 mod schema;
 mod statements;
@@ -36,7 +40,9 @@ use tokio_postgres::Error;
 
 use crate::StoreError;
 use crate::engine::{Engine, Lease, NamedRow, NumberedRow, Outcome, View, Writes};
+use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered};
+use citus::Layout;
 use lease::{Held, LEASE_MS, RENEW_BELOW_MS};
 use link::{Link, failed, is_lost};
 pub use master_keys::{KeyCheck, agree_on_master_keys, master_key_versions};
@@ -55,6 +61,7 @@ const GIVE_BACK_FOR: Duration = Duration::from_secs(2);
 pub struct PostgresEngine {
     on: Runner,
     url: PostgresUrl,
+    layout: Layout,
     link: Option<Arc<Link>>,
     held: Held,
 }
@@ -66,16 +73,40 @@ impl PostgresEngine {
     /// [`StoreError::Engine`], also where the schema is of a newer program; [`StoreError::Busy`] where the database
     /// cannot be reached.
     pub fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+        Self::open_home(url, 0)
+    }
+
+    /// The same with a partition that books the rows of this home.
+    ///
+    /// # Errors
+    /// Those of [`PostgresEngine::open`].
+    pub fn open_home(url: &PostgresUrl, home: u16) -> Result<Self, StoreError> {
         let holder = random_holder()?;
         let on = Runner::new()?;
-        let (link, held) = on.wait(async {
-            make_schema(url).await?;
-            let link = Link::writing(url).await.map_err(failed)?;
-            let held = lease::take_any(&link, holder).await?;
-            Ok::<_, StoreError>((link, held))
+        let (layout, link, held) = on.wait(async {
+            let layout = make_schema(url).await?;
+            let link = Link::writing(url, &layout, Some(home)).await.map_err(failed)?;
+            let held = lease::take_any(&link, home, holder).await?;
+            Ok::<_, StoreError>((layout, link, held))
         })?;
         tracing::info!(partition = held.partition, "this server writes a partition of the database");
-        Ok(Self { on, url: url.clone(), link: Some(Arc::new(link)), held })
+        Ok(Self { on, url: url.clone(), layout, link: Some(Arc::new(link)), held })
+    }
+
+    /// An engine for each home, where rows have several; else this many, which write side by side.
+    ///
+    /// # Errors
+    /// Those of [`PostgresEngine::open`].
+    pub fn open_all(url: &PostgresUrl, side_by_side: usize) -> Result<Vec<Self>, StoreError> {
+        let first = Self::open(url)?;
+        let homes = first.layout.homes();
+        let others =
+            if homes.is_one() { vec![0; side_by_side.saturating_sub(1)] } else { homes.all().skip(1).collect() };
+        let mut all = vec![first];
+        for home in others {
+            all.push(Self::open_home(url, home)?);
+        }
+        Ok(all)
     }
 
     /// The connection; a lost one is opened anew, trying for this long.
@@ -86,7 +117,8 @@ impl PostgresEngine {
         self.link = None;
         let begun = Instant::now();
         loop {
-            match self.on.wait(Link::writing(&self.url)) {
+            let home = self.layout.homes().of_partition(self.held.partition);
+            match self.on.wait(Link::writing(&self.url, &self.layout, Some(home))) {
                 Ok(link) => return Ok(Arc::clone(self.link.insert(Arc::new(link)))),
                 Err(error) if begun.elapsed() >= patience => return Err(failed(error)),
                 Err(_) => std::thread::sleep(RECONNECT_PAUSE),
@@ -152,6 +184,14 @@ impl View for PostgresEngine {
         let link = self.link(RECONNECT_FOR)?;
         let rows = self.on.wait(link.scan_names(table, after, limit));
         self.answer(rows)
+    }
+
+    fn homes(&self) -> Homes {
+        self.layout.homes()
+    }
+
+    fn scope(&self) -> Option<u16> {
+        Some(self.layout.homes().of_partition(self.held.partition))
     }
 
     fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
@@ -235,12 +275,38 @@ impl Drop for PostgresEngine {
 /// # Errors
 /// Those of [`PostgresEngine::open`].
 pub fn init(url: &PostgresUrl) -> Result<(), StoreError> {
-    Runner::new()?.wait(make_schema(url))
+    Runner::new()?.wait(make_schema(url)).map(drop)
 }
 
-async fn make_schema(url: &PostgresUrl) -> Result<(), StoreError> {
+/// Makes the tables of a new database and spreads them over the machines of its Citus cluster.
+///
+/// # Errors
+/// Those of [`PostgresEngine::open`], and where the database is not one of a cluster or has tables already.
+pub fn init_citus(url: &PostgresUrl, homes: Homes) -> Result<(), StoreError> {
+    Runner::new()?.wait(async {
+        let (mut client, driver) = link::connect(url).await.map_err(failed)?;
+        let made = citus::init(&mut client, homes).await;
+        driver.abort();
+        made
+    })
+}
+
+/// Every statement of the hot path, on every home of a cluster, with the number of tasks in the cluster's plan of it: one,
+/// where it goes to one shard alone.
+///
+/// # Errors
+/// Those of [`PostgresEngine::open`].
+pub fn plans(url: &PostgresUrl) -> Result<Vec<(String, u64)>, StoreError> {
+    Runner::new()?.wait(plans::of_hot_statements(url))
+}
+
+async fn make_schema(url: &PostgresUrl) -> Result<Layout, StoreError> {
     let (mut client, driver) = link::connect(url).await.map_err(failed)?;
-    let made = schema::migrate(&mut client).await;
+    let made = async {
+        schema::migrate(&mut client).await?;
+        citus::layout(&client).await
+    };
+    let made = made.await;
     driver.abort();
     made
 }
@@ -249,6 +315,7 @@ async fn make_schema(url: &PostgresUrl) -> Result<(), StoreError> {
 pub struct Heir {
     on: Runner,
     url: PostgresUrl,
+    layout: Layout,
     link: Option<Arc<Link>>,
     watch: lease::Watch,
     /// What the last look found.
@@ -262,7 +329,9 @@ impl Heir {
     /// [`StoreError::Engine`].
     pub fn new(url: &PostgresUrl) -> Result<Self, StoreError> {
         let watch = lease::Watch::default();
-        Ok(Self { on: Runner::new()?, url: url.clone(), link: None, watch, found: Vec::new() })
+        let on = Runner::new()?;
+        let layout = on.wait(layout_of(url))?;
+        Ok(Self { on, url: url.clone(), layout, link: None, watch, found: Vec::new() })
     }
 
     /// One look at all partitions, some seconds after the one before. Those that were alone both times may be taken.
@@ -275,7 +344,7 @@ impl Heir {
         let (link, found) = self.on.wait(async {
             let link = match known {
                 Some(link) => link,
-                None => Arc::new(Link::writing(&self.url).await.map_err(failed)?),
+                None => Arc::new(Link::writing(&self.url, &self.layout, None).await.map_err(failed)?),
             };
             let found = self.watch.look(&link).await?;
             Ok::<_, StoreError>((link, found))
@@ -296,7 +365,8 @@ impl Heir {
             // The engine gets a runtime of its own, for it lives elsewhere than this.
             let on = Runner::new()?;
             let taken = on.wait(async {
-                let link = Link::writing(&self.url).await?;
+                let home = self.layout.homes().of_partition(found.partition());
+                let link = Link::writing(&self.url, &self.layout, Some(home)).await?;
                 let held = lease::take(&link, &found, holder).await?;
                 Ok::<_, Error>(held.map(|held| (link, held)))
             });
@@ -304,11 +374,20 @@ impl Heir {
             if let Some((link, held)) = taken.map_err(failed)? {
                 let partition = held.partition;
                 tracing::info!(partition, "a partition that nobody held is taken, to post what is in it");
-                return Ok(Some(PostgresEngine { on, url: self.url.clone(), link: Some(Arc::new(link)), held }));
+                let (url, layout) = (self.url.clone(), self.layout.clone());
+                return Ok(Some(PostgresEngine { on, url, layout, link: Some(Arc::new(link)), held }));
             }
         }
         Ok(None)
     }
+}
+
+/// How a database is laid out that has been prepared.
+async fn layout_of(url: &PostgresUrl) -> Result<Layout, StoreError> {
+    let (client, driver) = link::connect(url).await.map_err(failed)?;
+    let layout = citus::layout(&client).await;
+    driver.abort();
+    layout
 }
 
 fn random_holder() -> Result<[u8; 16], StoreError> {

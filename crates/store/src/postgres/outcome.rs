@@ -14,6 +14,7 @@ use super::lease::row_of;
 use super::link::{Link, is_lost, told};
 use crate::StoreError;
 use crate::engine::Outcome;
+use crate::key::Key;
 use crate::rows::PartitionState;
 
 /// How long the database is asked what became of a commit: longer than a fail-over takes.
@@ -78,8 +79,9 @@ impl PostgresEngine {
 async fn what_is_there(link: &Link, partition: u32, rows: [&[u8]; 3]) -> Result<Found, Error> {
     let [before, after, fence] = rows;
     link.client.batch_execute("BEGIN").await?;
-    let select = "SELECT row FROM paychip.partitions WHERE key = $1 FOR UPDATE";
-    let row = link.client.query_opt(select, &[&i64::from(partition)]).await?;
+    let here = link.condition(&Key::partition(partition));
+    let select = format!("SELECT row FROM paychip.partitions WHERE {here}key = $1 FOR UPDATE");
+    let row = link.client.query_opt(&select, &[&i64::from(partition)]).await?;
     let row: Option<&[u8]> = row.as_ref().map(|row| row.try_get(0)).transpose()?;
     let found = match row {
         Some(row) if row == after => Found::After,
@@ -87,8 +89,8 @@ async fn what_is_there(link: &Link, partition: u32, rows: [&[u8]; 3]) -> Result<
         _ => Found::Other,
     };
     if found == Found::Before {
-        let update = "UPDATE paychip.partitions SET row = $2 WHERE key = $1";
-        link.client.execute(update, &[&i64::from(partition), &fence]).await?;
+        let update = format!("UPDATE paychip.partitions SET row = $2 WHERE {here}key = $1");
+        link.client.execute(&update, &[&i64::from(partition), &fence]).await?;
     }
     // Not answered, this is asked again: the row is then as before, or the fence.
     link.client.batch_execute("COMMIT").await?;

@@ -9,10 +9,12 @@ use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::sync::Mutex;
 use tokio_postgres::Error;
 
+use super::citus::Layout;
 use super::link::{Link, connect, failed, is_lost, told};
 use super::url::PostgresUrl;
 use crate::StoreError;
 use crate::engine::{NamedRow, NumberedRow, View};
+use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered};
 use crate::queries::{Reader, Work};
 
@@ -31,6 +33,7 @@ pub struct PostgresReader {
 
 struct Pool {
     url: PostgresUrl,
+    layout: Layout,
     links: Vec<Mutex<Option<Arc<Link>>>>,
     next: AtomicUsize,
 }
@@ -39,26 +42,32 @@ impl Pool {
     /// A connection that works as far as is known; each in turn.
     async fn link(&self) -> Result<Arc<Link>, Error> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % READERS;
-        let Some(slot) = self.links.get(turn) else { return Link::reading(&self.url).await.map(Arc::new) };
+        let Some(slot) = self.links.get(turn) else { return self.open().await };
         let mut slot = slot.lock().await;
         if let Some(link) = slot.as_ref().filter(|link| !link.client.is_closed()) {
             return Ok(Arc::clone(link));
         }
         *slot = None;
-        Ok(Arc::clone(slot.insert(Arc::new(Link::reading(&self.url).await?))))
+        Ok(Arc::clone(slot.insert(self.open().await?)))
+    }
+
+    async fn open(&self) -> Result<Arc<Link>, Error> {
+        Link::reading(&self.url, &self.layout, None).await.map(Arc::new)
     }
 }
 
 impl PostgresReader {
-    /// Reads a database that [`super::PostgresEngine::open`] has prepared. Connections are opened when first needed.
+    /// Reads a database that [`super::PostgresEngine::open`] has prepared. Its connections are opened when first needed.
     ///
     /// # Errors
-    /// [`StoreError::Engine`] where no thread can be started.
+    /// [`StoreError::Engine`] where no thread can be started; [`StoreError::Busy`] where the database cannot be reached.
     pub fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("store-reader").enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Engine(error.to_string()))?;
+        let theirs = url.clone();
+        let layout = on_driver(runtime.handle(), async move { super::layout_of(&theirs).await })?;
         let links = (0..READERS).map(|_| Mutex::new(None)).collect();
-        let pool = Arc::new(Pool { url: url.clone(), links, next: AtomicUsize::new(0) });
+        let pool = Arc::new(Pool { url: url.clone(), layout, links, next: AtomicUsize::new(0) });
         Ok(Self { driver: runtime.handle().clone(), runtime: Some(runtime), pool })
     }
 }
@@ -74,17 +83,33 @@ impl Drop for PostgresReader {
 
 impl Reader for PostgresReader {
     fn now(&self, work: Work<'_>) -> Result<(), StoreError> {
-        work(&mut Reading { driver: &self.driver, pool: Arc::clone(&self.pool), only: None })
+        work(&mut Reading { driver: &self.driver, pool: Arc::clone(&self.pool), only: None, scope: None })
     }
 
     fn snapshot(&self, work: Work<'_>) -> Result<(), StoreError> {
-        let url = self.pool.url.clone();
+        self.at_one_moment(None, work)
+    }
+
+    fn homes(&self) -> Homes {
+        self.pool.layout.homes()
+    }
+
+    fn cut(&self, home: u16, work: Work<'_>) -> Result<(), StoreError> {
+        self.at_one_moment(self.pool.layout.is_spread().then_some(home), work)
+    }
+}
+
+impl PostgresReader {
+    /// One transaction, all of whose statements see one moment. On a cluster that holds of the machine a home is on: the
+    /// coordinator carries the isolation level there.
+    fn at_one_moment(&self, scope: Option<u16>, work: Work<'_>) -> Result<(), StoreError> {
+        let pool = Arc::clone(&self.pool);
         let link = wait(&self.driver, async move {
-            let link = Link::reading(&url).await?;
+            let link = Link::reading(&pool.url, &pool.layout, scope).await?;
             link.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
             Ok(Arc::new(link))
         })?;
-        work(&mut Reading { driver: &self.driver, pool: Arc::clone(&self.pool), only: Some(link) })
+        work(&mut Reading { driver: &self.driver, pool: Arc::clone(&self.pool), only: Some(link), scope })
     }
 }
 
@@ -94,6 +119,8 @@ struct Reading<'r> {
     pool: Arc<Pool>,
     /// The connection of a snapshot.
     only: Option<Arc<Link>>,
+    /// The home it sees.
+    scope: Option<u16>,
 }
 
 impl Reading<'_> {
@@ -144,6 +171,14 @@ impl View for Reading<'_> {
             let after = Arc::clone(&after);
             async move { link.scan_names(table, &after, limit).await }
         })
+    }
+
+    fn homes(&self) -> Homes {
+        self.pool.layout.homes()
+    }
+
+    fn scope(&self) -> Option<u16> {
+        self.scope
     }
 
     fn self_check(&mut self) -> Result<Vec<String>, StoreError> {

@@ -2,12 +2,14 @@
 
 use tokio_postgres::Client;
 
+use super::citus;
 use super::link::failed;
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
-/// The version of the schema. 2 knows makers, 3 risk rules, 4 versions of the master key.
-const VERSION: i32 = 4;
+/// The version of the schema. 2 knows makers, 3 risk rules, 4 versions of the master key, 5
+/// reservations.
+const VERSION: i32 = 5;
 /// The advisory lock under which the schema is made: "paychip" in the bytes of a number. Servers that start at the same
 /// time wait for one another here.
 const MIGRATION_LOCK: i64 = 0x0070_6179_6368_6970;
@@ -24,8 +26,9 @@ fn fill_percent(table: &str) -> u8 {
     }
 }
 
-/// Makes the tables of a new database; refuses one of a schema it does not know.
+/// Makes the tables of a new database on one machine, or adds what is new to any; refuses a schema it does not know.
 pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
+    let layout = citus::layout(client).await?;
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
     let known = "SELECT to_regclass('paychip.schema_version') IS NOT NULL";
@@ -37,13 +40,18 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
         0
     };
     match version {
-        0 => transaction.batch_execute(&new_schema()).await.map_err(failed)?,
+        0 => transaction.batch_execute(&new_schema(false)).await.map_err(failed)?,
         // Since schema 1 there have only been new tables; the one master key there was is version 1.
         1..VERSION => {
-            let sql = tables()
-                + "INSERT INTO paychip.master_keys SELECT 1, check_value FROM paychip.master_key ON CONFLICT DO NOTHING;"
-                + &format!("UPDATE paychip.schema_version SET version = {VERSION};");
-            transaction.batch_execute(&sql).await.map_err(failed)?;
+            transaction.batch_execute(&tables(layout.is_spread())).await.map_err(failed)?;
+            if layout.is_spread() {
+                citus::spread_new(&transaction).await?;
+            }
+            let first = "INSERT INTO paychip.master_keys SELECT 1, check_value FROM paychip.master_key \
+                         ON CONFLICT DO NOTHING";
+            transaction.execute(first, &[]).await.map_err(failed)?;
+            let update = format!("UPDATE paychip.schema_version SET version = {VERSION};");
+            transaction.batch_execute(&update).await.map_err(failed)?;
         }
         VERSION => {}
         newer => {
@@ -54,10 +62,11 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
     transaction.commit().await.map_err(failed)
 }
 
-fn new_schema() -> String {
+/// Everything of a new database; `is_spread` where its rows have homes.
+pub(super) fn new_schema(is_spread: bool) -> String {
     let begin = format!(
         "CREATE SCHEMA IF NOT EXISTS paychip;
-         CREATE TABLE paychip.schema_version (version integer NOT NULL);
+         CREATE TABLE paychip.schema_version (version integer PRIMARY KEY);
          INSERT INTO paychip.schema_version VALUES ({VERSION});
          CREATE TABLE paychip.master_key (singleton boolean PRIMARY KEY CHECK (singleton), check_value bytea NOT NULL);
          CREATE FUNCTION paychip.expect(actual bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
@@ -65,39 +74,51 @@ fn new_schema() -> String {
              IF actual <> wanted THEN
                  RAISE EXCEPTION 'a row is not what it was when it was read' USING ERRCODE = 'PC409';
              END IF;
-         END $$;
-         CREATE FUNCTION paychip.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN
-             RAISE EXCEPTION 'the journal is final';
          END $$;\n"
     );
+    if is_spread {
+        let homes = "CREATE TABLE paychip.homes (number integer PRIMARY KEY, value integer NOT NULL UNIQUE);\n";
+        return begin + homes + &tables(true);
+    }
     // The journal is only ever added to.
     begin
-        + &tables()
-        + "CREATE TRIGGER journal_is_final BEFORE UPDATE OR DELETE OR TRUNCATE ON paychip.journal
+        + &tables(false)
+        + "CREATE FUNCTION paychip.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+           BEGIN
+               RAISE EXCEPTION 'the journal is final';
+           END $$;
+           CREATE TRIGGER journal_is_final BEFORE UPDATE OR DELETE OR TRUNCATE ON paychip.journal
            FOR EACH STATEMENT EXECUTE FUNCTION paychip.refuse_change();\n"
 }
 
 /// Every table that is not there yet.
-fn tables() -> String {
+fn tables(is_spread: bool) -> String {
     // Which key is meant by a version, by a value that does not tell it.
     let mut sql = String::from(
         "CREATE TABLE IF NOT EXISTS paychip.master_keys (version smallint PRIMARY KEY, check_value bytea NOT NULL);\n",
     );
+    // The home is part of every key, and comes first: all rows of one lie together.
+    let home = |table: &str| {
+        if is_spread && !citus::is_reference(table) { ("home integer NOT NULL, ", "home, ") } else { ("", "") }
+    };
     for (table, key) in Numbered::ALL
         .iter()
         .map(|table| (table.name(), "bigint"))
         .chain(Named::ALL.iter().map(|table| (table.name(), "bytea")))
     {
         let percent = fill_percent(table);
+        let (column, part) = home(table);
         sql += &format!(
-            "CREATE TABLE IF NOT EXISTS paychip.{table} (key {key} PRIMARY KEY, row bytea NOT NULL) WITH (fillfactor = {percent});\n"
+            "CREATE TABLE IF NOT EXISTS paychip.{table} \
+             ({column}key {key} NOT NULL, row bytea NOT NULL, PRIMARY KEY ({part}key)) WITH (fillfactor = {percent});\n"
         );
     }
     for table in List::ALL {
         let table = table.name();
+        let (column, part) = home(table);
         sql += &format!(
-            "CREATE TABLE IF NOT EXISTS paychip.{table} (owner bytea NOT NULL, id bytea NOT NULL, PRIMARY KEY (owner, id));\n"
+            "CREATE TABLE IF NOT EXISTS paychip.{table} \
+             ({column}owner bytea NOT NULL, id bytea NOT NULL, PRIMARY KEY ({part}owner, id));\n"
         );
     }
     sql

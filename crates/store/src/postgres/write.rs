@@ -1,12 +1,12 @@
-//! One transaction out in one round trip: BEGIN, a statement for each table and kind of change, COMMIT.
+//! One transaction out in one round trip: BEGIN, a statement for each table, kind of change and home, COMMIT.
 
-use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement};
 
 use super::link::{Link, failed, is_lost, told};
 use super::pipeline::in_order;
-use super::statements::{CHANGED_MEANWHILE, Ids, Rows};
+use super::statements::{CHANGED_MEANWHILE, INSERTED_ROWS, Ids, Place, Rows, Table, What};
 use crate::engine::{Outcome, RowWrite, Writes};
 use crate::key::{Key, List, Named, Numbered};
 
@@ -18,13 +18,11 @@ pub(super) enum Ended {
     Unheard,
 }
 
-/// A step of a transaction.
+/// A step of a transaction between its BEGIN and its COMMIT.
 enum Step<'w> {
-    Begin,
-    Commit,
-    Numbers(Rows, Numbered, Columns<'w, i64>),
-    Names(Rows, Named, Columns<'w, &'w [u8]>),
-    Ids(List, Vec<&'w [u8]>, Vec<&'w [u8]>),
+    Numbers(What, Columns<'w, i64>),
+    Names(What, Columns<'w, &'w [u8]>),
+    Ids(What, Columns<'w, &'w [u8]>),
 }
 
 /// What one statement is given.
@@ -40,20 +38,38 @@ impl<K> Default for Columns<'_, K> {
     }
 }
 
-impl<'w, K: ToSql + Sync> Columns<'w, K> {
+impl<'w, K: ToSql + Sync + Copy> Columns<'w, K> {
     fn push(&mut self, key: K, row: &'w RowWrite) {
         self.keys.push(key);
         self.befores.extend(row.before.as_deref());
         self.afters.extend(row.after.as_deref());
     }
 
-    fn params(&self, what: Rows) -> Vec<&(dyn ToSql + Sync)> {
+    fn params(&self, what: What) -> Vec<&(dyn ToSql + Sync)> {
         match what {
-            Rows::Insert => vec![&self.keys, &self.afters],
-            Rows::Delete => vec![&self.keys, &self.befores],
-            Rows::Update => vec![&self.keys, &self.befores, &self.afters],
-            Rows::Select | Rows::Scan => vec![&self.keys],
+            What::Rows(Rows::Insert, _, Place::Home(_), _) | What::Ids(Ids::Insert, _, Place::Home(_), _) => {
+                let pairs = self.keys.iter().zip(&self.afters);
+                pairs.flat_map(|(key, after)| [key as &(dyn ToSql + Sync), after as _]).collect()
+            }
+            What::Rows(Rows::Insert, ..) | What::Ids(..) => vec![&self.keys, &self.afters],
+            What::Rows(Rows::Delete, ..) => vec![&self.keys, &self.befores],
+            What::Rows(Rows::Update, ..) => vec![&self.keys, &self.befores, &self.afters],
+            What::Rows(Rows::Select | Rows::Scan, ..) => vec![&self.keys],
         }
+    }
+
+    /// In the pieces that a statement on one home adds.
+    fn pieces(self) -> Vec<Self> {
+        let (mut keys, mut afters) = (self.keys.as_slice(), self.afters.as_slice());
+        let mut pieces = Vec::new();
+        for size in INSERTED_ROWS {
+            while keys.len() >= size && afters.len() >= size {
+                let ((first, rest), (rows, later)) = (keys.split_at(size), afters.split_at(size));
+                pieces.push(Self { keys: first.to_vec(), befores: Vec::new(), afters: rows.to_vec() });
+                (keys, afters) = (rest, later);
+            }
+        }
+        pieces
     }
 }
 
@@ -65,58 +81,79 @@ fn kind(row: &RowWrite) -> Rows {
     }
 }
 
-/// The steps, in an order that is the same in every server, so that none waits for another that waits for it.
-fn steps(writes: &Writes) -> Vec<Step<'_>> {
-    let mut steps = vec![Step::Begin];
-    // The partition's own row comes first: who has written it has the partition, and whoever finds out later what
-    // became of this transaction waits for its end there.
-    let tables = core::iter::once(Numbered::Partitions)
-        .chain(Numbered::ALL.iter().copied().filter(|table| *table != Numbered::Partitions));
-    for table in tables {
-        for what in [Rows::Insert, Rows::Update, Rows::Delete] {
-            let mut columns = Columns::default();
-            for row in writes.rows.iter().filter(|row| kind(row) as usize == what as usize) {
-                match row.key {
-                    Key::Number(of, number) if of == table => columns.push(number.cast_signed(), row),
-                    _ => {}
-                }
-            }
-            if !columns.keys.is_empty() {
-                steps.push(Step::Numbers(what, table, columns));
-            }
-        }
-    }
-    for table in Named::ALL.iter().copied() {
-        for what in [Rows::Insert, Rows::Update, Rows::Delete] {
-            let mut columns = Columns::default();
-            for row in writes.rows.iter().filter(|row| kind(row) as usize == what as usize) {
-                match &row.key {
-                    Key::Name(of, name) if *of == table => columns.push(name.as_slice(), row),
-                    _ => {}
-                }
-            }
-            if !columns.keys.is_empty() {
-                steps.push(Step::Names(what, table, columns));
-            }
-        }
-    }
-    for list in List::ALL.iter().copied() {
-        let ids = writes.listed.iter().filter(|(of, ..)| *of == list);
-        let (owners, ids): (Vec<_>, Vec<_>) = ids.map(|(_, owner, id)| (owner.as_slice(), &id[..])).unzip();
-        if !ids.is_empty() {
-            steps.push(Step::Ids(list, owners, ids));
-        }
-    }
-    steps.push(Step::Commit);
-    steps
-}
-
 impl Link {
+    /// The steps, in an order that is the same in every server, so that none waits for another that waits for it.
+    fn steps<'w>(&self, writes: &'w Writes) -> Vec<Step<'w>> {
+        let mut steps = Vec::new();
+        // The partition's own row comes first: who has written it has the partition, and whoever finds out later what
+        // became of this transaction waits for its end there.
+        let tables = core::iter::once(Numbered::Partitions)
+            .chain(Numbered::ALL.iter().copied().filter(|table| *table != Numbered::Partitions));
+        for table in tables {
+            let keyed = writes.rows.iter().filter_map(|row| match row.key {
+                Key::Number(of, number) if of == table => Some((number.cast_signed(), row)),
+                _ => None,
+            });
+            self.steps_of(Table::Numbers(table), keyed, &mut steps, Step::Numbers);
+        }
+        for table in Named::ALL.iter().copied() {
+            let keyed = writes.rows.iter().filter_map(|row| match &row.key {
+                Key::Name(of, name) if *of == table => Some((name.as_slice(), row)),
+                _ => None,
+            });
+            self.steps_of(Table::Names(table), keyed, &mut steps, Step::Names);
+        }
+        for list in List::ALL.iter().copied() {
+            let mut by_place: Vec<(Place, Columns<'w, &'w [u8]>)> = Vec::new();
+            for (_, owner, id) in writes.listed.iter().filter(|(of, ..)| *of == list) {
+                let columns = at(&mut by_place, self.list_place_to_write(list, owner));
+                columns.keys.push(owner.as_slice());
+                columns.afters.push(&id[..]);
+            }
+            for (place, columns) in by_place {
+                split(place, columns, |rows| What::Ids(Ids::Insert, list, place, rows), &mut steps, Step::Ids);
+            }
+        }
+        steps
+    }
+
+    fn steps_of<'w, K: ToSql + Sync + Copy>(
+        &self,
+        table: Table,
+        rows: impl Iterator<Item = (K, &'w RowWrite)>,
+        steps: &mut Vec<Step<'w>>,
+        step: fn(What, Columns<'w, K>) -> Step<'w>,
+    ) {
+        let mut kinds = [Rows::Insert, Rows::Update, Rows::Delete].map(|what| (what, Vec::new()));
+        for (key, row) in rows {
+            if let Some((_, by_place)) = kinds.iter_mut().find(|(what, _)| *what == kind(row)) {
+                at(by_place, self.place(&row.key)).push(key, row);
+            }
+        }
+        for (what, by_place) in kinds {
+            for (place, columns) in by_place {
+                match what {
+                    Rows::Insert => split(place, columns, |rows| What::Rows(what, table, place, rows), steps, step),
+                    _ => steps.push(step(What::Rows(what, table, place, 0), columns)),
+                }
+            }
+        }
+    }
+
     /// Writes everything, or nothing.
     pub(super) async fn commit(&self, writes: &Writes) -> Ended {
-        let steps = steps(writes);
-        let last = steps.len() - 1;
-        let results = in_order(steps.iter().map(|step| self.take(step))).await;
+        let steps = self.steps(writes);
+        let mut statements = Vec::with_capacity(steps.len());
+        for step in &steps {
+            // All of them before the first is sent: the order of the transaction must not depend on it.
+            match self.statements.get(&self.client, step.what()).await {
+                Ok(statement) => statements.push(statement),
+                Err(error) => return Ended::As(refused(error)),
+            }
+        }
+        let last = steps.len() + 1;
+        let sent = (0..=last).map(|place| self.take(place, last, &steps, &statements));
+        let results = in_order(sent).await;
         let first_error = results.into_iter().enumerate().find_map(|(place, result)| Some((place, result.err()?)));
         match first_error {
             None => Ended::As(Outcome::Committed),
@@ -129,22 +166,53 @@ impl Link {
         }
     }
 
-    async fn take(&self, step: &Step<'_>) -> Result<(), Error> {
+    /// One message of the transaction: BEGIN, the steps, COMMIT.
+    async fn take(&self, place: usize, last: usize, steps: &[Step<'_>], prepared: &[Statement]) -> Result<(), Error> {
+        let step = place.checked_sub(1).and_then(|step| Some((steps.get(step)?, prepared.get(step)?)));
         match step {
-            Step::Begin => self.client.batch_execute("BEGIN").await,
-            Step::Commit => self.client.batch_execute("COMMIT").await,
-            Step::Numbers(what, table, columns) => {
-                let statement = self.statements.numbered(*what, *table);
-                self.client.execute(statement, &columns.params(*what)).await.map(drop)
+            Some((step, statement)) => {
+                let params = match step {
+                    Step::Numbers(what, columns) => columns.params(*what),
+                    Step::Names(what, columns) | Step::Ids(what, columns) => columns.params(*what),
+                };
+                self.client.execute(statement, &params).await.map(drop)
             }
-            Step::Names(what, table, columns) => {
-                let statement = self.statements.named(*what, *table);
-                self.client.execute(statement, &columns.params(*what)).await.map(drop)
-            }
-            Step::Ids(list, owners, ids) => {
-                let statement = self.statements.list(Ids::Insert, *list);
-                self.client.execute(statement, &[owners, ids]).await.map(drop)
-            }
+            None if place == last => self.client.batch_execute("COMMIT").await,
+            None => self.client.batch_execute("BEGIN").await,
+        }
+    }
+}
+
+impl Step<'_> {
+    fn what(&self) -> What {
+        match self {
+            Self::Numbers(what, _) | Self::Names(what, _) | Self::Ids(what, _) => *what,
+        }
+    }
+}
+
+/// The columns for a place, new ones at the end.
+fn at<'a, 'w, K>(by_place: &'a mut Vec<(Place, Columns<'w, K>)>, place: Place) -> &'a mut Columns<'w, K> {
+    let known = by_place.iter().position(|(known, _)| *known == place);
+    let index = known.unwrap_or_else(|| {
+        by_place.push((place, Columns::default()));
+        by_place.len() - 1
+    });
+    &mut by_place[index].1
+}
+
+/// Adds rows: in one statement where the table is in one place, else in as few as there are sizes for.
+fn split<'w, K: ToSql + Sync + Copy>(
+    place: Place,
+    columns: Columns<'w, K>,
+    what: impl Fn(usize) -> What,
+    steps: &mut Vec<Step<'w>>,
+    step: fn(What, Columns<'w, K>) -> Step<'w>,
+) {
+    match place {
+        Place::Whole => steps.push(step(what(0), columns)),
+        Place::Home(_) => {
+            steps.extend(columns.pieces().into_iter().map(|piece| step(what(piece.keys.len()), piece)));
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod codec;
 mod makers;
 mod payments;
 mod purse;
+mod reservation;
 mod rules;
 mod wearers;
 
@@ -16,6 +17,7 @@ pub(crate) use makers::{
 };
 pub(crate) use payments::{merchant, payment, put_merchant, put_payment, put_refund, refund};
 pub(crate) use purse::{Purse, Spend};
+pub(crate) use reservation::{Asked, Reservation};
 pub use rules::RulesRow;
 pub(crate) use rules::{put_rule_set, rule_set};
 pub(crate) use wearers::{

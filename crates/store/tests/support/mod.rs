@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod citus;
 pub mod postgres;
 pub mod proxy;
 
@@ -21,6 +22,7 @@ use platform::{
 };
 use protocol::scp03::KeySet;
 use store::commands::{ActOnToken, NewPayment, Paid, Pay, TopUpAccount};
+use store::homes::{DEFAULT_HOMES, Homes};
 use store::postgres::{PostgresEngine, PostgresReader};
 use store::sqlite::SqliteEngine;
 use store::{Command, Env, Failure, Queries, Store, Tables};
@@ -61,6 +63,10 @@ pub struct Put(pub Vec<Change>);
 impl Command for Put {
     type Answer = ();
 
+    fn home(&self, homes: Homes) -> u16 {
+        homes.of_number(ACCOUNT.number())
+    }
+
     fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<(), Failure> {
         Ok(tables.apply_all(&self.0)?)
     }
@@ -70,12 +76,25 @@ impl Command for Put {
 pub enum Home {
     Sqlite(TempDir),
     Postgres(String, &'static postgres::Postgres),
+    Citus(String, &'static citus::Cluster),
 }
 
 /// One server for all tests of a file, each with a database of its own.
 static POSTGRES: LazyLock<Option<postgres::Postgres>> = LazyLock::new(postgres::Postgres::start);
 
+/// One cluster for all tests of a file, each with a database of its own.
+static CITUS: LazyLock<Option<citus::Cluster>> = LazyLock::new(citus::Cluster::start);
+
 impl Home {
+    /// A new database on a cluster; none where Citus is missing.
+    pub fn citus() -> Option<Self> {
+        let cluster = CITUS.as_ref()?;
+        let url = cluster.new_database();
+        let homes = Homes::new(DEFAULT_HOMES).unwrap();
+        store::postgres::init_citus(&url.parse().unwrap(), homes).unwrap();
+        Some(Self::Citus(url, cluster))
+    }
+
     pub fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
@@ -90,6 +109,7 @@ impl Home {
         match self {
             Self::Sqlite(_) => panic!("a file has one server"),
             Self::Postgres(url, server) => Self::Postgres(url.clone(), server),
+            Self::Citus(url, cluster) => Self::Citus(url.clone(), cluster),
         }
     }
 
@@ -104,21 +124,26 @@ impl Home {
                 let database = url.rsplit('/').next().unwrap();
                 server.try_sql(database, &format!("SET search_path = paychip; {sql}"))
             }
+            Self::Citus(url, cluster) => {
+                let database = url.rsplit('/').next().unwrap();
+                cluster.try_sql(0, database, &format!("SET search_path = paychip; {sql}"))
+            }
         }
     }
 
-    fn open(&self) -> (Box<dyn store::engine::Engine>, Queries) {
+    fn open(&self) -> (Vec<Box<dyn store::engine::Engine>>, Queries) {
         match self {
             Self::Sqlite(folder) => {
                 let path = folder.path().join("paychip.db");
                 let engine = SqliteEngine::open(&path).unwrap();
                 let queries = Queries::new(Box::new(engine.reader(&path).unwrap()));
-                (Box::new(engine), queries)
+                (vec![Box::new(engine)], queries)
             }
-            Self::Postgres(url, _) => {
+            Self::Postgres(url, _) | Self::Citus(url, _) => {
                 let url = url.parse().unwrap();
-                let engine = PostgresEngine::open(&url).unwrap();
-                (Box::new(engine), Queries::new(Box::new(PostgresReader::open(&url).unwrap())))
+                let engines = PostgresEngine::open_all(&url, 1).unwrap().into_iter();
+                let engines = engines.map(|engine| Box::new(engine) as _).collect();
+                (engines, Queries::new(Box::new(PostgresReader::open(&url).unwrap())))
             }
         }
     }
@@ -139,6 +164,23 @@ macro_rules! on_every_engine {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
                 if let Some(home) = super::support::Home::postgres() {
+                    super::$name(home).await;
+                }
+            })*
+        }
+    };
+}
+
+/// The same on every engine, and on a cluster.
+#[macro_export]
+macro_rules! on_every_database {
+    ($($name:ident,)*) => {
+        on_every_engine! { $($name,)* }
+
+        mod citus {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if let Some(home) = super::support::Home::citus() {
                     super::$name(home).await;
                 }
             })*
@@ -197,8 +239,8 @@ impl World {
 
     /// The world in a database, as a restarted process finds it.
     pub fn open(home: Home) -> Self {
-        let (engine, queries) = home.open();
-        let (store, writer) = Store::start(engine, env()).unwrap();
+        let (engines, queries) = home.open();
+        let (store, writer) = Store::start_all(engines, env()).unwrap();
         Self { store, queries, home, writer }
     }
 
@@ -226,7 +268,8 @@ impl World {
 }
 
 pub fn index() -> TokenIndex {
-    TokenIndex::new(42).unwrap()
+    // It falls to the home of its account.
+    TokenIndex::new(33).unwrap()
 }
 
 /// Something done to the token.
@@ -282,10 +325,15 @@ pub fn env() -> Env {
 
 /// The code of the token, some steps from now, with a sequence number.
 pub fn code(steps: i64, sequence: u8) -> String {
+    code_of(index(), steps, sequence)
+}
+
+/// The same of another token.
+pub fn code_of(index: TokenIndex, steps: i64, sequence: u8) -> String {
     let step = i64::try_from(NOW_MS / 30_000).unwrap() + steps;
     let stamp = Stamp::new(TimeStep(u32::try_from(step).unwrap()), Sequence::new(sequence).unwrap());
     let mask = MaskKey::new(Suite::International, &TestVault.mask_key(&CodeFormat::DEFAULT, 1).unwrap());
-    let key = TestVault.pay_key(&CodeFormat::DEFAULT, index(), 1).unwrap();
+    let key = TestVault.pay_key(&CodeFormat::DEFAULT, index, 1).unwrap();
     let pay = PayKey::new(Suite::International, &key);
-    make(&CodeFormat::DEFAULT, &mask, &pay, index(), stamp, true).unwrap().as_str().to_owned()
+    make(&CodeFormat::DEFAULT, &mask, &pay, index, stamp, true).unwrap().as_str().to_owned()
 }

@@ -134,7 +134,7 @@ impl Postgres {
 }
 
 /// The newest version's programs.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let bins = versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("postgres").exists());
     bins.max_by_key(|bin| {
@@ -144,7 +144,7 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// PostgreSQL refuses to run as root: then the folder is given to its own user, and what runs runs as that.
-fn unprivileged(folder: &Path) -> Command {
+pub fn unprivileged(folder: &Path) -> Command {
     let id = |arguments: &[&str]| -> u32 {
         let output = Command::new("id").args(arguments).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().parse().expect("no user `postgres`")

@@ -21,7 +21,7 @@ pub enum Cut {
 /// A proxy in front of a database's socket.
 pub struct Proxy {
     pub port: u16,
-    next: Arc<Mutex<Option<Cut>>>,
+    next: Arc<Mutex<Option<(usize, Cut)>>>,
 }
 
 impl Proxy {
@@ -41,7 +41,12 @@ impl Proxy {
 
     /// Cuts at the next COMMIT.
     pub fn cut(&self, cut: Cut) {
-        *self.next.lock().unwrap() = Some(cut);
+        self.cut_after(0, cut);
+    }
+
+    /// Cuts at a COMMIT after letting so many pass.
+    pub fn cut_after(&self, passed: usize, cut: Cut) {
+        *self.next.lock().unwrap() = Some((passed, cut));
     }
 
     /// Whether the cut has been made.
@@ -50,7 +55,7 @@ impl Proxy {
     }
 }
 
-fn forward(client: TcpStream, server: UnixStream, next: Arc<Mutex<Option<Cut>>>) {
+fn forward(client: TcpStream, server: UnixStream, next: Arc<Mutex<Option<(usize, Cut)>>>) {
     let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     // Answers go back until the client is cut off.
     let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
@@ -70,7 +75,7 @@ fn forward(client: TcpStream, server: UnixStream, next: Arc<Mutex<Option<Cut>>>)
         while let Ok(length @ 1..) = from_client.read(&mut buffer) {
             let bytes = &buffer[..length];
             let is_commit = bytes.windows(7).any(|window| window == b"COMMIT\0");
-            let cut = if is_commit { next.lock().unwrap().take() } else { None };
+            let cut = if is_commit { take(&next) } else { None };
             if let Some(cut) = cut {
                 *is_silent.lock().unwrap() = true;
                 if let Cut::Late(pause) = cut {
@@ -90,4 +95,12 @@ fn forward(client: TcpStream, server: UnixStream, next: Arc<Mutex<Option<Cut>>>)
         }
         let _ = (client.shutdown(std::net::Shutdown::Both), server.shutdown(std::net::Shutdown::Both));
     });
+}
+
+/// The cut to make at this COMMIT, where it is its turn.
+fn take(next: &Mutex<Option<(usize, Cut)>>) -> Option<Cut> {
+    let mut next = next.lock().unwrap();
+    let (passed, cut) = (*next)?;
+    *next = if passed == 0 { None } else { Some((passed - 1, cut)) };
+    (passed == 0).then_some(cut)
 }
