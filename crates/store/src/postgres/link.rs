@@ -34,6 +34,9 @@ const SPREAD: &str = "SET plan_cache_mode = auto";
 /// What holds for a session that only reads: an audit takes its time.
 const READING: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
+/// A name that is asked for, and its place among the keys.
+type Asked<'k> = (&'k [u8], usize);
+
 /// A connection with its statements prepared.
 pub(super) struct Link {
     pub(super) client: Client,
@@ -153,7 +156,7 @@ impl Link {
     /// The rows under these keys, in their order; one statement a table, all of them in one round trip.
     pub(super) async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let mut numbered: BTreeMap<(Numbered, Place), Vec<(i64, usize)>> = BTreeMap::new();
-        let mut named: BTreeMap<(Named, Place), Vec<(&[u8], usize)>> = BTreeMap::new();
+        let mut named: BTreeMap<(Named, Place), Vec<Asked<'_>>> = BTreeMap::new();
         for (place, key) in keys.iter().enumerate() {
             let at = self.place(key);
             match key {
@@ -300,7 +303,7 @@ pub(super) fn failed(error: Error) -> StoreError {
         tracing::warn!(error = %told(&error), "the database cannot be reached");
         return StoreError::Busy;
     }
-    if error.code().is_some_and(|code| is_of_another_machine(code)) {
+    if error.code().is_some_and(is_of_another_machine) {
         tracing::warn!(error = %told(&error), "a machine of the database cannot be reached");
         return StoreError::Busy;
     }

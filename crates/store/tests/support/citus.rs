@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -54,10 +54,17 @@ pub struct Cluster {
     folder: PathBuf,
     bin: PathBuf,
     ports: Vec<u16>,
-    keeper: Mutex<(ChildStdin, BufReader<std::process::ChildStdout>)>,
+    keeper: Mutex<Keeper>,
     databases: AtomicU32,
     /// Nodes are added to one database at a time.
     adding: Mutex<()>,
+}
+
+struct Keeper {
+    // Only held: it ends by itself when its input does.
+    _child: Child,
+    orders: ChildStdin,
+    answers: BufReader<std::process::ChildStdout>,
 }
 
 /// Whether this machine's PostgreSQL has Citus.
@@ -88,7 +95,9 @@ impl Cluster {
         command.args(["sh", "-c", KEEPER]).env("BIN", &bin).env("HOME_DIR", &folder).env("PORTS", listed);
         command.env("LC_ALL", "C").env("HOME", &folder).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("no shell");
-        let keeper = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let orders = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let keeper = Keeper { _child: child, orders, answers };
         let cluster = Self {
             folder,
             bin,
@@ -154,13 +163,13 @@ impl Cluster {
     }
 
     fn order(&self, order: &str) {
-        writeln!(self.keeper.lock().unwrap().0, "{order}").unwrap();
+        writeln!(self.keeper.lock().unwrap().orders, "{order}").unwrap();
         self.hear("done");
     }
 
     fn hear(&self, expected: &str) {
         let mut line = String::new();
-        self.keeper.lock().unwrap().1.read_line(&mut line).unwrap();
+        self.keeper.lock().unwrap().answers.read_line(&mut line).unwrap();
         let log = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         assert_eq!(line.trim(), expected, "the cluster did not start:\n{}", log());
     }
