@@ -21,7 +21,8 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("pki", &[]),
     ("platform", &["ledger", "paycode", "pki", "protocol"]),
     ("store", &["ledger", "paycode", "pki", "platform", "protocol"]),
-    ("simulation", &["ledger", "paycode", "platform", "protocol", "store"]),
+    // The one place, besides the program itself, where both sides of a binding run: no cryptography of either is played.
+    ("simulation", &["chip", "ledger", "paycode", "platform", "protocol", "store", "wearable"]),
     ("server", &["ledger", "paycode", "pki", "platform", "protocol", "store"]),
     (
         "paychip",

@@ -9,9 +9,11 @@
 //! | `database.rs` | the disk: the store's engine trait, and every way a commit goes wrong |
 //! | `server.rs`, `serving.rs` | servers: batches, commits, crashes, restarts |
 //! | `watch.rs`, `clients.rs`, `message.rs` | who asks, what for, and the network in between |
+//! | `bindings/` | bindings, with real chips and the real SDK: a world of its own |
 //! | `books.rs` | the journal, added up again |
 //! | `truth.rs`, `checks.rs` | what was promised, and what must be so |
 
+pub mod bindings;
 mod books;
 mod checks;
 mod clients;
