@@ -1,14 +1,49 @@
 //! The HTTP client: JSON in, JSON out, with one key. Every call is bounded in time and size.
 
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 use crate::fault::Fault;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Certificates read from the file of those that are trusted.
+const MAX_TRUSTED: usize = 100;
 const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Certificates that https is trusted by, of this process: there is no list of the world's authorities in the program.
+static TRUSTED: OnceLock<Vec<Certificate<'static>>> = OnceLock::new();
+
+/// Trusts clouds by the certificates in a file, from now on. Once a process.
+///
+/// # Errors
+/// `ca` where the file holds none.
+pub fn trust(path: &Path) -> Result<(), Fault> {
+    let failed = |text: String| Fault::new("ca", format!("{}: {text}", path.display())).at("ca");
+    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem).take(MAX_TRUSTED) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(failed("there is no certificate in it".to_owned()));
+    }
+    TRUSTED.set(certificates).map_err(|_| failed("certificates were given already".to_owned()))
+}
+
+fn tls() -> TlsConfig {
+    TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .root_certs(RootCerts::new_with_certs(TRUSTED.get().map_or(&[], Vec::as_slice)))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build()
+}
 
 /// The cloud, as seen by the holder of one key.
 #[derive(Clone)]
@@ -21,7 +56,8 @@ pub struct Api {
 impl Api {
     /// A client of the cloud at `url` that authenticates with `key`.
     pub fn new(url: String, key: String) -> Self {
-        let config = Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
+        let config =
+            Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).tls_config(tls()).build();
         Self { url, key, agent: config.into() }
     }
 

@@ -30,6 +30,9 @@ pub(crate) struct Cli {
     /// The cloud's URL; found in the data folder when absent.
     #[arg(long, global = true, env = "PAYCHIP_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
+    /// Certificates to trust a cloud that speaks https by, PEM.
+    #[arg(long, global = true, env = "PAYCHIP_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// Print JSON for scripts.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -205,9 +208,35 @@ pub(crate) struct Serve {
     /// Other people's money is at stake: refuse a key that lies in the open.
     #[arg(long, env = "PAYCHIP_PRODUCTION")]
     pub(crate) production: bool,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+    /// The most connections at the same time; one too many is closed at once.
+    #[arg(long, default_value_t = server::Connections::default().all, value_name = "N")]
+    pub(crate) max_connections: usize,
+    /// The most of one address. A proxy in front is one address.
+    #[arg(long, default_value_t = server::Connections::default().of_a_peer, value_name = "N")]
+    pub(crate) max_connections_per_peer: usize,
     /// Serve plain HTTP beyond loopback, because something in front ends TLS.
     #[arg(long)]
     pub(crate) plain_http: bool,
+}
+
+/// TLS that ends in the server.
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    /// The server's certificate and those that signed it, PEM; read again when it changes.
+    #[arg(long, env = "PAYCHIP_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM, readable by its owner alone.
+    #[arg(long, env = "PAYCHIP_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    pub(crate) fn files(&self) -> Option<server::TlsFiles> {
+        let (certificates, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
+        Some(server::TlsFiles { certificates, key })
+    }
 }
 
 #[derive(Debug, Args)]

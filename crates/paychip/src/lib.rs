@@ -57,6 +57,9 @@ pub fn run_program() -> ExitCode {
 }
 
 fn run(cli: Cli, output: Output) -> Result<(), Fault> {
+    if let Some(ca) = &cli.ca {
+        api::trust(ca)?;
+    }
     let place = profile::Place { data: cli.data, server: cli.server };
     let passphrase = cli.passphrase;
     match cli.command {

@@ -26,9 +26,15 @@ pub(crate) fn run(place: &Place, serve: &Serve, passphrase: &PassphraseArgs, out
             plain_http: serve.plain_http,
             settings: platform_settings(),
             keys,
+            tls: serve.tls.files(),
+            connections: server::Connections {
+                all: serve.max_connections,
+                of_a_peer: serve.max_connections_per_peer,
+            },
         };
         let server = Server::bind(config).await.map_err(|error| start_fault(&error))?;
-        let url = format!("http://{}", server.address());
+        let scheme = if server.is_tls() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", server.address());
         place.write_url(&url)?;
         let key_file = place.data.join(server::OPERATOR_KEY_FILE);
         let lines = format!(
@@ -61,6 +67,7 @@ pub(crate) fn start_fault(error: &server::StartError) -> Fault {
         server::StartError::Store(_) => "store",
         server::StartError::Listen { .. } => "listen",
         server::StartError::PlainHttp(_) => "plain_http",
+        server::StartError::Tls(fault) => fault.code(),
     };
     Fault::new(code, error.to_string())
 }

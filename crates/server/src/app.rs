@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::api::{accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, risk, tokens};
 use crate::body::MAX_BODY_BYTES;
+use crate::door::with_body_wait;
 use crate::error::ApiError;
 
 #[derive(OpenApi)]
@@ -123,5 +124,6 @@ pub(crate) fn router(app: App) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take that method.")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(axum::middleware::from_fn(with_body_wait))
         .with_state(app)
 }

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use crate::door::is_too_slow;
 use crate::error::ApiError;
 
 /// The largest request body, bytes.
@@ -57,6 +58,9 @@ fn explain(rejection: &JsonRejection) -> ApiError {
                 "The body is longer than this path takes, which is {MAX_BODY_BYTES} bytes where nothing else is said."
             ),
         ),
+        other if is_too_slow(other) => {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "The body took too long; send it at once.")
+        }
         _ => ApiError::new(StatusCode::BAD_REQUEST, "body_malformed", "The body is not valid JSON."),
     }
 }

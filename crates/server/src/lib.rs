@@ -10,13 +10,14 @@ mod auth;
 mod body;
 mod data_dir;
 mod database;
+mod door;
 mod entropy;
 mod error;
 mod known;
 mod rules;
 mod vault;
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use auth::{MERCHANT_KEY, OPERATOR_KEY, WALLET_KEY};
 pub use body::MAX_BODY_BYTES;
 pub use data_dir::{DATABASE_FILE, MASTER_KEY_FILE, OPERATOR_KEY_FILE};
 pub use database::Database;
+pub use door::{Connections, TlsFault, TlsFiles};
 pub use platform::{CodeSettings, Limits, Settings};
 pub use vault::{MasterKeyState, MasterKeyView, Passphrase, SEALED_FILE, SealedVault, VaultFault};
 
@@ -49,6 +51,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Serve plain HTTP on other addresses than loopback, because something in front ends TLS.
     pub plain_http: bool,
+    /// Certificate and key, where TLS ends here.
+    pub tls: Option<TlsFiles>,
+    /// How many connections there may be.
+    pub connections: Connections,
     /// The operator's choices.
     pub settings: Settings,
     /// How the key vault is opened.
@@ -89,6 +95,8 @@ pub enum StartError {
     },
     /// Keys and money would cross the network in the clear.
     PlainHttp(SocketAddr),
+    /// TLS cannot be spoken.
+    Tls(TlsFault),
 }
 
 impl core::fmt::Display for StartError {
@@ -101,8 +109,9 @@ impl core::fmt::Display for StartError {
             Self::Listen { address, reason } => write!(f, "cannot listen on {address}: {reason}"),
             Self::PlainHttp(address) => write!(
                 f,
-                "{address} is not a loopback address and this server speaks plain HTTP; put a TLS proxy in front and say --plain-http"
+                "{address} is not a loopback address and this server speaks plain HTTP; give it --tls-cert and --tls-key, or put a TLS proxy in front and say --plain-http"
             ),
+            Self::Tls(fault) => write!(f, "{fault}"),
         }
     }
 }
@@ -219,6 +228,8 @@ pub struct Server {
     keys: Keys,
     vault: Arc<vault::SoftwareVault>,
     is_sealed: bool,
+    tls: Option<Arc<door::Tls>>,
+    connections: Connections,
     // Dropped after the handle to the store, which it waits for.
     writing: Writing,
 }
@@ -229,7 +240,8 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        if !config.listen.ip().is_loopback() && !config.plain_http {
+        let tls = config.tls.map(door::Tls::open).transpose().map_err(StartError::Tls)?.map(Arc::new);
+        if tls.is_none() && !config.listen.ip().is_loopback() && !config.plain_http {
             return Err(StartError::PlainHttp(config.listen));
         }
         let listen_error =
@@ -242,12 +254,31 @@ impl Server {
         let app =
             App { store, queries: Arc::new(queries), env, known: Arc::default(), operator_key: operator_key_hash };
         let (folder, database, keys) = (config.data_dir, config.database, config.keys);
-        Ok(Self { app, listener, address, operator_key, database, folder, keys, vault, is_sealed, writing })
+        let connections = config.connections;
+        Ok(Self {
+            app,
+            listener,
+            address,
+            operator_key,
+            database,
+            folder,
+            keys,
+            vault,
+            is_sealed,
+            tls,
+            connections,
+            writing,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether TLS ends here.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Whether the master keys are in a sealed vault; if not, they lie in the open.
@@ -263,7 +294,7 @@ impl Server {
     /// Serves until `stop` completes; then answers what was accepted and closes the store.
     ///
     /// # Errors
-    /// The error of the listening socket, or that the store has stopped: after a failed write it acknowledges
+    /// That the store has stopped: after a failed write it acknowledges
     /// nothing any more, and a restart finds out what the disk holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
         let housekeeper = tokio::spawn(housekeeping(self.app.store.clone()));
@@ -272,19 +303,20 @@ impl Server {
             .is_sealed
             .then(|| tokio::spawn(vault::follow(self.folder, self.keys, self.database.clone(), self.vault)));
         let heir = tokio::spawn(database::post_for_the_gone(self.database, self.app.env.clone()));
+        let renewer = self.tls.clone().map(|tls| tokio::spawn(tls.follow()));
         let router = app::router(self.app);
         // Joining must not block the runtime's threads. The writer ends when the last handle to it is gone, or when
         // it can acknowledge nothing any more; the server must not outlive it.
         let writing = self.writing;
         let mut writer_end = tokio::task::spawn_blocking(move || drop(writing));
         let served = tokio::select! {
-            served = axum::serve(self.listener, router).with_graceful_shutdown(stop).into_future() => served,
+            () = door::serve(self.listener, self.tls.clone(), self.connections, router, stop) => Ok(()),
             _ = &mut writer_end => return Err(std::io::Error::other("the store has stopped; see the log")),
         };
         heir.abort();
         watcher.abort();
-        if let Some(follower) = follower {
-            follower.abort();
+        for task in [follower, renewer].into_iter().flatten() {
+            task.abort();
         }
         housekeeper.abort();
         // Aborting drops the housekeeper's handle to the store.

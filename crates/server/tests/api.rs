@@ -27,6 +27,8 @@ impl Cloud {
             plain_http: false,
             settings: Settings::default(),
             keys: Default::default(),
+            tls: None,
+            connections: Default::default(),
         };
         let server = runtime.block_on(Server::bind(config)).unwrap();
         let (url, operator) = (format!("http://{}", server.address()), server.operator_key().to_owned());
@@ -210,6 +212,8 @@ fn keys_are_files_of_their_owner_and_plain_http_stays_at_home() {
         plain_http,
         settings: Settings::default(),
         keys: Default::default(),
+        tls: None,
+        connections: Default::default(),
     };
     let refused = runtime.block_on(Server::bind(config("0.0.0.0:0", false))).err().unwrap();
     assert!(matches!(refused, server::StartError::PlainHttp(_)), "{refused}");
@@ -244,6 +248,8 @@ fn a_folder_is_free_only_after_the_writer_has_ended() {
         plain_http: false,
         settings: Settings::default(),
         keys: Default::default(),
+        tls: None,
+        connections: Default::default(),
     };
     let log = || {
         let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());

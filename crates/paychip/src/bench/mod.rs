@@ -76,6 +76,8 @@ impl ServerProcess {
         let program = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg("--data").arg(&place.data).args(["--json", "serve", "--listen", "127.0.0.1:0"]);
+        // All the load comes from one address.
+        command.args(["--max-connections-per-peer", "4096"]);
         if let Some(url) = database.text() {
             // Not as an argument, which every user of the machine may read.
             command.env("PAYCHIP_DATABASE", url);

@@ -148,6 +148,8 @@ fn start_server(data: &Path) -> Result<(RunningServer, String, String), Fault> {
         plain_http: false,
         settings: platform_settings(),
         keys: Default::default(),
+        tls: None,
+        connections: Default::default(),
     };
     let server = runtime.block_on(Server::bind(config)).map_err(|error| start_fault(&error))?;
     let (url, operator_key) = (format!("http://{}", server.address()), server.operator_key().to_owned());

@@ -72,16 +72,28 @@ impl Cloud {
         )
     }
 
+    /// Starts a cloud with these arguments more.
+    pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        let mut command = program();
+        command.arg("--json");
+        Self::spawn_with(data, &mut command, arguments)
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     fn spawn(data: &Path, program: &mut Command) -> Self {
+        Self::spawn_with(data, program, &[])
+    }
+
+    fn spawn_with(data: &Path, program: &mut Command, arguments: &[&str]) -> Self {
         let mut child = program
             .arg("--data")
             .arg(data)
             .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .env("PAYCHIP_LOG", "error")
             .stdout(Stdio::piped())
             .spawn()
