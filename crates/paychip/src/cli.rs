@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::chip::{ChipCommand, WhichChip};
+use crate::factory::FactoryCommand;
 use crate::fault::Fault;
 use crate::makers::MakerCommand;
+use crate::vendor::VendorCommand;
 
 /// The open payment chip: the cloud, a virtual watch, a till, and a demonstration of all three.
 #[derive(Debug, Parser)]
@@ -139,6 +141,12 @@ pub(crate) enum Command {
     /// Makers of chips and devices: their roots, models and revocation lists.
     #[command(subcommand)]
     Maker(MakerCommand),
+    /// What is handed to and from makers of chips: keys of a batch, shipments.
+    #[command(subcommand)]
+    Vendor(VendorCommand),
+    /// A maker's personalisation line, played: a certificate authority, virtual chips, signed manifests.
+    #[command(subcommand)]
+    Factory(FactoryCommand),
     /// What wearables pay with: freeze a lost one here.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -445,6 +453,9 @@ pub(crate) enum WatchCommand {
         /// The RISC-V image for a chip in QEMU, from `cargo xtask firmware`.
         #[arg(long, env = "PAYCHIP_IMAGE", default_value = "target/firmware/paychip-riscv", value_name = "FILE")]
         image: PathBuf,
+        /// Put the next chip of this maker's factory into the watch (`paychip factory`), instead of personalising one here.
+        #[arg(long, value_name = "MAKER", conflicts_with_all = ["chip", "image"])]
+        factory: Option<String>,
     },
     /// Show the binding code and bind the watch to an account.
     Bind {

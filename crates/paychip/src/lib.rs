@@ -8,6 +8,7 @@
 //! | [`chip`] | a chip by itself, in a file or in a reader |
 //! | [`pos`], [`scan`], [`picture`] | the till: reading pictures, charging |
 //! | [`books`] | accounts, merchants, tokens, audit |
+//! | [`factory`], [`vendor`] | a maker's personalisation line, and what operator and maker hand each other |
 //! | `makers` | makers of chips and devices, as the operator sees them |
 //! | `risk` | the operator's risk rules |
 //! | `db` | the database itself: audit, backup, restore |
@@ -23,6 +24,7 @@ pub mod chip;
 mod cli;
 mod db;
 mod demo;
+pub mod factory;
 pub mod fault;
 mod makers;
 mod output;
@@ -33,6 +35,7 @@ mod risk;
 pub mod scan;
 mod serve;
 mod vault;
+pub mod vendor;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -67,6 +70,8 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Demo(demo) => demo::run(&demo, output),
         Command::Account(command) => books::account(&place, command, output),
         Command::Merchant(command) => books::merchant(&place, command, output),
+        Command::Vendor(command) => vendor::run(&place, command, output),
+        Command::Factory(command) => factory::run(&place, command, output),
         Command::Maker(command) => makers::run(&place, command, output),
         Command::Token(command) => books::token(&place, command, output),
         Command::Risk(command) => risk::run(&place, command, output),

@@ -1,7 +1,7 @@
 //! How answers are printed: sentences for people, one JSON document for scripts. The only place that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the program's voice")]
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
 use serde_json::{Value, json};
 
@@ -37,6 +37,18 @@ impl Output {
             let full = usize::from(percent.min(100)) * WIDTH / 100;
             eprintln!("  {what:<22} {}{} {percent:>3} %", "█".repeat(full), "░".repeat(WIDTH - full));
         }
+    }
+
+    /// How far a long step is, in one line of the terminal that is written again and again; nothing where nobody looks.
+    pub(crate) fn bar(self, what: &str, done: u64, all: u64) {
+        const WIDTH: u64 = 30;
+        if self.json || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let full = (done * WIDTH / all.max(1)).min(WIDTH) as usize;
+        let (bar, rest) = ("█".repeat(full), "░".repeat(WIDTH as usize - full));
+        eprint!("\r  {what:<22} {bar}{rest} {done} of {all}{}", if done >= all { "\n" } else { "" });
+        let _ = std::io::stderr().flush();
     }
 
     /// A failure.

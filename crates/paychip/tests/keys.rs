@@ -72,6 +72,7 @@ const ENDPOINTS: &[(&str, &str, For, Stranger)] = &[
     ("get", "/v1/makers", Operator, SeesTheOwn),
     ("post", "/v1/makers", Operator, SeesTheOwn),
     ("get", "/v1/makers/{maker}", Operator, SeesTheOwn),
+    ("post", "/v1/makers/{maker}/batches", Operator, SeesTheOwn),
     ("post", "/v1/makers/{maker}/chip-models", Operator, SeesTheOwn),
     ("post", "/v1/makers/{maker}/device-models", Operator, SeesTheOwn),
     ("post", "/v1/makers/{maker}/readmit", Operator, SeesTheOwn),
@@ -94,6 +95,11 @@ const ENDPOINTS: &[(&str, &str, For, Stranger)] = &[
     ("post", "/v1/risk/dry-runs", Operator, SeesTheOwn),
     ("get", "/v1/risk/payments/{payment}", Operator, SeesTheOwn),
     ("get", "/v1/risk/versions", Operator, SeesTheOwn),
+    ("post", "/v1/shipments", Operator, SeesTheOwn),
+    ("get", "/v1/shipments/{shipment}", Operator, SeesTheOwn),
+    ("post", "/v1/shipments/{shipment}/finish", Operator, SeesTheOwn),
+    ("post", "/v1/shipments/{shipment}/give-up", Operator, SeesTheOwn),
+    ("post", "/v1/shipments/{shipment}/lines", Operator, SeesTheOwn),
     ("get", "/v1/tokens", Holder, SeesTheOwn),
     ("get", "/v1/tokens/{token}", Holder, TOKEN),
     ("get", "/v1/tokens/{token}/events", Holder, TOKEN),
@@ -142,6 +148,7 @@ impl Ids {
             ("{payment}", &self.payment),
             ("{token}", &self.token),
             ("{maker}", "nobody"),
+            ("{shipment}", "ship_0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"),
         ]
         .iter()
         .fold(path.to_owned(), |path, (name, id)| path.replace(name, id))

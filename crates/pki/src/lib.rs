@@ -7,6 +7,7 @@
 //! | `certificate.rs` | reading one certificate |
 //! | `chain.rs` | is this chain good under that root, at this time |
 //! | `revocation.rs` | lists of certificates that are good no more |
+//! | [`seal`] | a secret for one recipient: how keys reach a factory |
 //! | [`issue`] | making certificates and lists: what a maker's own authority does |
 //!
 //! Nothing of the input is trusted: sizes, counts and depth are bounded, and what is not understood is refused.
@@ -16,11 +17,23 @@ mod chain;
 pub mod issue;
 mod revocation;
 mod scheme;
+pub mod seal;
 
 pub use certificate::{Certificate, Fingerprint, MAX_CERTIFICATE_BYTES, Serial};
 pub use chain::{MAX_CHAIN, split_chain, verify_chain};
 pub use revocation::{MAX_LIST_BYTES, MAX_REVOKED, RevocationList};
 pub use scheme::{POINT_BYTES, PublicKey, SECRET_BYTES, SIGNATURE_BYTES, Scheme, SecretKey};
+
+/// The hash that goes with a scheme, of these parts one behind the other: SHA-256, or SM3 with SM2.
+pub fn hash(scheme: Scheme, parts: &[&[u8]]) -> [u8; 32] {
+    fn of<D: sha2::Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
+        parts.iter().fold(D::new(), |hash, part| hash.chain_update(part)).finalize()
+    }
+    match scheme {
+        Scheme::P256 => of::<sha2::Sha256>(parts).into(),
+        Scheme::Sm2 => of::<sm3::Sm3>(parts).into(),
+    }
+}
 
 /// Why a certificate, a chain or a list is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use ledger::{Balances, Entry, LedgerError};
 use crate::accounts::{Account, TopUp};
 use crate::bindings::Binding;
 use crate::chips::Chip;
-use crate::makers::{ChipModel, DeviceModel, Maker, RevokedList};
+use crate::makers::shipments::Shipment;
+use crate::makers::{Batch, ChipModel, DeviceModel, Maker, RevokedList};
 use crate::merchants::Merchant;
 use crate::payments::{DayUse, Payment, Refund};
 use crate::postings::Unposted;
@@ -61,6 +62,10 @@ pub enum Change {
     PutChipModel(ChipModel),
     /// A device model.
     PutDeviceModel(DeviceModel),
+    /// A batch.
+    PutBatch(Batch),
+    /// A shipment.
+    PutShipment(Shipment),
     /// The newest revocation list of an authority.
     PutRevokedList(RevokedList),
 }

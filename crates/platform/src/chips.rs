@@ -1,8 +1,9 @@
 //! Chips the operator knows: registered by the factory line before a wearable is sold.
 
-use crate::{Change, ChipId, Reason, Refusal, UnixMs};
+use crate::{Change, ChipId, Reason, Refusal, ShipmentId, UnixMs};
 
-/// A registered chip. Its keys are derived by the vault from its id and key version.
+/// A registered chip. Its keys are derived by the vault from its id and key version, and for
+/// a chip of a shipment from its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chip {
     /// The id its maker gave it.
@@ -11,6 +12,17 @@ pub struct Chip {
     pub key_version: u8,
     /// When it was registered.
     pub registered_ms: UnixMs,
+    /// The shipment it came in; nothing for a chip that was registered by itself, for development.
+    pub origin: Option<Origin>,
+}
+
+/// Where a chip came from, and by what it can prove that it is the one that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The shipment.
+    pub shipment: ShipmentId,
+    /// [`crate::makers::manifest::key_hash`] of its public device key.
+    pub key_hash: [u8; 32],
 }
 
 /// Registers a chip.

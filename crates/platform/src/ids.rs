@@ -85,6 +85,11 @@ id!(
     TopUpId, "top", "top_up"
 );
 
+id!(
+    /// A shipment of chips.
+    ShipmentId, "shp", "shipment"
+);
+
 /// A chip, by the 16 bytes its maker gave it. As text: 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChipId(pub [u8; 16]);
@@ -129,7 +134,7 @@ fn write_hex(bytes: &[u8], f: &mut core::fmt::Formatter<'_>) -> core::fmt::Resul
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-fn from_hex(text: &str) -> Option<[u8; 16]> {
+pub(crate) fn from_hex(text: &str) -> Option<[u8; 16]> {
     let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 16];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {

@@ -21,7 +21,7 @@ pub mod tokens;
 mod vault;
 
 pub use change::{Booking, Change, Event};
-pub use ids::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, TokenId, TopUpId};
+pub use ids::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, ShipmentId, TokenId, TopUpId};
 pub use refusal::{Reason, Refusal, RefusalClass};
 pub use settings::{CodeSettings, Limits, Settings};
 pub use vault::{KeyVault, KeyVersions, VaultError, mask_keys};

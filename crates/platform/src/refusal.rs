@@ -92,6 +92,13 @@ reasons! {
     MakerWithdrawn, Conflict, "maker_withdrawn", "This maker has been withdrawn: nothing new of it is taken.";
     MakerKindForbids, Conflict, "maker_kind_forbids", "This maker makes the other kind of thing: chips, or devices.";
     ModelNotFound, NotFound, "model_not_found", "There is no such model, or it has been withdrawn.";
+    BatchNotFound, NotFound, "batch_not_found", "No batch with this id and key version was opened for this maker.";
+    ShipmentNotFound, NotFound, "shipment_not_found", "There is no such shipment.";
+    ShipmentDiffers, Conflict, "shipment_differs", "Another manifest of this maker has this number already.";
+    ShipmentRefused, Conflict, "shipment_refused", "This shipment was given up; begin it again.";
+    ShipmentIncomplete, Conflict, "shipment_incomplete", "Not all chips of this shipment have come in yet.";
+    ShipmentComplete, Conflict, "shipment_complete", "This shipment has come in whole; its chips stay.";
+    CertificateRevoked, Conflict, "certificate_revoked", "This certificate has been ended by its authority.";
     RevocationListOlder, Conflict, "revocation_list_older", "A list with this number or a higher one is in force already.";
     CertificateMalformed, Invalid, "certificate_malformed", "This is not an X.509 version 3 certificate, chain or list as it has to be.";
     CertificateTooLong, Invalid, "certificate_too_long", "This certificate, chain or list is longer than allowed.";

@@ -5,6 +5,7 @@ use paycode::{CodeFormat, MaskKey, Suite, TokenIndex};
 use protocol::scp03::KeySet;
 use zeroize::Zeroizing;
 
+use crate::makers::BatchId;
 use crate::{ChipId, Reason, Refusal};
 
 /// The vault could not answer. It says no more, so that nothing of the keys can leak.
@@ -32,6 +33,13 @@ pub trait KeyVault: Send + Sync {
     /// # Errors
     /// [`VaultError`] when the vault does not answer.
     fn chip_keys(&self, chip: ChipId, version: u8) -> Result<KeySet, VaultError>;
+
+    /// The 32-byte key of a batch, from which its chips' keys are derived
+    /// ([`crate::makers::chip_keys_of_batch`]).
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault does not answer.
+    fn batch_key(&self, batch: BatchId, version: u8) -> Result<Zeroizing<[u8; 32]>, VaultError>;
 
     /// The 32-byte key behind the one-time passwords of a token.
     ///

@@ -11,7 +11,9 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::api::{accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, risk, tokens};
+use crate::api::{
+    accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, risk, shipments, tokens,
+};
 use crate::body::MAX_BODY_BYTES;
 use crate::door::with_body_wait;
 use crate::error::ApiError;
@@ -62,6 +64,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(makers::put_chip_model))
         .routes(routes!(makers::put_device_model))
         .routes(routes!(makers::revoke).layer(DefaultBodyLimit::max(makers::MAX_LIST_BODY_BYTES)))
+        .routes(routes!(shipments::open_batch))
+        .routes(routes!(shipments::begin))
+        .routes(routes!(shipments::show))
+        .routes(routes!(shipments::take_in).layer(DefaultBodyLimit::max(shipments::MAX_PIECE_BODY_BYTES)))
+        .routes(routes!(shipments::finish))
+        .routes(routes!(shipments::give_up))
         .routes(routes!(events::trail))
         .routes(routes!(bindings::start))
         .routes(routes!(bindings::show))

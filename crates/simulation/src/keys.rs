@@ -1,6 +1,7 @@
 //! Keys that depend on what they are for, and on nothing secret.
 
 use paycode::{CodeFormat, TokenIndex};
+use platform::makers::BatchId;
 use platform::{ChipId, KeyVault, KeyVersions, VaultError};
 use protocol::scp03::KeySet;
 use zeroize::Zeroizing;
@@ -17,6 +18,12 @@ impl KeyVault for OpenVault {
     fn pay_key(&self, _: &CodeFormat, index: TokenIndex, version: u8) -> Result<Zeroizing<[u8; 32]>, VaultError> {
         let mut key = Zeroizing::new([version; 32]);
         key[..8].copy_from_slice(&index.get().to_be_bytes());
+        Ok(key)
+    }
+
+    fn batch_key(&self, batch: BatchId, version: u8) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        let mut key = Zeroizing::new([version; 32]);
+        key[..16].copy_from_slice(&batch.0);
         Ok(key)
     }
 

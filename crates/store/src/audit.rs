@@ -407,6 +407,8 @@ fn check_name(
         Named::Makers => reads(rows::maker(fields))?,
         Named::ChipModels => reads(rows::chip_model(fields))?,
         Named::DeviceModels => reads(rows::device_model(fields))?,
+        Named::Batches => reads(rows::batch(fields))?,
+        Named::Shipments => reads(rows::shipment(fields))?,
         Named::RevocationLists => reads(rows::revoked_list(fields))?,
         Named::LastTokenNumbers => reads(rows::number(table.name(), fields))?,
         Named::TokenNumbers => reads(rows::token_account(fields))?,
@@ -416,7 +418,8 @@ fn check_name(
         | Named::Offers
         | Named::Orders
         | Named::Pending
-        | Named::RefundNumbers => reads(rows::id(table.name(), fields))?,
+        | Named::RefundNumbers
+        | Named::ShipmentNumbers => reads(rows::id(table.name(), fields))?,
     }
     Some(())
 }

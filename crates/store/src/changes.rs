@@ -103,6 +103,13 @@ impl Tables<'_> {
             Change::PutDeviceModel(row) => {
                 self.put(Key::device_model(&row.maker, &row.name), Some(rows::put_device_model(row)))
             }
+            Change::PutBatch(row) => self.put(Key::batch(row.id), Some(rows::put_batch(row))),
+            Change::PutShipment(row) => {
+                // A refused shipment's number goes to the one that comes in its place.
+                let number = Key::shipment_number(&row.header.maker, &row.header.shipment);
+                self.put(number, Some(rows::put_id(row.id.0)))?;
+                self.put(Key::shipment(row.id), Some(rows::put_shipment(row)))
+            }
             Change::PutRevokedList(row) => {
                 self.put(Key::revocation_list(&row.authority), Some(rows::put_revoked_list(row)))
             }

@@ -96,7 +96,13 @@ impl Homes {
             Named::Reservations => Some(self.named_by(name.first_chunk())),
             Named::Balances | Named::LastTokenNumbers => Some(self.named_by(name.last_chunk())),
             // Few, and rarely changed.
-            Named::Makers | Named::ChipModels | Named::DeviceModels | Named::RevocationLists => Some(0),
+            Named::Makers
+            | Named::ChipModels
+            | Named::DeviceModels
+            | Named::RevocationLists
+            | Named::Batches
+            | Named::Shipments
+            | Named::ShipmentNumbers => Some(0),
             // By the last half of a chip's id, or some bytes of a hash.
             Named::WalletKeys | Named::Chips | Named::LivingTokens | Named::Offers => {
                 Some(number(name.get(8..).and_then(|rest| rest.first_chunk())))

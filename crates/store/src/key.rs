@@ -10,9 +10,10 @@
 use ledger::{Currency, LedgerAccount};
 use paycode::{CodeFormat, TokenIndex};
 use pki::Fingerprint;
-use platform::makers::{MakerCode, ModelName};
+use platform::makers::manifest::ShipmentNumber;
+use platform::makers::{BatchId, MakerCode, ModelName};
 use platform::payments::MerchantNumber;
-use platform::{AccountId, ChipId, KeyHash, MerchantId, PaymentId};
+use platform::{AccountId, ChipId, KeyHash, MerchantId, PaymentId, ShipmentId};
 
 macro_rules! tables {
     ($(#[$doc:meta])* $kind:ident { $($(#[$row_doc:meta])* $name:ident = $text:literal,)* }) => {
@@ -102,6 +103,12 @@ tables! {
         /// What is asked under an order or refund number whose payment or refund is not booked yet, where the number and
         /// the money are at home in different places.
         Reservations = "reservations",
+        /// Batches of chip keys, by their id.
+        Batches = "batches",
+        /// Shipments of chips, by their id.
+        Shipments = "shipments",
+        /// Shipments' ids, by maker and number.
+        ShipmentNumbers = "shipment_numbers",
     }
 }
 
@@ -237,6 +244,21 @@ impl Key {
     /// A device model.
     pub fn device_model(maker: &MakerCode, name: &ModelName) -> Self {
         Self::Name(Named::DeviceModels, [&models_of(maker), name.as_str().as_bytes()].concat())
+    }
+
+    /// A batch.
+    pub fn batch(id: BatchId) -> Self {
+        Self::Name(Named::Batches, id.0.to_vec())
+    }
+
+    /// A shipment.
+    pub fn shipment(id: ShipmentId) -> Self {
+        Self::Name(Named::Shipments, id.0.to_vec())
+    }
+
+    /// A shipment's id, by its maker's number.
+    pub fn shipment_number(maker: &MakerCode, number: &ShipmentNumber) -> Self {
+        Self::Name(Named::ShipmentNumbers, [&models_of(maker), number.as_str().as_bytes()].concat())
     }
 
     /// The revocation list of an authority.

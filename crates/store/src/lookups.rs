@@ -7,13 +7,15 @@ use pki::Fingerprint;
 use platform::accounts::{Account, TopUp};
 use platform::bindings::Binding;
 use platform::chips::Chip;
-use platform::makers::{ChipModel, DeviceModel, Maker, MakerCode, ModelName, RevokedList};
+use platform::makers::manifest::ShipmentNumber;
+use platform::makers::shipments::{Shipment, ShipmentState};
+use platform::makers::{Batch, BatchId, ChipModel, DeviceModel, Maker, MakerCode, ModelName, RevokedList};
 use platform::merchants::Merchant;
 use platform::payments::{DayUse, MerchantNumber, Payment, Refund};
 use platform::postings::Unposted;
 use platform::risk::History;
 use platform::tokens::Token;
-use platform::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, TokenId};
+use platform::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
 use crate::engine::View;
 use crate::key::{Key, List, Named, Numbered};
@@ -43,6 +45,32 @@ impl Tables<'_> {
 
     pub fn chip(&mut self, id: ChipId) -> Result<Option<Chip>, StoreError> {
         self.fields(&Key::chip(id))?.map(|fields| rows::chip(&fields)).transpose()
+    }
+
+    /// A chip that may be bound: one of a shipment counts only once all of the shipment has come in.
+    pub fn present_chip(&mut self, id: ChipId) -> Result<Option<(Chip, Option<Shipment>)>, StoreError> {
+        let Some(chip) = self.chip(id)? else { return Ok(None) };
+        let Some(origin) = chip.origin else { return Ok(Some((chip, None))) };
+        let shipment = self.shipment(origin.shipment)?.ok_or(StoreError::Corrupt("shipments"))?;
+        Ok((shipment.state == ShipmentState::Complete).then_some((chip, Some(shipment))))
+    }
+
+    pub fn batch(&mut self, id: BatchId) -> Result<Option<Batch>, StoreError> {
+        self.fields(&Key::batch(id))?.map(|fields| rows::batch(&fields)).transpose()
+    }
+
+    pub fn shipment(&mut self, id: ShipmentId) -> Result<Option<Shipment>, StoreError> {
+        self.fields(&Key::shipment(id))?.map(|fields| rows::shipment(&fields)).transpose()
+    }
+
+    /// The shipment with this number of its maker.
+    pub fn shipment_by_number(
+        &mut self,
+        maker: &MakerCode,
+        number: &ShipmentNumber,
+    ) -> Result<Option<Shipment>, StoreError> {
+        let id = self.id_under(&Key::shipment_number(maker, number))?;
+        id.map_or(Ok(None), |id| self.shipment(ShipmentId(id)))
     }
 
     pub fn maker(&mut self, code: &MakerCode) -> Result<Option<Maker>, StoreError> {

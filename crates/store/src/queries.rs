@@ -4,11 +4,12 @@
 use ledger::{AccountKind, EntryKind, LedgerAccount};
 use platform::accounts::Account;
 use platform::bindings::Binding;
+use platform::makers::shipments::Shipment;
 use platform::makers::{ChipModel, DeviceModel, Maker, MakerCode};
 use platform::merchants::Merchant;
 use platform::payments::{MerchantNumber, Payment, Refund};
 use platform::tokens::Token;
-use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, TokenId};
+use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
 use crate::StoreError;
 use crate::engine::View;
@@ -357,6 +358,14 @@ impl Queries {
     /// Those of the engine.
     pub fn maker(&self, code: &MakerCode) -> Result<Option<Maker>, StoreError> {
         self.with(|view| fields(view, &Key::maker(code))?.map(|fields| rows::maker(&fields)).transpose())
+    }
+
+    /// A shipment by its id.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn shipment(&self, id: ShipmentId) -> Result<Option<Shipment>, StoreError> {
+        self.with(|view| fields(view, &Key::shipment(id))?.map(|fields| rows::shipment(&fields)).transpose())
     }
 
     /// The chip models of a maker, at most [`MAX_PAGE`].

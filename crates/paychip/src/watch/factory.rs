@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::api::{Api, text};
 use crate::chip::{ANSWER_BYTES, Card};
+use crate::factory::chip_scheme;
 use crate::fault::Fault;
 
 /// The key version of the keys a blank chip is born with.
@@ -74,11 +75,59 @@ pub fn personalise(card: &mut dyn Card, operator: &Api, chain: &[u8]) -> Result<
     getrandom::fill(&mut chip_id).map_err(|error| Fault::internal(error.to_string()))?;
     let answer = operator.post("/v1/chips", &json!({ "chip_id": hex::encode(chip_id) }))?;
     let own = chip_keys(&answer)?;
-    let mut data = Zeroizing::new([0; COMMAND_BYTES]);
-    let put = put_key::build(birth.dek(), &own, &mut *data).map_err(broken)?;
-    secured(card, &mut session, &put_key::command(0, put))?;
-    give(card, &mut session, &Order::FactoryData(FactoryData { chip_id: &chip_id }))?;
+    give_name_and_keys(card, &mut session, (&birth, &own), &chip_id)?;
     Ok(Personalised { chip_id: hex::encode(chip_id), device_key: device_key.map(hex::encode) })
+}
+
+/// Personalises a chip as a maker's line does: with a device key of the scheme, the chain that `certify` gives for it, this
+/// id and these keys. Returns the public device key.
+///
+/// # Errors
+/// `no_device_key` of a chip without the scheme; those of `certify`; `chip_refused` and `chip_protocol` of the chip.
+pub fn personalise_in_line(
+    card: &mut dyn Card,
+    scheme: pki::Scheme,
+    chip_id: [u8; applet::CHIP_ID_BYTES],
+    own: &KeySet,
+    certify: impl FnOnce(&pki::PublicKey) -> Result<Vec<u8>, Fault>,
+) -> Result<pki::PublicKey, Fault> {
+    let birth = birth_keys()?;
+    let mut session = open(card, &birth)?;
+    let (data, status) = ask(card, &mut session, &applet::generate_key(chip_scheme(scheme)))?;
+    if !status.is_ok() {
+        let message = format!("the chip makes no key of the scheme {}: it answered {status}", scheme.name());
+        return Err(Fault::new("no_device_key", message));
+    }
+    let made = DeviceKey::decode(&data).map_err(broken)?;
+    let key = pki::PublicKey::new(scheme, made.public).map_err(broken)?;
+    store_chain(card, &mut session, &certify(&key)?)?;
+    give_name_and_keys(card, &mut session, (&birth, own), &chip_id)?;
+    Ok(key)
+}
+
+/// The last steps of a line: the chip's own keys, then its name, after which it is blank no more.
+fn give_name_and_keys(
+    card: &mut dyn Card,
+    session: &mut host::Session,
+    (birth, own): (&KeySet, &KeySet),
+    chip_id: &[u8; applet::CHIP_ID_BYTES],
+) -> Result<(), Fault> {
+    let mut data = Zeroizing::new([0; COMMAND_BYTES]);
+    let put = put_key::build(birth.dek(), own, &mut *data).map_err(broken)?;
+    secured(card, session, &put_key::command(0, put))?;
+    give(card, session, &Order::FactoryData(FactoryData { chip_id }))
+}
+
+/// Stores a certificate chain, part by part.
+fn store_chain(card: &mut dyn Card, session: &mut host::Session, chain: &[u8]) -> Result<(), Fault> {
+    if chain.len() > MAX_CHAIN_BYTES {
+        let message = format!("the certificate chain has {} bytes, and a chip keeps {MAX_CHAIN_BYTES}", chain.len());
+        return Err(Fault::new("chain_too_long", message).at("chain"));
+    }
+    for (part, bytes) in CertificatePart::all().zip(chain.chunks(MAX_CERTIFICATE_PART_BYTES)) {
+        give(card, session, &Order::StoreCertificate(StoreCertificate { part, bytes }))?;
+    }
+    Ok(())
 }
 
 /// The public device key of a blank chip, made where it has none yet: what a certificate is issued for.
@@ -117,9 +166,7 @@ fn give_identity(card: &mut dyn Card, session: &mut host::Session, chain: &[u8])
             .at("chain")
             .hint("make the key first with `paychip chip device-key`, and have a certificate issued for it"));
     }
-    for (part, bytes) in CertificatePart::all().zip(chain.chunks(MAX_CERTIFICATE_PART_BYTES)) {
-        give(card, session, &Order::StoreCertificate(StoreCertificate { part, bytes }))?;
-    }
+    store_chain(card, session, chain)?;
     Ok(key)
 }
 

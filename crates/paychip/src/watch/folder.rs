@@ -7,6 +7,7 @@ use chip::virtual_chip::VirtualChip;
 
 use super::inside::WatchChip;
 use crate::chip::qemu::{Options, QemuChip};
+use crate::factory::house::House;
 use crate::fault::Fault;
 use crate::profile::Place;
 
@@ -69,6 +70,15 @@ impl WatchFolder {
                 .hint("make one with `cargo xtask firmware`, or name it with --image FILE")
         })?;
         QemuChip::create(&self.image(), &self.flash(), Options::default()).map(WatchChip::Qemu)
+    }
+
+    /// A new watch with the next chip of a maker's factory.
+    ///
+    /// # Errors
+    /// `watch_exists`, `no_chips_left`, or a fault of a file.
+    pub fn create_with_chip_of(&self, factory: &Path) -> Result<(), Fault> {
+        self.make()?;
+        House::take_chip(factory, &self.flash())
     }
 
     fn make(&self) -> Result<(), Fault> {

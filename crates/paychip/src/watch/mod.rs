@@ -45,7 +45,15 @@ pub fn open(folder: &WatchFolder) -> Result<Watch, Fault> {
 pub(crate) fn run(place: &Place, name: &str, command: WatchCommand, output: Output) -> Result<(), Fault> {
     let folder = WatchFolder::named(place, name)?;
     match command {
-        WatchCommand::New { chip, image } => new(place, &folder, name, (chip, &image), output),
+        WatchCommand::New { factory: Some(maker), .. } => {
+            folder.create_with_chip_of(&crate::factory::folder(place, &maker)?)?;
+            let chip_id = hex::encode(open(&folder)?.chip_id().map_err(sdk_fault)?);
+            let line =
+                format!("Made the watch '{name}' with chip {chip_id} of {maker}, in {}", folder.path().display());
+            output.answer(&line, &json!({"watch": name, "chip_id": chip_id, "maker": maker, "folder": folder.path()}));
+            Ok(())
+        }
+        WatchCommand::New { chip, image, factory: None } => new(place, &folder, name, (chip, &image), output),
         WatchCommand::Bind { account, png } => {
             let account = place.account(account.as_deref())?;
             let mut watch = open(&folder)?;

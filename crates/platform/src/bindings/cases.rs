@@ -38,7 +38,7 @@ fn request(account: AccountId) -> StartRequest {
 
 fn start_facts() -> StartFacts {
     StartFacts {
-        chip: Some(Chip { id: CHIP, key_version: 1, registered_ms: 0 }),
+        chip: Some(Chip { id: CHIP, key_version: 1, registered_ms: 0, origin: None }),
         living: None,
         before: None,
         next_index: 42,

@@ -4,14 +4,18 @@
 //! side: a chain of one says nothing about chips of another. All of it is the operator's to change, and each change is in
 //! the audit trail.
 
+mod batch;
 mod code;
 mod maker;
+pub mod manifest;
 mod models;
 mod revoked;
+pub mod shipments;
 
 #[cfg(test)]
 mod cases;
 
+pub use batch::{Batch, BatchId, chip_keys_of_batch, open_batch, seal_context};
 pub use code::{MAX_CODE_LEN, MakerCode, ModelName};
 pub use maker::{Maker, MakerKind, Standing, TakeOnMaker, set_standing, take_on};
 pub use models::{

@@ -48,7 +48,7 @@ pub(crate) async fn register(
     let id = ChipId::parse(&new.chip_id)?;
     let key_version = app.env.vault.versions().chip;
     let keys = app.env.vault.chip_keys(id, key_version).map_err(platform::Refusal::from)?;
-    app.store.execute(RegisterChip(Chip { id, key_version, registered_ms: now_ms() })).await?;
+    app.store.execute(RegisterChip(Chip { id, key_version, registered_ms: now_ms(), origin: None })).await?;
     let answer = ChipKeys {
         chip_id: id.to_string(),
         key_version,

@@ -10,6 +10,7 @@ pub(crate) mod makers;
 pub(crate) mod merchants;
 pub(crate) mod payments;
 pub(crate) mod risk;
+pub(crate) mod shipments;
 pub(crate) mod tokens;
 
 use ledger::{Amount, Currency};

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use paycode::{CodeFormat, TokenIndex};
+use platform::makers::BatchId;
 use platform::{ChipId, KeyVault, KeyVersions, VaultError};
 use protocol::kdf;
 use protocol::scp03::KeySet;
@@ -32,6 +33,7 @@ pub(crate) use watch::follow;
 const LABEL_CHIP_ENC: &[u8] = b"paychip chip enc";
 const LABEL_CHIP_MAC: &[u8] = b"paychip chip mac";
 const LABEL_CHIP_DEK: &[u8] = b"paychip chip dek";
+const LABEL_BATCH: &[u8] = b"paychip batch";
 const LABEL_PAY: &[u8] = b"paychip pay";
 const LABEL_MASK: &[u8] = b"paychip mask";
 
@@ -95,6 +97,10 @@ impl KeyVault for SoftwareVault {
         let mut context = format_context(format, version);
         context.extend_from_slice(&index.get().to_be_bytes());
         self.derive(version, LABEL_PAY, &context)
+    }
+
+    fn batch_key(&self, batch: BatchId, version: u8) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        self.derive(version, LABEL_BATCH, &[&[version], &batch.0[..]].concat())
     }
 
     fn mask_key(&self, format: &CodeFormat, version: u8) -> Result<Zeroizing<[u8; 16]>, VaultError> {

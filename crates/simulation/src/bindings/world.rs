@@ -128,7 +128,12 @@ impl World {
     fn people(&mut self) -> Result<(), String> {
         let mut changes = Vec::new();
         for wrist in &self.wrists {
-            changes.push(Change::PutChip(Chip { id: wrist.chip, key_version: 1, registered_ms: START_MS }));
+            changes.push(Change::PutChip(Chip {
+                id: wrist.chip,
+                key_version: 1,
+                registered_ms: START_MS,
+                origin: None,
+            }));
         }
         for number in 0..SHOPS {
             let id = MerchantId(self.random.u128(..).to_be_bytes());

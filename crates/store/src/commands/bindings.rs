@@ -1,6 +1,7 @@
 //! Starting a binding and carrying it on.
 
 use platform::bindings::{self, Binding, BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest};
+use platform::makers::chip_keys_of_batch;
 use platform::{BindingId, Caller, Reason, UnixMs};
 
 use crate::{Command, Env, Failure, StoreError, Tables};
@@ -17,7 +18,7 @@ impl Command for StartBinding {
         let before = tables.binding_by_offer(request.offer.chip, request.offer.nonce)?;
         let before = before.map(|binding| known(binding, tables, env)).transpose()?;
         let facts = StartFacts {
-            chip: tables.chip(request.offer.chip)?,
+            chip: tables.present_chip(request.offer.chip)?.map(|(chip, _)| chip),
             living: tables.token_of_chip(request.offer.chip)?,
             before,
             next_index: tables.next_token_index(&env.settings.codes.format, request.account)?,
@@ -60,9 +61,17 @@ impl Command for RelayBinding {
 fn known(binding: Binding, tables: &mut Tables<'_>, env: &Env) -> Result<RelayFacts, Failure> {
     let token = tables.token(binding.token)?.ok_or(StoreError::Corrupt("binding's token"))?;
     let account = tables.account(binding.account)?.ok_or(StoreError::Corrupt("binding's account"))?;
-    let chip = tables.chip(binding.chip)?.ok_or(StoreError::Corrupt("binding's chip"))?;
+    let chip = tables.present_chip(binding.chip)?;
+    let (chip, shipment) = chip.ok_or(StoreError::Corrupt("binding's chip"))?;
+    let chip_keys = match &shipment {
+        None => env.vault.chip_keys(chip.id, chip.key_version)?,
+        Some(shipment) => {
+            let batch_key = env.vault.batch_key(shipment.header.batch, chip.key_version)?;
+            chip_keys_of_batch(&batch_key, chip.id, chip.key_version)?
+        }
+    };
     let keys = BindingKeys {
-        chip: env.vault.chip_keys(chip.id, chip.key_version)?,
+        chip: chip_keys,
         pay: env.vault.pay_key(&token.format, token.index, token.pay_key_version)?,
         mask: env.vault.mask_key(&token.format, token.mask_key_version)?,
     };

@@ -8,6 +8,7 @@ mod payments;
 mod postings;
 mod reserve;
 mod rules;
+mod shipments;
 mod sweep;
 mod tokens;
 
@@ -18,5 +19,6 @@ pub use makers::{PutChipModel, PutDeviceModel, SetMakerStanding, TakeInList, Tak
 pub use payments::{CancelOrder, NewPayment, Paid, Pay, RefundPayment};
 pub use postings::PostClearing;
 pub use rules::{RULES_SUBJECT, SetRules};
+pub use shipments::{BeginShipment, FinishShipment, GiveUpShipment, OpenBatch, TakeInChips};
 pub use sweep::FinishReserved;
 pub use tokens::ActOnToken;

@@ -2,10 +2,14 @@
 
 use paycode::Suite;
 use pki::Certificate;
+use platform::makers::manifest::{ManifestHeader, Running};
+use platform::makers::shipments::{Shipment, ShipmentState};
 use platform::makers::{
-    AppletVersion, ChipModel, DeviceKind, DeviceLink, DeviceModel, DeviceScreen, Maker, MakerCode, MakerKind,
-    ModelName, RevokedList, Standing,
+    AppletVersion, Batch, BatchId, ChipModel, DeviceKind, DeviceLink, DeviceModel, DeviceScreen, Maker, MakerCode,
+    MakerKind, ModelName, RevokedList, Standing,
 };
+
+use platform::{ChipId, ShipmentId};
 
 use super::FORM;
 use super::codec::{Decoder, Encoder};
@@ -116,11 +120,47 @@ pub(crate) fn revoked_list(fields: &[u8]) -> Result<RevokedList, StoreError> {
     row.end().map(|()| list)
 }
 
-pub(super) fn code(row: &mut Decoder<'_>) -> Result<MakerCode, StoreError> {
+pub(crate) fn put_batch(row: &Batch) -> Vec<u8> {
+    Encoder::new(FORM).raw(&row.id.0).text(row.maker.as_str()).u8(row.key_version).u64(row.created_ms).finish()
+}
+
+pub(crate) fn batch(fields: &[u8]) -> Result<Batch, StoreError> {
+    let mut row = Decoder::new("batches", FORM, fields)?;
+    let batch =
+        Batch { id: BatchId(row.raw()?), maker: code(&mut row)?, key_version: row.u8()?, created_ms: row.u64()? };
+    row.end().map(|()| batch)
+}
+
+pub(crate) fn put_shipment(row: &Shipment) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        // At most `MAX_HEADER_BYTES`.
+        .text(&row.header.to_text())
+        .raw(&row.running.hash)
+        .u32(row.running.chips)
+        .maybe(row.running.last, |row, last| row.raw(&last.0))
+        .u8(row.state as u8)
+        .u64(row.created_ms)
+        .finish()
+}
+
+pub(crate) fn shipment(fields: &[u8]) -> Result<Shipment, StoreError> {
+    let mut row = Decoder::new("shipments", FORM, fields)?;
+    let shipment = Shipment {
+        id: ShipmentId(row.raw()?),
+        header: ManifestHeader::parse(row.text()?).map_err(|_| row.corrupt())?,
+        running: Running { hash: row.raw()?, chips: row.u32()?, last: row.maybe(|row| row.raw().map(ChipId))? },
+        state: numbered(&mut row, |number| ShipmentState::ALL.into_iter().find(|state| *state as u8 == number))?,
+        created_ms: row.u64()?,
+    };
+    row.end().map(|()| shipment)
+}
+
+fn code(row: &mut Decoder<'_>) -> Result<MakerCode, StoreError> {
     MakerCode::parse(row.text()?).map_err(|_| row.corrupt())
 }
 
-pub(super) fn name(row: &mut Decoder<'_>) -> Result<ModelName, StoreError> {
+fn name(row: &mut Decoder<'_>) -> Result<ModelName, StoreError> {
     ModelName::parse(row.text()?).map_err(|_| row.corrupt())
 }
 

@@ -13,7 +13,8 @@ mod rules;
 mod wearers;
 
 pub(crate) use makers::{
-    chip_model, device_model, maker, put_chip_model, put_device_model, put_maker, put_revoked_list, revoked_list,
+    batch, chip_model, device_model, maker, put_batch, put_chip_model, put_device_model, put_maker, put_revoked_list,
+    put_shipment, revoked_list, shipment,
 };
 pub(crate) use payments::{merchant, payment, put_merchant, put_payment, put_refund, refund};
 pub(crate) use purse::{Purse, Spend};

@@ -3,14 +3,17 @@
 use paycode::{CodeFormat, Suite, TokenIndex};
 use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
-use platform::chips::Chip;
+use platform::chips::{Chip, Origin};
 use platform::tokens::Token;
-use platform::{AccountId, BindingId, ChipId, KeyHash, TokenId, TopUpId};
+use platform::{AccountId, BindingId, ChipId, KeyHash, ShipmentId, TokenId, TopUpId};
 
 use super::codec::{Decoder, Encoder};
 use super::{FORM, Spend};
 use crate::key::Key;
 use crate::{EventLine, StoreError};
+
+/// The form of the row of a chip that came in a shipment.
+const SHIPPED: u8 = 2;
 
 pub(crate) fn put_account(row: &Account) -> Vec<u8> {
     Encoder::new(FORM)
@@ -57,12 +60,23 @@ pub(crate) fn top_up(fields: &[u8]) -> Result<TopUp, StoreError> {
 }
 
 pub(crate) fn put_chip(row: &Chip) -> Vec<u8> {
-    Encoder::new(FORM).raw(&row.id.0).u8(row.key_version).u64(row.registered_ms).finish()
+    let form = if row.origin.is_some() { SHIPPED } else { FORM };
+    let chip = Encoder::new(form).raw(&row.id.0).u8(row.key_version).u64(row.registered_ms);
+    match row.origin {
+        Some(origin) => chip.raw(&origin.shipment.0).raw(&origin.key_hash).finish(),
+        None => chip.finish(),
+    }
 }
 
 pub(crate) fn chip(fields: &[u8]) -> Result<Chip, StoreError> {
-    let mut row = Decoder::new("chips", FORM, fields)?;
-    let chip = Chip { id: ChipId(row.raw()?), key_version: row.u8()?, registered_ms: row.u64()? };
+    let is_shipped = fields.first() == Some(&SHIPPED);
+    let mut row = Decoder::new("chips", if is_shipped { SHIPPED } else { FORM }, fields)?;
+    let (id, key_version, registered_ms) = (ChipId(row.raw()?), row.u8()?, row.u64()?);
+    let origin = match is_shipped {
+        true => Some(Origin { shipment: ShipmentId(row.raw()?), key_hash: row.raw()? }),
+        false => None,
+    };
+    let chip = Chip { id, key_version, registered_ms, origin };
     row.end().map(|()| chip)
 }
 

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use ledger::{Amount, Currency};
 use paycode::{CodeFormat, MaskKey, PayKey, Sequence, Stamp, Suite, TimeStep, TokenIndex, make};
 use platform::accounts::{Account, TopUp};
+use platform::makers::BatchId;
 use platform::merchants::Merchant;
 use platform::payments::MerchantNumber;
 use platform::tokens::{ActRequest, Token, TokenAction, TokenState};
@@ -45,6 +46,12 @@ impl KeyVault for TestVault {
     fn pay_key(&self, _: &CodeFormat, index: TokenIndex, version: u8) -> Result<Zeroizing<[u8; 32]>, VaultError> {
         let mut key = Zeroizing::new([version; 32]);
         key[..8].copy_from_slice(&index.get().to_be_bytes());
+        Ok(key)
+    }
+
+    fn batch_key(&self, batch: BatchId, version: u8) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        let mut key = Zeroizing::new([version; 32]);
+        key[..16].copy_from_slice(&batch.0);
         Ok(key)
     }
 

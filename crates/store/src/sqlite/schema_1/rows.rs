@@ -125,6 +125,7 @@ pub(super) fn chip(row: &Row<'_>) -> Result<Chip, StoreError> {
         id: ChipId(columns.take()?),
         key_version: columns.number("key version")?,
         registered_ms: columns.number("time")?,
+        origin: None,
     })
 }
 
