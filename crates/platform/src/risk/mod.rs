@@ -7,7 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | here | rules, what they are asked about, the decision |
-//! | [`file`] | rules as the operator writes them, and each mistake in them |
+//! | [`mod@file`] | rules as the operator writes them, and each mistake in them |
 //! | [`history`] | what an account and a token have paid lately: all a rule may know, kept beside the balance |
 //! | [`replay`] | stored payments under other rules |
 
