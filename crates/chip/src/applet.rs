@@ -17,7 +17,7 @@ use crate::keys::{self, TRANSPORT_KEY_SET};
 use crate::orders;
 use crate::passcode;
 use crate::payment;
-use crate::records::{self, CHANNEL_SEQUENCE, LIFECYCLE, TRANSPORT_KEYS, lifecycle_value};
+use crate::records::{self, CHANNEL_SEQUENCE, LIFECYCLE, PASSCODE, TRANSPORT_KEYS, lifecycle_value};
 use crate::scratch::Scratch;
 use crate::session::Session;
 use crate::signature;
@@ -291,7 +291,9 @@ impl<P: Platform> Chip<P> {
     fn store_data(&mut self, domain: Domain, order: &Order<'_>) -> Result<usize, StatusWord> {
         self.loaded = None;
         orders::obey(&mut self.store, domain, order)?;
-        let passcode_changed = matches!(order, Order::Passcode(_));
+        // An installation may have taken a former owner's passcode with it, and then the session it had opened goes as well.
+        let passcode_changed = matches!(order, Order::Passcode(_))
+            || (matches!(order, Order::InstallToken(_)) && !self.store.contains(PASSCODE)?);
         if passcode_changed || records::lifecycle(&mut self.store)? != Lifecycle::Bound {
             self.session = Session::CLOSED;
         }

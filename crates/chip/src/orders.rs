@@ -65,6 +65,11 @@ fn install<F: Flash>(store: &mut Store<F>, order: &InstallToken<'_>) -> Result<(
         for key in records::of_token(order.slot).skip(3) {
             updates.remove(store, key)?;
         }
+        // The last token of whoever had the chip before goes, and the passcode was that owner's.
+        if records::is_occupied(store, order.slot)? && !another_is_occupied(store, order.slot)? {
+            updates.remove(store, PASSCODE)?;
+            updates.remove(store, TRIES)?;
+        }
     }
     store.transact(updates.as_slice())?;
     Ok(())

@@ -12,8 +12,8 @@ use protocol::applet::{
 };
 use std::cell::Cell;
 use support::{
-    ANCHOR, CLOUD_KEY, CLOUD_KEY_VERSION, Cloud, Flash, SeededRng, TestChip, bound_flash, get_code, install, lock,
-    open, send, send_command, send_order, set_passcode, status, sync, verify,
+    ANCHOR, CLOUD_KEY, CLOUD_KEY_VERSION, Cloud, Flash, SeededRng, TestChip, bound_flash, get_code, install,
+    install_order, lock, open, send, send_command, send_order, set_passcode, status, sync, token_keys, verify,
 };
 
 fn rules(passcode_required: bool, session_seconds: u32) -> Order<'static> {
@@ -64,6 +64,41 @@ fn a_token_may_ask_for_a_passcode_to_exist() {
         ),
         0x6A88
     );
+}
+
+#[test]
+fn a_new_owners_token_takes_the_former_owners_passcode_with_it() {
+    let [pay_key, mask_key] = token_keys(1);
+    let of_another = install_order(1, &[0x77; 16], &pay_key, &mask_key);
+    let owned = || {
+        let mut chip = open(bound_flash());
+        assert_eq!(set_passcode(&mut chip, b"1234"), 0x9000);
+        assert_eq!(verify(&mut chip, b"1234"), 0x9000);
+        chip
+    };
+    // Given again because its answer was lost, an installation changes nothing of this.
+    let mut chip = owned();
+    assert_eq!(install(&mut chip, 1), 0x9000);
+    assert!(get_code(&mut chip, 1, ANCHOR).unwrap().verified);
+    // Beside a token of the same owner, another may come and go.
+    assert_eq!(install(&mut chip, 2), 0x9000);
+    assert_eq!(send_order(&mut chip, &of_another), 0x9000);
+    assert_eq!(status(&mut chip).passcode, PasscodeState::Open);
+    // Alone, it is a new owner's: the passcode, a blocked one too, and the session it had opened are gone.
+    for blocked in [false, true] {
+        let mut chip = owned();
+        if blocked {
+            for _ in 0..5 {
+                verify(&mut chip, b"9999");
+            }
+        }
+        assert_eq!(send_order(&mut chip, &of_another), 0x9000);
+        assert_eq!(status(&mut chip).passcode, PasscodeState::None);
+        assert!(!get_code(&mut chip, 1, ANCHOR).unwrap().verified);
+        assert_ne!(verify(&mut chip, b"1234"), 0x9000);
+        assert_eq!(set_passcode(&mut chip, b"5678"), 0x9000);
+        assert_eq!(verify(&mut chip, b"5678"), 0x9000);
+    }
 }
 
 #[test]
