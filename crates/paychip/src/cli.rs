@@ -1,15 +1,20 @@
-//! Every command and option.
+//! Every command and option: here what starts and keeps a cloud; `cli/operator.rs` and `cli/counter.rs` have the rest.
+
+mod counter;
+mod operator;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::chip::{ChipCommand, WhichChip};
 use crate::factory::FactoryCommand;
 use crate::fault::Fault;
 use crate::makers::MakerCommand;
 use crate::vendor::VendorCommand;
+pub(crate) use counter::{ChipKind, PosCommand, ScreenView, WatchCommand};
+pub(crate) use operator::{AccountCommand, MerchantCommand, OneMerchant, OneToken, RiskCommand, TokenCommand};
 
 /// The open payment chip: the cloud, a virtual watch, a till, and a demonstration of all three.
 #[derive(Debug, Parser)]
@@ -270,98 +275,6 @@ pub(crate) struct Demo {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum AccountCommand {
-    /// Open an account.
-    New {
-        /// The holder's name.
-        name: String,
-        /// ISO 4217 code.
-        #[arg(long, default_value = "CNY")]
-        currency: String,
-    },
-    /// Put money into an account.
-    TopUp {
-        /// How much, such as 100 or 12.50.
-        amount: String,
-        /// Whose, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        account: Option<String>,
-        /// Your reference: the same one again tops up once.
-        #[arg(long)]
-        reference: Option<String>,
-    },
-    /// Show balance and book.
-    Show {
-        /// Whose, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        account: Option<String>,
-    },
-    /// Show the payments that wait to be confirmed.
-    Waiting {
-        /// Whose, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        account: Option<String>,
-    },
-    /// Confirm a payment, as on the phone.
-    Confirm {
-        /// The payment's id; the oldest that waits when absent.
-        payment: Option<String>,
-        /// Whose, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        account: Option<String>,
-    },
-    /// Refuse a payment, as on the phone.
-    Refuse {
-        /// The payment's id; the oldest that waits when absent.
-        payment: Option<String>,
-        /// Whose, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        account: Option<String>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RiskCommand {
-    /// Show the rules in force, or those of a version.
-    Show {
-        /// Which version; the newest when absent.
-        #[arg(long, value_name = "N")]
-        version: Option<u32>,
-    },
-    /// List the versions: when each was set, by whom and why.
-    Versions,
-    /// Look for mistakes in a file of rules; sets nothing.
-    Check {
-        /// The rules, as JSON.
-        file: PathBuf,
-    },
-    /// Set the rules in a file: another version, beside all before it.
-    Set {
-        /// The rules, as JSON.
-        file: PathBuf,
-        /// Why, for the audit trail.
-        #[arg(long, default_value = "", value_name = "TEXT")]
-        why: String,
-        /// Only if this is the newest version: so that nobody writes over what he has not seen.
-        #[arg(long, value_name = "N")]
-        after: Option<u32>,
-    },
-    /// Run the rules in a file over stored payments and show which would have been decided otherwise; sets nothing.
-    DryRun {
-        /// The rules, as JSON.
-        file: PathBuf,
-        /// Payments from then on: a date, a date and time, or how long ago, such as 7d or 12h; 7d when absent.
-        #[arg(long, value_name = "WHEN")]
-        since: Option<String>,
-    },
-    /// Tell under which version of the rules a payment was decided, which rule fired, and why.
-    Explain {
-        /// The payment's id.
-        payment: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Audit the database in the data folder itself, without asking a cloud; none may be running on it.
     Verify,
@@ -396,198 +309,6 @@ pub(crate) enum DbCommand {
         /// The copy.
         file: PathBuf,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum MerchantCommand {
-    /// Take a shop on.
-    New {
-        /// Its name.
-        name: String,
-        /// ISO 4217 code.
-        #[arg(long, default_value = "CNY")]
-        currency: String,
-        /// What it sells: the four digits of its merchant category code, such as 5411 for a grocery.
-        #[arg(long, value_name = "DIGITS")]
-        category: Option<String>,
-        /// Where its tills stand: degrees north and east, such as 31.2304,121.4737.
-        #[arg(long, value_name = "LATITUDE,LONGITUDE", allow_hyphen_values = true)]
-        position: Option<String>,
-    },
-    /// Take no payments of a shop any more.
-    Suspend(OneMerchant),
-    /// Take payments of a suspended shop again.
-    Reinstate(OneMerchant),
-    /// Show what was done to a shop, and when it was told to wait for its wrong codes.
-    Events {
-        /// Which, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        merchant: Option<String>,
-    },
-    /// Show what it is owed, and its book.
-    Show {
-        /// Which, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        merchant: Option<String>,
-    },
-}
-
-/// A shop, and why something is done to it.
-#[derive(Debug, Args)]
-pub(crate) struct OneMerchant {
-    /// Which, by name; the newest when absent.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) merchant: Option<String>,
-    /// Why, for the audit trail.
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    pub(crate) why: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum WatchCommand {
-    /// Make a watch with a blank chip, and personalise it as a factory does.
-    New {
-        /// What the chip runs on. Later commands find it in the watch's folder.
-        #[arg(long, value_enum, default_value_t = ChipKind::Virtual)]
-        chip: ChipKind,
-        /// The RISC-V image for a chip in QEMU, from `cargo xtask firmware`.
-        #[arg(long, env = "PAYCHIP_IMAGE", default_value = "target/firmware/paychip-riscv", value_name = "FILE")]
-        image: PathBuf,
-        /// Put the next chip of this maker's factory into the watch (`paychip factory`), instead of personalising one here.
-        #[arg(long, value_name = "MAKER", conflicts_with_all = ["chip", "image"])]
-        factory: Option<String>,
-    },
-    /// Show the binding code and bind the watch to an account.
-    Bind {
-        /// Whose, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        account: Option<String>,
-        /// Also save the picture of the binding code.
-        #[arg(long, value_name = "FILE")]
-        png: Option<PathBuf>,
-    },
-    /// Make a payment code, with no network.
-    Code {
-        /// Save the picture of the screen.
-        #[arg(long, value_name = "FILE")]
-        png: Option<PathBuf>,
-        /// What the screen shows.
-        #[arg(long, value_enum, default_value_t = ScreenView::Both)]
-        view: ScreenView,
-    },
-    /// Set the passcode, or change it.
-    Passcode {
-        /// The new passcode, 4 to 8 digits; asked for when absent.
-        new: Option<String>,
-        /// The present passcode, where one is set.
-        #[arg(long)]
-        old: Option<String>,
-    },
-    /// Enter the passcode: codes made now carry the higher limits.
-    Unlock {
-        /// The passcode; asked for when absent.
-        passcode: Option<String>,
-    },
-    /// Take the watch off: the passcode session closes.
-    Lock,
-    /// Show the chip's state.
-    Status,
-}
-
-/// What a watch's chip runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ChipKind {
-    /// The chip's code in this program.
-    Virtual,
-    /// The RISC-V image in QEMU. It loses power with every command, and its passcode session with it.
-    Qemu,
-}
-
-/// What the watch's screen shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScreenView {
-    /// Bar code and QR code of the digits.
-    Both,
-    /// The bar code alone.
-    Bar,
-    /// The QR code of the digits alone.
-    Qr,
-    /// The EMV QR code.
-    Emv,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PosCommand {
-    /// Charge the wearer whose code is in a picture.
-    Charge {
-        /// How much, such as 12.50.
-        amount: String,
-        /// A picture of the watch's screen (PNG).
-        #[arg(long, value_name = "FILE", conflicts_with = "code", required_unless_present = "code")]
-        image: Option<PathBuf>,
-        /// The code itself.
-        #[arg(long, value_name = "DIGITS")]
-        code: Option<String>,
-        /// Your order number; a fresh one when absent. Repeat it to ask again after a time-out.
-        #[arg(long)]
-        order: Option<String>,
-    },
-    /// Cancel an order, whatever became of it.
-    Cancel {
-        /// The order number.
-        order: String,
-    },
-    /// Give back part or all of an order.
-    Refund {
-        /// The order number.
-        order: String,
-        /// How much; all that is left when absent.
-        #[arg(long)]
-        amount: Option<String>,
-        /// Your refund number; a fresh one when absent.
-        #[arg(long)]
-        refund: Option<String>,
-    },
-    /// Show an order.
-    Show {
-        /// The order number.
-        order: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// List what an account can pay with.
-    List {
-        /// Whose, by name; the newest when absent.
-        #[arg(long, value_name = "NAME")]
-        account: Option<String>,
-    },
-    /// Show a token and everything that was done to it.
-    Show(OneToken),
-    /// Stop a token at once.
-    Freeze(OneToken),
-    /// Let a frozen or lost token pay again.
-    Resume(OneToken),
-    /// Report a token lost: only the operator brings it back.
-    Lost(OneToken),
-    /// End a token for ever.
-    Revoke(OneToken),
-    /// Give a token another lifetime.
-    Renew(OneToken),
-}
-
-/// A token, and in whose name something is done to it.
-#[derive(Debug, Args)]
-pub(crate) struct OneToken {
-    /// The token's id.
-    pub(crate) token: String,
-    /// Why, for the audit trail.
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    pub(crate) why: String,
-    /// Do it as this wearer, by name, as on the phone; as the operator when absent.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) account: Option<String>,
 }
 
 /// The completions for a shell.
