@@ -10,6 +10,7 @@ use platform::payments::confirm::Held;
 use platform::payments::pay::{PayRequest, Purse};
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, Payment, PaymentState, Refund, cancel, pay, refund};
+use platform::risk::RuleSet;
 use platform::tokens::Token;
 use platform::{AccountId, MerchantId, PaymentId, Reason, UnixMs};
 
@@ -134,15 +135,16 @@ impl Pay {
         Ok(keys)
     }
 
-    /// The purse that a genuine code opens.
+    /// The purse that a genuine code opens, with all that these rules may take.
     pub(super) fn purse_of(
         &self,
         verdict: &Verdict,
+        rules: &RuleSet,
         tables: &mut Tables<'_>,
         env: &Env,
     ) -> Result<Option<Purse>, Failure> {
         match verdict {
-            Verdict::Genuine { token, .. } => purse(token, &self.request, tables, env).map(Some),
+            Verdict::Genuine { token, .. } => purse(token, &self.request, rules, tables, env).map(Some),
             _ => Ok(None),
         }
     }
@@ -187,22 +189,29 @@ impl Command for Pay {
             return Ok(Paid::Wait { wait_ms });
         }
         let verdict = judge(&self.presented, self.candidates(tables, env)?);
-        let purse = self.purse_of(&verdict, tables, env)?;
+        // Read once: a version set meanwhile may ask the phone where these did not, and what that takes was not read.
+        let rules = env.rules.get();
+        let purse = self.purse_of(&verdict, &rules, tables, env)?;
         let id = PaymentId::numbered(request.now_ms, tables.next_payment_number());
         let request = PayRequest { id, ..request.clone() };
-        let rules = env.rules.get();
         let (payment, changes) = pay::decide(&request, &merchant, verdict, purse.as_ref(), &rules, settings);
         tables.apply_all(&changes)?;
         Ok(Paid::Payment(payment))
     }
 }
 
-fn purse(token: &Token, request: &PayRequest, tables: &mut Tables<'_>, env: &Env) -> Result<Purse, Failure> {
+fn purse(
+    token: &Token,
+    request: &PayRequest,
+    rules: &RuleSet,
+    tables: &mut Tables<'_>,
+    env: &Env,
+) -> Result<Purse, Failure> {
     let day_use = tables.day_use(token.account, env.settings.day_of(request.now_ms))?;
     let history = tables.history(token.account, token.id, day_use.day)?;
     let mut balances = tables.purse_balances(token.account, request.amount.currency())?;
     let waiting = tables.waiting_of(token.account)?.len();
-    if waiting > 0 || env.rules.get().may_ask(request.amount) {
+    if waiting > 0 || rules.may_ask(request.amount) {
         let set_aside = ledger::posting::held(token.account.0, request.amount.currency());
         balances.extend(tables.balances(&[set_aside])?);
     }

@@ -139,8 +139,8 @@ impl Command for BookPayment {
             return Ok(Booked { payment: pay::repeat(&request, existing)?, was_wrong: false });
         }
         let verdict = judge(&self.pay.presented, self.pay.candidates(tables, env)?);
-        let purse = self.pay.purse_of(&verdict, tables, env)?;
         let rules = env.rules.get();
+        let purse = self.pay.purse_of(&verdict, &rules, tables, env)?;
         let (payment, changes) = pay::decide(&request, &self.merchant, verdict, purse.as_ref(), &rules, &env.settings);
         // What counts against the merchant is counted in the merchant's home.
         let merchant = self.merchant.id.to_string();

@@ -25,15 +25,25 @@ impl Command for FinishReserved {
     /// How many payments and refunds got their end.
     type Answer = usize;
 
+    /// One that fails is left for the next sweep and holds up no other, in this home or another.
     async fn carry_out(self, store: &Store) -> Result<usize, Failure> {
-        let mut finished = 0;
+        let (mut finished, mut failed) = (0, None);
         for home in store.reached() {
-            for (id, reservation) in store.in_home(home, ForgetBooked { now_ms: self.now_ms }).await? {
-                finish(id, reservation, self.now_ms, store).await?;
-                finished += 1;
+            let open = match store.in_home(home, ForgetBooked { now_ms: self.now_ms }).await {
+                Ok(open) => open,
+                Err(failure) => {
+                    failed = Some(failure);
+                    continue;
+                }
+            };
+            for (id, reservation) in open {
+                match finish(id, reservation, self.now_ms, store).await {
+                    Ok(()) => finished += 1,
+                    Err(failure) => failed = Some(failure),
+                }
             }
         }
-        Ok(finished)
+        failed.map_or(Ok(finished), Err)
     }
 
     fn run(&self, _: &mut Tables<'_>, _: &Env) -> Result<usize, Failure> {
