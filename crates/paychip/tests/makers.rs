@@ -172,6 +172,13 @@ fn a_bad_line_is_named_by_its_number_and_nothing_of_its_manifest_is_taken_in() {
     let wrong = serde_json::json!({ "signature": "5".repeat(128) });
     assert_eq!(operator.post(&format!("{path}/finish"), &wrong).unwrap_err().code, "shipment_incomplete");
     operator.post(&format!("{path}/lines"), &serde_json::json!({ "first": 0, "lines": body })).unwrap();
+    // A maker that is withdrawn while its chips come in ships nothing, whatever it has signed.
+    let signature = lines[15].strip_prefix("signature: ").unwrap();
+    let right = serde_json::json!({ "signature": signature });
+    play.run(&["maker", "withdraw", "sunrise"]).unwrap();
+    assert_eq!(operator.post(&format!("{path}/finish"), &right).unwrap_err().code, "maker_withdrawn");
+    assert_eq!(operator.get(&path).unwrap()["state"], "receiving");
+    play.run(&["maker", "readmit", "sunrise"]).unwrap();
     assert_eq!(operator.post(&format!("{path}/finish"), &wrong).unwrap_err().code, "manifest_signature_wrong");
     assert_eq!(operator.get(&path).unwrap()["state"], "refused");
     let whole = play.run(&["vendor", "import", &manifest]).unwrap();

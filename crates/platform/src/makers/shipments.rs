@@ -106,14 +106,25 @@ pub fn begin(
     }
     let own = facts.batch.filter(|batch| batch.maker == maker.code && batch.key_version == header.key_version);
     own.ok_or(Refusal::at(Reason::BatchNotFound, "batch"))?;
-    let authority = &header.authority;
-    authority.check_issued_by_root(&maker.root, now_ms / 1_000).map_err(|fault| refused(fault, "authority"))?;
-    if facts.revoked.is_some_and(|list| list.ends(authority.serial())) {
-        return Err(Refusal::at(Reason::CertificateRevoked, "authority"));
-    }
+    line_stands(&header, &maker, facts.revoked.as_ref(), now_ms)?;
     let running = Running::of_header(&header);
     let shipment = Shipment { id, header, running, state: ShipmentState::Receiving, created_ms: now_ms };
     Ok(shipment.change("shipment_begun", now_ms))
+}
+
+/// Whether the maker's root stands now behind the line that signs under this header.
+fn line_stands(
+    header: &ManifestHeader,
+    maker: &Maker,
+    revoked: Option<&RevokedList>,
+    now_ms: UnixMs,
+) -> Result<(), Refusal> {
+    let authority = &header.authority;
+    authority.check_issued_by_root(&maker.root, now_ms / 1_000).map_err(|fault| refused(fault, "authority"))?;
+    if revoked.is_some_and(|list| list.ends(authority.serial())) {
+        return Err(Refusal::at(Reason::CertificateRevoked, "authority"));
+    }
+    Ok(())
 }
 
 /// Takes in the chips that come next. Chips that came before, or that begin beyond, change nothing: the answer says how far
@@ -165,12 +176,16 @@ pub fn take_in<E: From<Refusal>>(
     Ok(Ok((shipment, changes)))
 }
 
-/// Ends a shipment: with the right signature all of its chips are here at once; with a wrong one, none ever was.
+/// Ends a shipment: with the right signature all of its chips are here at once; with a wrong one, none ever was. A maker that
+/// was withdrawn, or a line whose certificate was ended, while the chips came in ships nothing; the shipment stays as it is,
+/// to be given up or, once they stand again, finished.
 ///
 /// # Errors
-/// [`Reason::ShipmentRefused`], [`Reason::ShipmentIncomplete`].
+/// [`Reason::ShipmentRefused`], [`Reason::ShipmentIncomplete`]; those of maker and line, as in [`begin`].
 pub fn finish(
     shipment: Shipment,
+    maker: &Maker,
+    revoked: Option<&RevokedList>,
     signature: &[u8; pki::SIGNATURE_BYTES],
     now_ms: UnixMs,
 ) -> Result<(Shipment, Vec<Change>), Refusal> {
@@ -182,6 +197,8 @@ pub fn finish(
     if shipment.running.chips != shipment.header.count {
         return Err(Reason::ShipmentIncomplete.into());
     }
+    maker.must_be_active()?;
+    line_stands(&shipment.header, maker, revoked, now_ms)?;
     if shipment.running.is_signed(&shipment.header.authority, signature) {
         Ok(Shipment { state: ShipmentState::Complete, ..shipment }.change("shipment_complete", now_ms))
     } else {

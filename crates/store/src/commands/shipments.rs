@@ -108,7 +108,9 @@ impl Command for FinishShipment {
 
     fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Shipment, Failure> {
         let shipment = tables.shipment(self.id)?.ok_or(Reason::ShipmentNotFound)?;
-        let (shipment, changes) = shipments::finish(shipment, &self.signature, self.now_ms)?;
+        let maker = tables.maker(&shipment.header.maker)?.ok_or(StoreError::Corrupt("shipment's maker"))?;
+        let revoked = tables.revoked_list(&maker.root.fingerprint())?;
+        let (shipment, changes) = shipments::finish(shipment, &maker, revoked.as_ref(), &self.signature, self.now_ms)?;
         tables.apply_all(&changes)?;
         Ok(shipment)
     }
