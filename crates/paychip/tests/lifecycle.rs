@@ -16,7 +16,7 @@ use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
 use serde_json::{Value, json};
 use support::postgres::Postgres;
-use support::{CODES_A_WATCH, Cloud, STEP_S, watches};
+use support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use wearable::CodeForm;
 
 /// Freezes and resumes in turn, each at a server of its own.
@@ -67,9 +67,7 @@ fn on_postgresql_a_freeze_at_one_server_holds_on_the_very_next_payment_at_the_ot
     let database = server.new_database();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let first = Cloud::start_on(folders[0].path(), &database);
-    for file in ["master.key", "operator.key"] {
-        std::fs::copy(folders[0].path().join(file), folders[1].path().join(file)).unwrap();
-    }
+    with_keys_of(folders[0].path(), folders[1].path());
     let second = Cloud::start_on(folders[1].path(), &database);
     a_freeze_holds_at_every_server(&[first, second]);
 }

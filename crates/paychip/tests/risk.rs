@@ -18,7 +18,7 @@ use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
 use serde_json::{Value, json};
 use support::postgres::Postgres;
-use support::{CODES_A_WATCH, Cloud, STEP_S, watches};
+use support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use wearable::CodeForm;
 
 /// How long rules may take to reach every server, with the patience of a busy machine.
@@ -212,9 +212,7 @@ fn rules_set_at_one_server_are_in_force_at_the_other_soon() {
     let database = server.new_database();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let first = Cloud::start_on(folders[0].path(), &database);
-    for file in ["master.key", "operator.key"] {
-        std::fs::copy(folders[0].path().join(file), folders[1].path().join(file)).unwrap();
-    }
+    with_keys_of(folders[0].path(), folders[1].path());
     let second = Cloud::start_on(folders[1].path(), &database);
     let (wearer, _) = open_account(&first.operator(), "Li Wei", "CNY").unwrap();
     top_up(&first.operator(), &wearer, 100_000, "first").unwrap();

@@ -15,7 +15,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -24,7 +23,7 @@ use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::{Value, json};
 use support::postgres::Postgres;
-use support::{CODES_A_WATCH, Cloud, STEP_S, watches};
+use support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use wearable::CodeForm;
 
 const PRICE_MINOR: u64 = 7;
@@ -62,13 +61,6 @@ impl Till {
             }
         }
         Err("never answered".to_owned())
-    }
-}
-
-/// A data folder with the keys of another.
-fn with_keys_of(first: &Path, second: &Path) {
-    for file in ["master.key", "operator.key"] {
-        std::fs::copy(first.join(file), second.join(file)).unwrap();
     }
 }
 

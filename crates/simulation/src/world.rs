@@ -84,8 +84,8 @@ pub(crate) struct World {
     pub(crate) paid: u64,
 }
 
-/// Writes changes as they are: the world as it begins.
-struct Install(Vec<Change>);
+/// Writes changes as they are: a world as it begins.
+pub(crate) struct Install(pub(crate) Vec<Change>);
 
 impl Command for Install {
     type Answer = ();

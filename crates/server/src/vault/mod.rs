@@ -140,7 +140,9 @@ mod tests {
         let other = CodeFormat::new("72", 20).unwrap();
         let index = |number| TokenIndex::new(number).unwrap();
         let pay = |format: &CodeFormat, number, version| *vault.pay_key(format, index(number), version).unwrap();
-        let keys = [pay(&format, 1, 1), pay(&format, 2, 1), pay(&format, 1, 2), pay(&other, 1, 1)];
+        let batch = |byte, version| *vault.batch_key(BatchId([byte; 16]), version).unwrap();
+        let pays = [pay(&format, 1, 1), pay(&format, 2, 1), pay(&format, 1, 2), pay(&other, 1, 1)];
+        let keys = [&pays[..], &[batch(1, 1), batch(2, 1), batch(1, 2)]].concat();
         for (position, key) in keys.iter().enumerate() {
             assert!(!keys[..position].contains(key));
         }

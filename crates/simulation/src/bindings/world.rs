@@ -14,7 +14,7 @@ use platform::tokens::{TokenAction, TokenState};
 use platform::{AccountId, BindingId, Caller, Change, ChipId, KeyHash, MerchantId, Settings, TokenId, TopUpId};
 use store::commands::{Paid, TopUpAccount};
 use store::engine::{Engine, Outcome};
-use store::{Batch, Command, Env, Failure, Tables};
+use store::{Batch, Env};
 use wearable::CodeForm;
 
 use super::attacker::{Attacker, Relay};
@@ -26,6 +26,7 @@ use super::truth::Truth;
 use crate::database::SimulatedEngine;
 use crate::keys::OpenVault;
 use crate::trace::Trace;
+use crate::world::Install;
 
 /// 2025-11-23, 09:26:40 UTC.
 const START_MS: u64 = 1_763_890_000_000;
@@ -72,17 +73,6 @@ pub(super) struct World {
     asked: BTreeMap<u64, About>,
     numbers: u64,
     pub(super) counts: super::Counts,
-}
-
-/// Writes changes as they are: the world as it begins.
-struct Install(Vec<Change>);
-
-impl Command for Install {
-    type Answer = ();
-
-    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<(), Failure> {
-        Ok(tables.apply_all(&self.0)?)
-    }
 }
 
 impl World {
