@@ -22,7 +22,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("platform", &["ledger", "paycode", "pki", "protocol"]),
     ("store", &["ledger", "paycode", "pki", "platform", "protocol"]),
     // The one place, besides the program itself, where both sides of a binding run: no cryptography of either is played.
-    ("simulation", &["chip", "ledger", "paycode", "platform", "protocol", "store", "wearable"]),
+    ("simulation", &["chip", "ledger", "paycode", "pki", "platform", "protocol", "store", "wearable"]),
     ("server", &["ledger", "paycode", "pki", "platform", "protocol", "store"]),
     (
         "paychip",

@@ -218,9 +218,12 @@ pub(crate) struct Serve {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8400", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
-    /// Other people's money is at stake: refuse a key that lies in the open.
+    /// Other people's money is at stake: refuse a key that lies in the open, and chips that came in no maker's shipment.
     #[arg(long, env = "PAYCHIP_PRODUCTION")]
     pub(crate) production: bool,
+    /// Take chips that came in no maker's shipment all the same, in a pilot.
+    #[arg(long, env = "PAYCHIP_UNCERTIFIED_CHIPS")]
+    pub(crate) uncertified_chips: bool,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
     /// The most connections at the same time; one too many is closed at once.

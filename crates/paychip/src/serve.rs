@@ -24,7 +24,10 @@ pub(crate) fn run(place: &Place, serve: &Serve, passphrase: &PassphraseArgs, out
             database,
             listen: serve.listen,
             plain_http: serve.plain_http,
-            settings: platform_settings(),
+            settings: server::Settings {
+                uncertified_chips: serve.uncertified_chips || !serve.production,
+                ..platform_settings()
+            },
             keys,
             tls: serve.tls.files(),
             connections: server::Connections {

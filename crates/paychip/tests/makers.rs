@@ -13,65 +13,8 @@ mod support;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use serde_json::Value;
+use support::play::{Play, error_code, text};
 use support::{Cloud, program};
-
-fn error_code(answer: Result<Value, Value>) -> String {
-    answer.unwrap_err()["error"]["code"].as_str().unwrap().to_owned()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap().to_owned()
-}
-
-struct Play {
-    folder: tempfile::TempDir,
-    cloud: Cloud,
-}
-
-impl Play {
-    fn begin() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let cloud = Cloud::start(&folder.path().join("data"));
-        Self { folder, cloud }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<Value, Value> {
-        self.cloud.run(arguments)
-    }
-
-    /// A maker with a factory, known to the operator, with one chip model.
-    fn take_on(&self, code: &str, name: &str, scheme: &str) {
-        let house = self.run(&["factory", "new", code, "--name", name, "--scheme", scheme]).unwrap();
-        self.run(&["maker", "new", code, name, "--root", &text(&house["root"])]).unwrap();
-        self.run(&["maker", "chip-model", code, "SE-1", "--applet", "0.1.0"]).unwrap();
-    }
-
-    /// A batch for a maker's factory, in a file.
-    fn batch(&self, code: &str) -> String {
-        let house = self.run(&["factory", "show", code]).unwrap();
-        let file = self.file(&format!("{code}.batch"));
-        self.run(&["vendor", "batch", code, "--factory-key", &text(&house["factory_key"]), "--out", &file]).unwrap();
-        file
-    }
-
-    /// Makes a shipment; its manifest.
-    fn ship(&self, code: &str, number: &str, count: &str, more: &[&str]) -> String {
-        let (batch, manifest) = (self.batch(code), self.file(&format!("{code}-{number}.manifest")));
-        let arguments =
-            ["factory", "run", code, "--batch", &batch, "--count", count, "--shipment", number, "--out", &manifest];
-        self.run(&[&arguments[..], more].concat()).unwrap();
-        manifest
-    }
-
-    fn watch(&self, name: &str, arguments: &[&str]) -> Result<Value, Value> {
-        self.run(&[&["watch", "--watch", name], arguments].concat())
-    }
-}
 
 #[test]
 fn chips_of_two_makers_are_shipped_bound_and_pay() {

@@ -18,18 +18,32 @@ pub fn split_chain(mut der: &[u8]) -> Result<Vec<Certificate>, Fault> {
         if chain.len() == MAX_CHAIN {
             return Err(Fault::TooLong);
         }
-        let mut reader = SliceReader::new(der)?;
-        let header = Header::decode(&mut reader)?;
-        let head = usize::try_from(reader.position()).map_err(|_| Fault::Malformed)?;
-        let length = head + usize::try_from(header.length()).map_err(|_| Fault::Malformed)?;
-        if length > MAX_CERTIFICATE_BYTES {
-            return Err(Fault::TooLong);
-        }
-        let (one, rest) = der.split_at_checked(length).ok_or(Fault::Malformed)?;
+        let (one, rest) = first_of(der)?;
         chain.push(Certificate::from_der(one)?);
         der = rest;
     }
     if chain.is_empty() { Err(Fault::Malformed) } else { Ok(chain) }
+}
+
+/// The first certificate of a chain in DER; what follows is not looked at, and may be cut off.
+///
+/// # Errors
+/// Those of [`Certificate::from_der`].
+pub fn first_of_chain(der: &[u8]) -> Result<Certificate, Fault> {
+    let (one, _) = first_of(der)?;
+    Certificate::from_der(one)
+}
+
+/// The bytes of the first certificate, and those behind it.
+fn first_of(der: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let mut reader = SliceReader::new(der)?;
+    let header = Header::decode(&mut reader)?;
+    let head = usize::try_from(reader.position()).map_err(|_| Fault::Malformed)?;
+    let length = head + usize::try_from(header.length()).map_err(|_| Fault::Malformed)?;
+    if length > MAX_CERTIFICATE_BYTES {
+        return Err(Fault::TooLong);
+    }
+    der.split_at_checked(length).ok_or(Fault::Malformed)
 }
 
 /// Checks that a chain, the chip's certificate first, leads to this root, and that all of it is valid now. The root may

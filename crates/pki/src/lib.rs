@@ -20,7 +20,7 @@ mod scheme;
 pub mod seal;
 
 pub use certificate::{Certificate, Fingerprint, MAX_CERTIFICATE_BYTES, Serial};
-pub use chain::{MAX_CHAIN, split_chain, verify_chain};
+pub use chain::{MAX_CHAIN, first_of_chain, split_chain, verify_chain};
 pub use revocation::{MAX_LIST_BYTES, MAX_REVOKED, RevocationList};
 pub use scheme::{POINT_BYTES, PublicKey, SECRET_BYTES, SIGNATURE_BYTES, Scheme, SecretKey};
 

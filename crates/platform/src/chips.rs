@@ -1,6 +1,6 @@
 //! Chips the operator knows: registered by the factory line before a wearable is sold.
 
-use crate::{Change, ChipId, Reason, Refusal, ShipmentId, UnixMs};
+use crate::{Change, ChipId, Reason, Refusal, Settings, ShipmentId, UnixMs};
 
 /// A registered chip. Its keys are derived by the vault from its id and key version, and for
 /// a chip of a shipment from its batch.
@@ -25,11 +25,15 @@ pub struct Origin {
     pub key_hash: [u8; 32],
 }
 
-/// Registers a chip.
+/// Registers a chip by itself: for development, or for a line of the operator's own.
 ///
 /// # Errors
+/// [`Reason::ChipUncertified`] of an operator who takes only chips that their makers have shipped;
 /// [`Reason::ChipExists`] when the id was registered before: its keys are handed out once.
-pub fn register(chip: Chip, before: Option<&Chip>) -> Result<(Chip, Vec<Change>), Refusal> {
+pub fn register(chip: Chip, before: Option<&Chip>, settings: &Settings) -> Result<(Chip, Vec<Change>), Refusal> {
+    if !settings.uncertified_chips {
+        return Err(Refusal::at(Reason::ChipUncertified, "chip_id"));
+    }
     if before.is_some() {
         return Err(Refusal::at(Reason::ChipExists, "chip_id"));
     }

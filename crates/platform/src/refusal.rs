@@ -39,6 +39,14 @@ macro_rules! reasons {
                 match self { $(Self::$name => $message,)* }
             }
 
+            /// The reason with this code.
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
             /// What kind of refusal it is.
             pub const fn class(self) -> RefusalClass {
                 match self { $(Self::$name => RefusalClass::$class,)* }
@@ -68,8 +76,16 @@ reasons! {
     ChipExists, Conflict, "chip_exists", "A chip with this id is registered already.";
     ChipBound, Conflict, "chip_bound", "This wearable is bound already; unbind it first.";
     ChipNotGenuine, Conflict, "chip_not_genuine", "The chip could not prove that it is the one that was registered; nothing was bound.";
+    ChipUncertified, Conflict, "chip_uncertified", "This chip came in no maker's shipment; the operator takes only chips whose makers vouch for them.";
+    ChipSilent, Conflict, "chip_silent", "The chip did not answer everything it was asked; hold the wearable near the phone and start again.";
+    ChipRefusedChannel, Conflict, "chip_refused_channel", "The chip opened no secure channel: it is terminated, or has other keys than its maker shipped it with.";
+    ChipAttestsNothing, Conflict, "chip_attests_nothing", "The chip could not say with its own signature what it is: it has no device key or no certificate.";
+    ChipStateForbids, Conflict, "chip_state_forbids", "The chip is suspended or terminated; it can not be bound.";
+    AppletNotAllowed, Conflict, "applet_not_allowed", "The operator does not take this version of the payment applet on this chip model; update the wearable.";
     OfferUsed, Conflict, "offer_used", "This binding offer was used already; show a new one on the wearable.";
     BindingOver, Conflict, "binding_over", "This binding has ended; start a new one from the wearable.";
+    BindingExpired, Conflict, "binding_expired", "The chip did not answer in time; start a new binding from the wearable.";
+    BindingSuperseded, Conflict, "binding_superseded", "A newer binding of this wearable has taken the place of this one.";
     BindingFailed, Conflict, "binding_failed", "The chip refused a step of the binding; start again from the wearable.";
     OrderParametersDiffer, Conflict, "order_parameters_differ", "This order number was used for a payment with other parameters; it stays that payment for ever.";
     OrderCancelled, Conflict, "order_cancelled", "This order was cancelled: no money of it has moved, or all of it was given back. Use a new order number.";

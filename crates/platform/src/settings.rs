@@ -25,6 +25,9 @@ pub struct Settings {
     pub binding_lifetime_ms: u64,
     /// A binding whose chip has not confirmed its keys within this time is over, milliseconds.
     pub confirmation_lifetime_ms: u64,
+    /// Whether chips may be bound that came in no maker's shipment and prove nothing but their channel keys: those the operator
+    /// has registered by itself, for development.
+    pub uncertified_chips: bool,
 }
 
 impl Settings {
@@ -58,6 +61,7 @@ impl Default for Settings {
             token_lifetime_ms: 3 * 365 * 86_400_000,
             binding_lifetime_ms: 3 * 60_000,
             confirmation_lifetime_ms: 24 * 3_600_000,
+            uncertified_chips: true,
         }
     }
 }

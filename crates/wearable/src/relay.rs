@@ -47,6 +47,10 @@ impl Progress {
 
 /// Link up, before the first script.
 const CONNECTED: u8 = 10;
+/// Saved in the chip.
+const SAVED: u8 = 70;
+/// The chip's confirmation of what it saved has left for the cloud.
+const FINISHING: u8 = 90;
 /// Only the cloud's last word makes it 100.
 const NEARLY: u8 = 99;
 /// First byte of what is kept across a reboot.
@@ -380,6 +384,10 @@ impl Relay {
             at += 1;
         }
         self.phase = Phase::Sent;
+        if let Progress::Working { percent: SAVED..FINISHING } = self.progress {
+            self.progress = Progress::Working { percent: FINISHING };
+            self.save(host);
+        }
         Ok(())
     }
 }

@@ -188,12 +188,13 @@ impl<H: Host> Wearable<H> {
     /// due. Call it every few ten milliseconds while the link is open. [`Error::LinkDown`] means that the
     /// link took no more; the next poll goes on from there.
     pub fn poll(&mut self) -> Result<Progress, Error> {
-        if self.relay.is_running() && self.relay.step(&mut self.element) {
+        if !self.relay.is_running() {
+            self.relay.send(self.element.host_mut())?;
+        } else if self.relay.step(&mut self.element) {
             // The token may be another one now.
             self.account = None;
             self.forget_code();
         }
-        self.relay.send(self.element.host_mut())?;
         Ok(self.relay.progress())
     }
 

@@ -22,6 +22,8 @@ use serde_json::Value;
 #[path = "../../../store/tests/support/postgres.rs"]
 pub mod postgres;
 
+pub mod play;
+
 /// Codes a watch makes without waiting: four in this half minute, four in the next, which the cloud takes as well.
 pub const CODES_A_WATCH: usize = 8;
 pub const STEP_S: u64 = 30;
@@ -71,11 +73,16 @@ impl Cloud {
         Self::spawn(data, program().arg("--json").env("PAYCHIP_DATABASE", database))
     }
 
-    /// Starts a cloud whose keys are sealed under the passphrase in this file.
+    /// Starts a cloud in production whose keys are sealed under the passphrase in this file; it takes chips that no maker
+    /// has shipped all the same.
     pub fn start_sealed(data: &Path, passphrase: &Path) -> Self {
         Self::spawn(
             data,
-            program().arg("--json").env("PAYCHIP_PASSPHRASE_FILE", passphrase).env("PAYCHIP_PRODUCTION", "true"),
+            program()
+                .arg("--json")
+                .env("PAYCHIP_PASSPHRASE_FILE", passphrase)
+                .env("PAYCHIP_PRODUCTION", "true")
+                .env("PAYCHIP_UNCERTIFIED_CHIPS", "true"),
         )
     }
 

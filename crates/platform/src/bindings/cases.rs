@@ -10,7 +10,9 @@ use protocol::script::{Message, Outcome, ResultsWriter, SessionId};
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::bindings::provenance::tests as provenance_tests;
 use crate::bindings::{BindingState, MAX_ASKED_AGAIN, MAX_ATTEMPTS};
+use crate::makers::Standing;
 use crate::{ChipId, KeyHash};
 
 const NOW_MS: u64 = 1_763_890_000_000;
@@ -39,6 +41,7 @@ fn request(account: AccountId) -> StartRequest {
 fn start_facts() -> StartFacts {
     StartFacts {
         chip: Some(Chip { id: CHIP, key_version: 1, registered_ms: 0, origin: None }),
+        provenance: None,
         living: None,
         before: None,
         next_index: 42,
@@ -68,7 +71,7 @@ fn started() -> (RelayFacts, Vec<u8>) {
 
 fn facts(binding: Binding, token: Token) -> RelayFacts {
     let keys = BindingKeys { chip: keys(1), pay: Zeroizing::new([5; 32]), mask: Zeroizing::new([6; 16]) };
-    RelayFacts { binding, token, account: account(), keys }
+    RelayFacts { binding, token, account: account(), provenance: None, keys }
 }
 
 fn after(facts: RelayFacts, binding: Binding, changes: &[Change]) -> RelayFacts {
@@ -76,7 +79,7 @@ fn after(facts: RelayFacts, binding: Binding, changes: &[Change]) -> RelayFacts 
         Change::PutToken(token) => Some(token.clone()),
         _ => None,
     });
-    self::facts(binding, token.unwrap_or(facts.token))
+    RelayFacts { provenance: facts.provenance, ..self::facts(binding, token.unwrap_or(facts.token)) }
 }
 
 /// The card's end: what a chip with these keys answers to a script.
@@ -181,7 +184,73 @@ fn a_chip_is_bound_in_two_scripts_and_its_token_pays_only_then() {
 }
 
 fn facts_again(facts: &RelayFacts) -> RelayFacts {
-    self::facts(facts.binding.clone(), facts.token.clone())
+    RelayFacts { provenance: facts.provenance.clone(), ..self::facts(facts.binding.clone(), facts.token.clone()) }
+}
+
+/// A chip that came in a shipment, up to where it has proved its origin and answered the channel.
+fn shipped() -> (provenance_tests::Case, Card, RelayFacts, Vec<u8>) {
+    let mut case = provenance_tests::honest(pki::Scheme::P256);
+    let chip = Chip { id: provenance_tests::CHIP, key_version: 1, registered_ms: 0, origin: None };
+    let request = StartRequest { offer: Offer { chip: chip.id, nonce: [9; 8] }, ..request(ACCOUNT) };
+    let facts = StartFacts { chip: Some(chip), provenance: Some(case.from.clone()), ..start_facts() };
+    let (answer, changes) = start(&request, facts, &Settings::default()).unwrap();
+    let mut facts = after(started().0, answer.binding, &changes);
+    facts.provenance = Some(case.from.clone());
+    case.challenge = attestation_challenge(&facts.binding).to_vec();
+    let Ok(Message::Script(script)) = Message::decode(&answer.message) else { panic!("not a script") };
+    assert_eq!((script.len(), script.progress_percent), (10, 30));
+    let mut card = Card::with(keys(1));
+    let opening = card.answer(script.commands().last().unwrap().apdu);
+    let answers = [vec![vec![0x90, 0x00]], case.answers(), vec![opening]].concat();
+    let message = results(script.session, script.number, &answers);
+    (case, card, facts, message)
+}
+
+#[test]
+fn a_shipped_chip_proves_its_origin_before_it_gets_keys_and_again_before_it_pays() {
+    let (case, mut card, facts, proof) = shipped();
+    let (answer, changes) = step(facts_again(&facts), &proof);
+    assert_eq!(answer.binding.state, BindingState::Installing);
+    assert_eq!(answer.binding.certificate.as_deref(), Some(provenance_tests::SERIAL));
+    let installing = after(facts_again(&facts), answer.binding.clone(), &changes);
+    let confirmation = card.run(&answer.message);
+    let with = |from: &dyn Fn(&mut Provenance)| {
+        let mut provenance = case.from.clone();
+        from(&mut provenance);
+        RelayFacts { provenance: Some(provenance), ..facts_again(&installing) }
+    };
+    let withdrawn = with(&|from| from.maker.standing = Standing::Withdrawn);
+    let ended = with(&|from| from.ended_by_line = case.list(provenance_tests::SERIAL));
+    for (facts, expected) in
+        [(with(&|_| {}), None), (withdrawn, Some(Reason::MakerWithdrawn)), (ended, Some(Reason::CertificateRevoked))]
+    {
+        let (answer, changes) = step(facts, &confirmation);
+        let state = if expected.is_none() { TokenState::Active } else { TokenState::Revoked };
+        assert_eq!((answer.binding.failure, token_state(&changes)), (expected, Some(state)));
+        let told = match Message::decode(&answer.message) {
+            Ok(Message::Outcome(Outcome::Failed { code, .. })) => Some(code.to_owned()),
+            _ => None,
+        };
+        assert_eq!(told.as_deref(), expected.map(Reason::code), "the wearable is told why");
+    }
+    // Without its proof the right keys are worth nothing.
+    let unproved = results(SessionId(facts.binding.id.0), 1, &[vec![0x90, 0x00], vec![0x69, 0x85]]);
+    let (answer, _) = step(facts, &unproved);
+    assert_eq!(answer.binding.failure, Some(Reason::ChipAttestsNothing));
+}
+
+#[test]
+fn a_shipped_chip_that_holds_its_channel_back_proves_its_origin_once() {
+    let (case, mut card, facts, _) = shipped();
+    let held_back = [vec![vec![0x90, 0x00]], case.answers(), vec![vec![0x93, 0x05]]].concat();
+    let held_back = results(SessionId(facts.binding.id.0), 1, &held_back);
+    let (answer, changes) = step(facts_again(&facts), &held_back);
+    assert_eq!(answer.binding.state, BindingState::Opening);
+    let Ok(Message::Script(script)) = Message::decode(&answer.message) else { panic!("not a script") };
+    assert_eq!(script.len(), 2, "the channel alone");
+    let facts = after(facts, answer.binding.clone(), &changes);
+    let (answer, _) = step(facts, &card.run(&answer.message));
+    assert_eq!(answer.binding.state, BindingState::Installing);
 }
 
 #[test]
@@ -283,10 +352,20 @@ fn who_may_start_a_binding_and_when() {
     let stranger = AccountId([99; 16]);
     let token = |state, account| Token { account, ..crate::tokens::tests::token(state) };
     let (running, _) = started();
+    let mut withdrawn = provenance_tests::honest(pki::Scheme::P256).from;
+    withdrawn.maker.standing = Standing::Withdrawn;
     let done = Binding { state: BindingState::Done, ..running.binding.clone() };
+    let failed = Binding { state: BindingState::Failed, ..running.binding.clone() };
     let before = |binding: &Binding| Some(facts(binding.clone(), running.token.clone()));
+    let ended = Token { state: TokenState::Revoked, ..running.token.clone() };
     for (what, request, facts, expected) in [
         ("unknown chip", request(ACCOUNT), StartFacts { chip: None, ..start_facts() }, Err(Reason::ChipNotFound)),
+        (
+            "its maker withdrawn",
+            request(ACCOUNT),
+            StartFacts { provenance: Some(withdrawn), ..start_facts() },
+            Err(Reason::MakerWithdrawn),
+        ),
         (
             "bound to another",
             request(ACCOUNT),
@@ -318,10 +397,23 @@ fn who_may_start_a_binding_and_when() {
             StartFacts { before: before(&running.binding), ..start_facts() },
             Err(Reason::OfferUsed),
         ),
+        ("its receipt again", request(ACCOUNT), StartFacts { before: before(&done), ..start_facts() }, Ok(0)),
         (
-            "a used offer",
-            request(ACCOUNT),
+            "another's receipt",
+            request(stranger),
             StartFacts { before: before(&done), ..start_facts() },
+            Err(Reason::OfferUsed),
+        ),
+        (
+            "the receipt of a token that was ended",
+            request(ACCOUNT),
+            StartFacts { before: Some(self::facts(done.clone(), ended)), ..start_facts() },
+            Err(Reason::OfferUsed),
+        ),
+        (
+            "the offer of a binding that failed",
+            request(ACCOUNT),
+            StartFacts { before: before(&failed), ..start_facts() },
             Err(Reason::OfferUsed),
         ),
         (
@@ -335,6 +427,9 @@ fn who_may_start_a_binding_and_when() {
         let tokens = outcome.map(|(_, changes)| changes.iter().filter(|c| matches!(c, Change::PutToken(_))).count());
         assert_eq!(tokens.map_err(|refusal| refusal.reason), expected, "{what}");
     }
+    let strict = Settings { uncertified_chips: false, ..Settings::default() };
+    let refused = start(&request(ACCOUNT), start_facts(), &strict).map(|_| ()).unwrap_err();
+    assert_eq!(refused, Refusal::at(Reason::ChipUncertified, "offer"));
 }
 
 #[test]

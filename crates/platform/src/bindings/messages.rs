@@ -3,9 +3,7 @@
 use protocol::script::{MAX_MESSAGE_BYTES, Message, Outcome, ScriptWriter, SessionId};
 
 use super::Binding;
-
-/// The code of a failed binding's last message.
-const FAILED_CODE: &str = "binding_failed";
+use crate::Reason;
 
 /// The chip's answers to a script.
 pub(super) struct Results {
@@ -24,22 +22,24 @@ pub(super) fn read_results(message: &[u8]) -> Option<Results> {
     Some(Results { session: results.session.0, number: results.number, answers })
 }
 
-/// A script for the chip; it stops at the first command that is not answered with success.
-pub(super) fn script(binding: &Binding, number: u16, commands: &[Vec<u8>]) -> Vec<u8> {
+/// The script that is due, for the chip; it stops at the first command that is not answered with success, unless it says
+/// beside the command that it goes on.
+pub(super) fn script(binding: &Binding, commands: &[(Vec<u8>, bool)]) -> Vec<u8> {
     let mut buffer = [0; MAX_MESSAGE_BYTES];
     let mut written = || {
-        let mut writer =
-            ScriptWriter::new(&mut buffer, SessionId(binding.id.0), number, binding.state.progress_percent())?;
-        commands.iter().try_for_each(|command| writer.push(command, false))?;
+        let (session, number) = (SessionId(binding.id.0), u16::from(binding.script));
+        let mut writer = ScriptWriter::new(&mut buffer, session, number, binding.state.progress_once_run())?;
+        commands.iter().try_for_each(|(command, goes_on)| writer.push(command, *goes_on))?;
         writer.finish().map(<[u8]>::to_vec)
     };
-    // Two commands of at most 260 bytes: they always fit.
+    // Ten commands of at most 35 bytes, or two of at most 260: they always fit.
     written().unwrap_or_default()
 }
 
 /// The last message of a binding that failed.
 pub(super) fn failed(binding: &Binding) -> Vec<u8> {
-    encoded(&Outcome::Failed { session: SessionId(binding.id.0), code: FAILED_CODE })
+    let reason = binding.failure.unwrap_or(Reason::BindingFailed);
+    encoded(&Outcome::Failed { session: SessionId(binding.id.0), code: reason.code() })
 }
 
 /// The last message of a binding that is done.

@@ -1,12 +1,15 @@
 //! Binding: a chip that is in nobody's hands becomes the means to pay of one account.
 //!
 //! ```text
-//!          offer + confirmation            card answers             chip confirms
-//!  (none) ───────────────────▶ Opening ───────────────▶ Installing ───────────────▶ Done
-//!                                 │  ▲                       │
+//!        offer + confirmation           proves its origin,           chip confirms
+//!                                       answers the channel
+//!  (none) ───────────────────▶ Opening ───────────────────▶ Installing ─────────────▶ Done
+//!                                 │  ▲                          │
 //!                                 │  └── channel lost: new challenge, at most MAX_ATTEMPTS
-//!                                 └──────────▶ Failed ◀──────┘  not genuine, refused, too late
+//!                                 └────────────▶ Failed ◀───────┘  not genuine, ended, refused, too late
 //! ```
+//!
+//! `spec/binding.md` tells the same in full.
 //!
 //! The wearer's phone (or the device itself) carries scripts it can neither read nor change. The token pays only
 //! from the moment its chip has confirmed, under the channel's own MAC, that it holds the keys: half a binding is
@@ -14,12 +17,16 @@
 
 mod messages;
 mod offer;
+mod provenance;
 mod steps;
 
 pub use offer::{OFFER_PREFIX, Offer};
+pub use provenance::{ASKED_PARTS, Provenance};
 pub use steps::{BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest, relay, start};
 
-use crate::{AccountId, BindingId, ChipId, TokenId, UnixMs};
+use pki::Serial;
+
+use crate::{AccountId, BindingId, ChipId, Reason, TokenId, UnixMs};
 
 /// How many channels one binding may open before it fails.
 pub const MAX_ATTEMPTS: u8 = 5;
@@ -57,10 +64,20 @@ impl BindingState {
         }
     }
 
-    /// How far it is, percent, as the wearable shows it.
+    /// How far it is, percent.
     pub const fn progress_percent(self) -> u8 {
         match self {
             Self::Opening => 10,
+            Self::Installing => 30,
+            Self::Done => 100,
+            Self::Failed => 0,
+        }
+    }
+
+    /// How far it will be for the wearable once it has run the script that is due, percent.
+    pub(crate) const fn progress_once_run(self) -> u8 {
+        match self {
+            Self::Opening => 30,
             Self::Installing => 70,
             Self::Done => 100,
             Self::Failed => 0,
@@ -98,4 +115,10 @@ pub struct Binding {
     pub state: BindingState,
     /// When it began.
     pub created_ms: UnixMs,
+    /// The serial number of the chip's certificate, once the chip has proved that it is the one its maker shipped.
+    pub certificate: Option<Serial>,
+    /// How many channels the chip has answered to.
+    pub channels: u8,
+    /// Why it ended without a binding.
+    pub failure: Option<Reason>,
 }

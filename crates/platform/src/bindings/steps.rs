@@ -1,11 +1,12 @@
 //! The decisions of a binding: what starts it, and what each message from the chip leads to.
 
-use protocol::apdu::{Command, Response, StatusWord};
+use protocol::apdu::{Response, StatusWord};
 use protocol::applet::{self, Grant, InstallToken, Order, Slot};
 use protocol::scp03::{KeySet, Level, host};
 use zeroize::Zeroizing;
 
 use super::messages::{self, Results};
+use super::provenance::{self, Proof, Provenance, QUESTIONS, encoded};
 use super::{Binding, BindingState, MAX_ASKED_AGAIN, MAX_ATTEMPTS, Offer};
 use crate::accounts::Account;
 use crate::chips::Chip;
@@ -36,6 +37,8 @@ pub struct StartRequest {
 pub struct StartFacts {
     /// The chip of the offer, if it is registered.
     pub chip: Option<Chip>,
+    /// Where it comes from, if it came in a shipment.
+    pub provenance: Option<Provenance>,
     /// The chip's token that is not revoked, if it has one.
     pub living: Option<Token>,
     /// The binding that began with this very offer, if one did.
@@ -56,23 +59,24 @@ pub struct RelayAnswer {
 }
 
 /// Starts a binding. The same offer again, from the same account, returns the same binding and the script that is
-/// due: a phone that lost everything goes on from there.
+/// due: a phone that lost everything goes on from there, and gets its receipt if only that was lost.
 ///
 /// # Errors
-/// [`Reason::ChipNotFound`], [`Reason::ChipBound`], [`Reason::OfferUsed`], [`Reason::TokensExhausted`].
+/// [`Reason::ChipNotFound`], [`Reason::ChipBound`], [`Reason::OfferUsed`], [`Reason::TokensExhausted`];
+/// [`Reason::ChipUncertified`], and those of a maker, model or line that stands no more.
 pub fn start(
     request: &StartRequest,
     facts: StartFacts,
     settings: &Settings,
 ) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
-    let chip = facts.chip.ok_or(Refusal::at(Reason::ChipNotFound, "offer"))?;
+    let at_offer = |reason| Refusal::at(reason, "offer");
+    let chip = facts.chip.ok_or(at_offer(Reason::ChipNotFound))?;
     if let Some(before) = facts.before {
-        let open = matches!(before.binding.state, BindingState::Opening | BindingState::Installing);
-        if before.binding.account != request.account || !open {
-            return Err(Refusal::at(Reason::OfferUsed, "offer"));
-        }
-        let message = due_script(&before)?;
-        return Ok((RelayAnswer { binding: before.binding, message }, Vec::new()));
+        return begun_before(request, before).ok_or(at_offer(Reason::OfferUsed)).and_then(|answer| answer);
+    }
+    provenance::may_be_uncertified(chip.origin, settings).map_err(at_offer)?;
+    if let Some(provenance) = &facts.provenance {
+        provenance.stands(None, request.now_ms / 1_000).map_err(at_offer)?;
     }
     let mut changes = Vec::new();
     let token = match facts.living {
@@ -100,10 +104,31 @@ pub fn start(
         code_budget: settings.codes.budget,
         state: BindingState::Opening,
         created_ms: request.now_ms,
+        certificate: None,
+        channels: 0,
+        failure: None,
     };
     changes.push(Change::PutBinding(binding.clone()));
-    let message = opening_script(&binding, chip.key_version);
+    let message = opening_script(&binding, chip.key_version, facts.provenance.is_some());
     Ok((RelayAnswer { binding, message }, changes))
+}
+
+/// What the same offer gets again; nothing where it is used up.
+fn begun_before(request: &StartRequest, before: RelayFacts) -> Option<Result<(RelayAnswer, Vec<Change>), Refusal>> {
+    if before.binding.account != request.account {
+        return None;
+    }
+    match before.binding.state {
+        BindingState::Opening | BindingState::Installing => {
+            let message = due_script(&before);
+            Some(message.map(|message| (RelayAnswer { binding: before.binding, message }, Vec::new())))
+        }
+        // The receipt of a binding that stands; of one whose token was ended since there is nothing to show.
+        BindingState::Done if before.token.state != TokenState::Revoked => {
+            Some(Ok((done_answer(before.binding, &before.account), Vec::new())))
+        }
+        BindingState::Done | BindingState::Failed => None,
+    }
 }
 
 fn new_token(
@@ -153,8 +178,17 @@ pub struct RelayFacts {
     pub token: Token,
     /// Its account.
     pub account: Account,
+    /// Where its chip comes from, if it came in a shipment.
+    pub provenance: Option<Provenance>,
     /// The keys.
     pub keys: BindingKeys,
+}
+
+impl RelayFacts {
+    /// What the chip still has to prove, where it has to prove anything.
+    fn unproved(&self) -> Option<&Provenance> {
+        self.provenance.as_ref().filter(|_| self.binding.certificate.is_none())
+    }
 }
 
 /// Decides what a message from the wearable leads to. `host_challenge` is fresh, for a channel that must be opened
@@ -185,7 +219,7 @@ pub fn relay(
     }
     // Revoked meanwhile, or given up for a newer binding of the same chip: nothing can come of this one.
     if facts.token.state != TokenState::Pending {
-        return Ok(fail(facts, now_ms, "binding_superseded"));
+        return Ok(fail(facts, now_ms, Reason::BindingSuperseded));
     }
     // A chip that has the keys may confirm late, when its phone is back; one that has not may not begin late.
     let lifetime_ms = match facts.binding.state {
@@ -193,7 +227,7 @@ pub fn relay(
         _ => settings.confirmation_lifetime_ms,
     };
     if now_ms > facts.binding.created_ms.saturating_add(lifetime_ms) {
-        return Ok(fail(facts, now_ms, "binding_expired"));
+        return Ok(fail(facts, now_ms, Reason::BindingExpired));
     }
     if results.number != u16::from(facts.binding.script) {
         // A repeat of something answered before: say again what is due now.
@@ -206,37 +240,63 @@ pub fn relay(
     }
 }
 
-/// The chip has answered INITIALIZE UPDATE: check that it is the chip, and send it the token.
+/// The chip has answered the opening: check that it is the chip its maker shipped, and the one that has the keys, and send
+/// it the token.
 fn opened(
     facts: RelayFacts,
     results: &Results,
     host_challenge: [u8; 8],
     now_ms: UnixMs,
 ) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
-    let answer = results.answers.get(1).and_then(|answer| Response::parse(answer).ok());
-    let held_back = answer.as_ref().is_some_and(|answer| answer.status == StatusWord::CHANNEL_HELD_BACK);
-    if held_back && facts.binding.script < MAX_ASKED_AGAIN {
-        return Ok(reopen(facts.binding, host_challenge, facts.keys.chip.version()));
-    }
-    let Some(answer) = answer.filter(|answer| answer.status.is_ok()) else {
-        return Ok(fail(facts, now_ms, "chip_refused_channel"));
+    // The first is SELECT's.
+    let mut answers = results.answers.get(1..).unwrap_or_default();
+    let certificate = match facts.unproved() {
+        None => facts.binding.certificate.clone(),
+        Some(provenance) => {
+            let (proof, rest) = answers.split_at(QUESTIONS.min(answers.len()));
+            answers = rest;
+            let challenge = attestation_challenge(&facts.binding);
+            let judge = |proof| provenance.judge(facts.binding.chip, &challenge, &proof, now_ms / 1_000);
+            match Proof::read(proof).and_then(judge) {
+                Ok(certificate) => Some(certificate),
+                Err(reason) => return Ok(fail(facts, now_ms, reason)),
+            }
+        }
     };
+    let facts = RelayFacts { binding: Binding { certificate, ..facts.binding }, ..facts };
+    let Some(answer) = answers.first().and_then(|answer| Response::parse(answer).ok()) else {
+        return Ok(fail(facts, now_ms, Reason::ChipSilent));
+    };
+    if answer.status == StatusWord::CHANNEL_HELD_BACK && facts.binding.script < MAX_ASKED_AGAIN {
+        return Ok(reopen(facts, host_challenge));
+    }
+    if !answer.status.is_ok() {
+        return Ok(fail(facts, now_ms, Reason::ChipRefusedChannel));
+    }
     let challenge = facts.binding.host_challenge;
     if host::Session::open(&facts.keys.chip, Level::Full, &challenge, answer.data).is_err() {
-        return Ok(fail(facts, now_ms, Reason::ChipNotGenuine.code()));
+        return Ok(fail(facts, now_ms, Reason::ChipNotGenuine));
     }
-    let card_answer = Some(answer.data.to_vec());
     let binding = Binding {
         script: facts.binding.script.saturating_add(1),
-        card_answer,
+        channels: facts.binding.channels.saturating_add(1),
+        card_answer: Some(answer.data.to_vec()),
         anchor_s: now_ms / 1_000,
         state: BindingState::Installing,
-        ..facts.binding.clone()
+        ..facts.binding
     };
     let facts = RelayFacts { binding, ..facts };
     let message = due_script(&facts)?;
     let changes = vec![Change::PutBinding(facts.binding.clone())];
     Ok((RelayAnswer { binding: facts.binding, message }, changes))
+}
+
+/// What the chip signs: this binding, and the challenge of its present channel.
+fn attestation_challenge(binding: &Binding) -> [u8; 24] {
+    let mut challenge = [0; 24];
+    let bytes = binding.id.0.iter().chain(&binding.host_challenge);
+    challenge.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    challenge
 }
 
 /// The chip has answered the installation: only its own authentic confirmation makes the token pay.
@@ -247,6 +307,12 @@ fn installed(
     now_ms: UnixMs,
 ) -> Result<(RelayAnswer, Vec<Change>), Refusal> {
     if confirmed(&facts, results)? {
+        // Its maker may have been withdrawn, or its certificate ended, since the chip has proved its origin.
+        let certificate = facts.binding.certificate.as_deref();
+        let stands = facts.provenance.as_ref().map_or(Ok(()), |from| from.stands(certificate, now_ms / 1_000));
+        if let Err(reason) = stands {
+            return Ok(fail(facts, now_ms, reason));
+        }
         let binding = Binding { state: BindingState::Done, ..facts.binding };
         let token = Token { state: TokenState::Active, ..facts.token };
         let changes = vec![
@@ -256,10 +322,10 @@ fn installed(
         ];
         return Ok((done_answer(binding, &facts.account), changes));
     }
-    if facts.binding.script >= 2 * MAX_ATTEMPTS {
-        return Ok(fail(facts, now_ms, Reason::BindingFailed.code()));
+    if facts.binding.channels >= MAX_ATTEMPTS {
+        return Ok(fail(facts, now_ms, Reason::BindingFailed));
     }
-    Ok(reopen(facts.binding, host_challenge, facts.keys.chip.version()))
+    Ok(reopen(facts, host_challenge))
 }
 
 /// Whether the last answer is the chip's own, under the channel's MAC, that the token is installed.
@@ -273,7 +339,7 @@ fn confirmed(facts: &RelayFacts, results: &Results) -> Result<bool, Refusal> {
 }
 
 /// The two commands of the installation, and the session they were wrapped in. The same facts give the same bytes.
-fn installation(facts: &RelayFacts) -> Result<(Vec<Vec<u8>>, host::Session, host::Ticket), Refusal> {
+fn installation(facts: &RelayFacts) -> Result<([Vec<u8>; 2], host::Session, host::Ticket), Refusal> {
     let broken = |_| Refusal::from(Reason::BindingFailed);
     let card_answer = facts.binding.card_answer.as_deref().unwrap_or_default();
     let mut session = host::Session::open(&facts.keys.chip, Level::Full, &facts.binding.host_challenge, card_answer)
@@ -304,41 +370,44 @@ fn installation(facts: &RelayFacts) -> Result<(Vec<Vec<u8>>, host::Session, host
     .map_err(|_| Reason::BindingFailed)?;
     let (install, ticket) = session.wrap(&applet::store_data(order), &mut buffer).map_err(broken)?;
     let install = install.to_vec();
-    Ok((vec![authenticate, install], session, ticket))
+    Ok(([authenticate, install], session, ticket))
 }
 
 fn due_script(facts: &RelayFacts) -> Result<Vec<u8>, Refusal> {
     if facts.binding.state == BindingState::Opening {
-        return Ok(opening_script(&facts.binding, facts.keys.chip.version()));
+        return Ok(opening_script(&facts.binding, facts.keys.chip.version(), facts.unproved().is_some()));
     }
     let (commands, ..) = installation(facts)?;
-    Ok(messages::script(&facts.binding, u16::from(facts.binding.script), &commands))
+    Ok(messages::script(&facts.binding, &commands.map(|command| (command, false))))
 }
 
-fn opening_script(binding: &Binding, key_version: u8) -> Vec<u8> {
-    let commands = [applet::select(), applet::initialize_update(key_version, &binding.host_challenge)].map(encoded);
-    messages::script(binding, u16::from(binding.script), &commands)
-}
-
-fn encoded(command: Command<'_>) -> Vec<u8> {
-    let mut buffer = [0; applet::MAX_COMMAND_BYTES];
-    // Both commands have fixed sizes well below the buffer's.
-    command.encode(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
+/// SELECT, the questions after the chip's origin where it has still to prove it, INITIALIZE UPDATE.
+fn opening_script(binding: &Binding, key_version: u8, proves_origin: bool) -> Vec<u8> {
+    let mut commands = vec![(encoded(&applet::select()), false)];
+    if proves_origin {
+        commands.extend(provenance::questions(&attestation_challenge(binding)));
+    }
+    commands.push((encoded(&applet::initialize_update(key_version, &binding.host_challenge)), false));
+    messages::script(binding, &commands)
 }
 
 /// The same binding with a new channel.
-fn reopen(binding: Binding, host_challenge: [u8; 8], key_version: u8) -> (RelayAnswer, Vec<Change>) {
-    let script = binding.script.saturating_add(1);
-    let binding = Binding { script, host_challenge, card_answer: None, state: BindingState::Opening, ..binding };
-    let message = opening_script(&binding, key_version);
+fn reopen(facts: RelayFacts, host_challenge: [u8; 8]) -> (RelayAnswer, Vec<Change>) {
+    let script = facts.binding.script.saturating_add(1);
+    let binding = Binding { script, host_challenge, card_answer: None, state: BindingState::Opening, ..facts.binding };
+    let message = opening_script(
+        &binding,
+        facts.keys.chip.version(),
+        facts.provenance.is_some() && binding.certificate.is_none(),
+    );
     let changes = vec![Change::PutBinding(binding.clone())];
     (RelayAnswer { binding, message }, changes)
 }
 
 /// Ends the binding: its own token, where it still waits, never pays, and the chip can be bound anew.
-fn fail(facts: RelayFacts, now_ms: UnixMs, why: &'static str) -> (RelayAnswer, Vec<Change>) {
-    let binding = Binding { state: BindingState::Failed, ..facts.binding };
-    let event = Event::about_token(facts.token.id, now_ms, why, Caller::Wearer(binding.account));
+fn fail(facts: RelayFacts, now_ms: UnixMs, why: Reason) -> (RelayAnswer, Vec<Change>) {
+    let binding = Binding { state: BindingState::Failed, failure: Some(why), ..facts.binding };
+    let event = Event::about_token(facts.token.id, now_ms, why.code(), Caller::Wearer(binding.account));
     let mut changes = vec![Change::PutBinding(binding.clone()), Change::AddEvent(event)];
     if facts.token.state == TokenState::Pending {
         changes.push(Change::PutToken(Token { state: TokenState::Revoked, ..facts.token }));

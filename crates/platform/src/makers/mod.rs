@@ -13,7 +13,7 @@ mod revoked;
 pub mod shipments;
 
 #[cfg(test)]
-mod cases;
+pub(crate) mod cases;
 
 pub use batch::{Batch, BatchId, chip_keys_of_batch, open_batch, seal_context};
 pub use code::{MAX_CODE_LEN, MakerCode, ModelName};

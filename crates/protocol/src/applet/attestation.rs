@@ -141,6 +141,14 @@ pub fn encode_certificate_part<'b>(part: CertificatePart, bytes: &[u8], out: &'b
     Ok(writer.finish())
 }
 
+/// Reads the GET DATA answer that holds this part of the certificate chain.
+///
+/// # Errors
+/// [`Error::Missing`] where it holds something else, [`Error::Tlv`].
+pub fn decode_certificate_part(part: CertificatePart, data: &[u8]) -> Result<&[u8], Error> {
+    tlv::find(data, part.tag())?.ok_or(Error::Missing(part.tag()))
+}
+
 /// `DF24` and the answer to GENERATE KEY: scheme and public half of the device key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceKey<'a> {

@@ -23,7 +23,7 @@ pub use answers::{
 pub use attestation::{
     Attestation, AttestedState, CERTIFICATE_PARTS, CHALLENGE_BYTES, CertificatePart, DeviceKey,
     MAX_CERTIFICATE_PART_BYTES, MAX_STATE_BYTES, MAX_STATEMENT_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES,
-    STATE_HASH_BYTES, Scheme, StoreCertificate, encode_certificate_part,
+    STATE_HASH_BYTES, Scheme, StoreCertificate, decode_certificate_part, encode_certificate_part,
 };
 pub use commands::{
     CodeForm, CodeRequest, DataObject, MAX_COMMAND_BYTES, PASSCODE_BYTES, PASSCODE_REFERENCE, Passcode, PasscodeChange,

@@ -37,6 +37,12 @@ pub(crate) struct BindingView {
     state: &'static str,
     /// Percent.
     progress: u8,
+    /// Why it failed, as a stable code; absent where it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'static str>,
+    /// The same as a sentence for the wearer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_message: Option<&'static str>,
     /// The next message for the wearable, hex; absent where none is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
@@ -50,6 +56,8 @@ fn view(binding: &Binding, message: Option<&[u8]>) -> BindingView {
         token: binding.token.to_string(),
         state: binding.state.name(),
         progress: binding.state.progress_percent(),
+        failure: binding.failure.map(Reason::code),
+        failure_message: binding.failure.map(Reason::message),
         message: message.map(hex::encode),
     }
 }
@@ -82,7 +90,7 @@ pub(crate) async fn start(
         host_challenge: random()?,
         now_ms,
     };
-    let started = app.store.execute(StartBinding(request)).await?;
+    let started = app.store.execute(StartBinding(request)).await??;
     Ok((StatusCode::CREATED, Json(answer(&started))))
 }
 

@@ -210,7 +210,10 @@ fn push(batch: &mut Batch, (number, ask): (u64, Ask), outbox: &Outbox, env: &Env
     let outbox = outbox.clone();
     match ask {
         Ask::Start(request) => {
-            batch.push(StartBinding(request), move |answer| outbox.put(number, Answer::Relayed(answer)));
+            batch.push(StartBinding(request), move |answer| {
+                let answer = answer.and_then(|started| started.map_err(Failure::from));
+                outbox.put(number, Answer::Relayed(answer));
+            });
         }
         Ask::Relay { caller, id, message, host_challenge } => {
             let relay = RelayBinding { caller, id, message, host_challenge, now_ms };

@@ -4,12 +4,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::maker::House;
 use chip::Chip;
 use chip::hal::{Flash, FlashError, Platform, Rng, RngError};
 use chip::virtual_chip::CutFlash;
 use platform::ChipId;
 use protocol::apdu::{Command, Response};
-use protocol::applet::{self, DataObject, FactoryData, Order, TokenStatuses, ins};
+use protocol::applet::{
+    self, CertificatePart, DataObject, DeviceKey, FactoryData, MAX_CERTIFICATE_PART_BYTES, Order, StoreCertificate,
+    TokenStatuses, ins,
+};
 use protocol::put_key;
 use protocol::scp03::{KeySet, Level, host};
 use wearable::{Device, Host, HostFault, Key, Wearable};
@@ -293,8 +297,14 @@ pub(super) struct Wrist {
 }
 
 impl Wrist {
-    /// A device with a chip fresh from the factory, under these keys.
-    pub(super) fn new(chip: ChipId, keys: &KeySet, mtu: usize, random: &mut fastrand::Rng) -> Result<Self, String> {
+    /// A device with a chip fresh from the factory, under these keys; from this maker's, where it has one.
+    pub(super) fn new(
+        chip: ChipId,
+        keys: &KeySet,
+        mtu: usize,
+        random: &mut fastrand::Rng,
+        maker: Option<&mut House>,
+    ) -> Result<Self, String> {
         let flash = SharedFlash(Rc::new(RefCell::new(Pages::new())));
         let mut random = random.fork();
         let blank = Chip::create(flash.clone(), Seeded(random.fork()));
@@ -311,7 +321,7 @@ impl Wrist {
             orders: 0,
             broken: None,
         };
-        personalise(&mut hardware, chip, keys)?;
+        personalise(&mut hardware, chip, keys, maker)?;
         let hardware = Rc::new(RefCell::new(hardware));
         let sdk = Wearable::new(Callbacks(Rc::clone(&hardware)));
         Ok(Self { chip, hardware, sdk })
@@ -330,11 +340,23 @@ impl Wrist {
     }
 }
 
-/// The factory line: the operator's keys take the place of the ones the chip was born with, and it is given its id.
-fn personalise(hardware: &mut Hardware, chip: ChipId, keys: &KeySet) -> Result<(), String> {
+/// The factory line: the chip makes its device key and gets its certificate, its own keys take the place of the ones it was
+/// born with, and it is given its id.
+fn personalise(hardware: &mut Hardware, chip: ChipId, keys: &KeySet, maker: Option<&mut House>) -> Result<(), String> {
     let born = KeySet::from_bytes(BIRTH_KEY_VERSION, &BIRTH_KEY, &BIRTH_KEY, &BIRTH_KEY);
     let born = born.map_err(|error| error.to_string())?;
     let mut session = hardware.channel(&born)?;
+    if let Some(maker) = maker {
+        let scheme = applet::Scheme::from_byte(maker.scheme() as u8).ok_or("no such scheme")?;
+        let made = hardware.secured(&mut session, &applet::generate_key(scheme))?;
+        let made = DeviceKey::decode(&made).map_err(|error| error.to_string())?;
+        let chain = maker.certify(chip, made.public)?;
+        for (part, bytes) in CertificatePart::all().zip(chain.chunks(MAX_CERTIFICATE_PART_BYTES)) {
+            let mut order = [0; APDU_BYTES];
+            let order = Order::StoreCertificate(StoreCertificate { part, bytes }).encode(&mut order);
+            hardware.secured(&mut session, &applet::store_data(order.map_err(|error| error.to_string())?))?;
+        }
+    }
     let mut data = [0; APDU_BYTES];
     let data = put_key::build(born.dek(), keys, &mut data).map_err(|error| error.to_string())?;
     hardware.secured(&mut session, &put_key::command(0, data))?;

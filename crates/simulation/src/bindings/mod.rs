@@ -4,6 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `device.rs` | chip, flash and SDK of one wearable, power cuts, lost answers, reboots |
+//! | `maker.rs` | who has made and shipped the chips, in the worlds where somebody has |
 //! | `session.rs` | a phone that carries one binding |
 //! | `attacker.rs` | what the phone does to messages |
 //! | `cloud.rs` | servers that run the commands, and crash |
@@ -14,6 +15,7 @@
 mod attacker;
 mod cloud;
 mod device;
+mod maker;
 mod plan;
 mod rest;
 mod session;

@@ -1,5 +1,7 @@
 //! What a seed stands for: how many there are of each, and how unkind their world is.
 
+use pki::Scheme;
+
 use super::cloud::Trouble;
 use super::device::Hardship;
 
@@ -9,6 +11,8 @@ pub(super) struct Plan {
     pub(super) wrists: usize,
     pub(super) wearers: usize,
     pub(super) servers: usize,
+    /// How the maker signs whose chips these are, and they with it; nothing where they were registered by hand.
+    pub(super) maker: Option<Scheme>,
     /// The longest frame of the links.
     pub(super) mtu: usize,
     /// Messages the attacker does something to.
@@ -30,6 +34,12 @@ impl Plan {
             wrists: pick(&[1, 1, 2, 3]) as usize,
             wearers: pick(&[2, 3, 4]) as usize,
             servers: pick(&[1, 2, 3]) as usize,
+            // SM2 takes its time; one world in eight is enough of it.
+            maker: match pick(&[0, 0, 0, 1, 1, 1, 1, 2]) {
+                0 => None,
+                1 => Some(Scheme::P256),
+                _ => Some(Scheme::Sm2),
+            },
             mtu: pick(&[20, 185, 512]) as usize,
             attacks: pick(&[0, 20, 80, 250]),
             frames: pick(&[0, 0, 5, 20]),
@@ -53,6 +63,7 @@ impl Plan {
             wrists: 2,
             wearers: 2,
             servers: 1,
+            maker: Some(Scheme::P256),
             mtu: 512,
             attacks: 0,
             frames: 0,

@@ -124,7 +124,7 @@ impl World {
         let held = self.held(wrist);
         let account = self.cloud.queries.account(token.account).map_err(|error| error.to_string())?;
         let label = account.map(|account| account.masked_name()).unwrap_or_default();
-        let keys = self.cloud.env.vault.chip_keys(token.chip, 1).map_err(|error| error.to_string())?;
+        let keys = self.channel_keys(token.chip)?;
         let device = self.wrists.get_mut(wrist).ok_or("no such device")?;
         let told = device.hardware.borrow_mut().tokens(&keys)?;
         if held != [token.id] || told != [token.id.0] {

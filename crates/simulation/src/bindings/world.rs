@@ -12,6 +12,7 @@ use platform::merchants::Merchant;
 use platform::payments::{MerchantNumber, PaymentState};
 use platform::tokens::{TokenAction, TokenState};
 use platform::{AccountId, BindingId, Caller, Change, ChipId, KeyHash, MerchantId, Settings, TokenId, TopUpId};
+use protocol::scp03::KeySet;
 use store::commands::{Paid, TopUpAccount};
 use store::engine::{Engine, Outcome};
 use store::{Batch, Env};
@@ -20,6 +21,7 @@ use wearable::CodeForm;
 use super::attacker::{Attacker, Relay};
 use super::cloud::{Answer, Ask, Cloud};
 use super::device::Wrist;
+use super::maker::House;
 use super::plan::Plan;
 use super::session::Session;
 use super::truth::Truth;
@@ -80,10 +82,11 @@ impl World {
     pub(super) fn of(mut random: fastrand::Rng, plan: Plan, attacker: Attacker, trace: Trace) -> Result<Self, String> {
         let env = Env::new(Arc::new(OpenVault), Arc::new(Settings::default())).map_err(|error| error.to_string())?;
         let mut wrists = Vec::new();
+        let mut house = plan.maker.map(|scheme| House::found(scheme, &mut random, START_MS)).transpose()?;
         for _ in 0..plan.wrists {
             let chip = ChipId(random.u128(..).to_be_bytes());
-            let keys = env.vault.chip_keys(chip, 1).map_err(|error| error.to_string())?;
-            wrists.push(Wrist::new(chip, &keys, plan.mtu, &mut random)?);
+            let keys = channel_keys(&env, chip, house.is_some())?;
+            wrists.push(Wrist::new(chip, &keys, plan.mtu, &mut random, house.as_mut())?);
         }
         let cloud = Cloud::new(env, plan.servers);
         let mut world = Self {
@@ -105,7 +108,7 @@ impl World {
             counts: super::Counts::default(),
         };
         world.trace.line(format!("{:?}", world.plan));
-        world.people()?;
+        world.people(house)?;
         world.clocks();
         for wrist in &mut world.wrists {
             wrist.reboot();
@@ -115,9 +118,10 @@ impl World {
         Ok(world)
     }
 
-    fn people(&mut self) -> Result<(), String> {
+    fn people(&mut self, house: Option<House>) -> Result<(), String> {
+        let by_hand = if house.is_none() { self.wrists.as_slice() } else { &[] };
         let mut changes = Vec::new();
-        for wrist in &self.wrists {
+        for wrist in by_hand {
             changes.push(Change::PutChip(Chip {
                 id: wrist.chip,
                 key_version: 1,
@@ -125,6 +129,7 @@ impl World {
                 origin: None,
             }));
         }
+        changes.extend(house.map(House::known).unwrap_or_default());
         for number in 0..SHOPS {
             let id = MerchantId(self.random.u128(..).to_be_bytes());
             changes.push(Change::PutMerchant(Merchant {
@@ -368,5 +373,20 @@ impl World {
             _ => (Caller::Wearer(owner), false),
         };
         self.ask(Ask::Act { token, caller, action }, About::Act { by_stranger });
+    }
+}
+
+/// The keys of a chip's channel, as its maker has derived them from its batch, or the operator by itself.
+fn channel_keys(env: &Env, chip: ChipId, is_shipped: bool) -> Result<KeySet, String> {
+    if is_shipped {
+        return House::keys(env.vault.as_ref(), chip);
+    }
+    env.vault.chip_keys(chip, 1).map_err(|error| error.to_string())
+}
+
+impl World {
+    /// The keys of this chip's channel.
+    pub(super) fn channel_keys(&self, chip: ChipId) -> Result<KeySet, String> {
+        channel_keys(&self.cloud.env, chip, self.plan.maker.is_some())
     }
 }

@@ -101,9 +101,9 @@ pub struct RegisterChip(pub Chip);
 impl Command for RegisterChip {
     type Answer = Chip;
 
-    fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<Chip, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Chip, Failure> {
         let before = tables.chip(self.0.id)?;
-        let (chip, changes) = chips::register(self.0.clone(), before.as_ref())?;
+        let (chip, changes) = chips::register(self.0.clone(), before.as_ref(), &env.settings)?;
         tables.apply_all(&changes)?;
         Ok(chip)
     }

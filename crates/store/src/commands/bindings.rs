@@ -1,32 +1,52 @@
 //! Starting a binding and carrying it on.
 
-use platform::bindings::{self, Binding, BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest};
+use platform::bindings::{self, Binding, BindingKeys, Provenance, RelayAnswer, RelayFacts, StartFacts, StartRequest};
+use platform::chips::Chip;
 use platform::makers::chip_keys_of_batch;
-use platform::{BindingId, Caller, Reason, UnixMs};
+use platform::makers::shipments::Shipment;
+use platform::{BindingId, Caller, Change, Event, Reason, Refusal, UnixMs};
 
 use crate::{Command, Env, Failure, StoreError, Tables};
 
-/// Starts a binding from a wearable's offer.
+/// Starts a binding from a wearable's offer. What is refused is in the audit trail, under the chip.
 pub struct StartBinding(pub StartRequest);
 
 impl Command for StartBinding {
-    type Answer = RelayAnswer;
+    type Answer = Result<RelayAnswer, Refusal>;
 
-    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<RelayAnswer, Failure> {
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Self::Answer, Failure> {
         let request = &self.0;
         tables.account(request.account)?.ok_or(Reason::AccountNotFound)?;
         let before = tables.binding_by_offer(request.offer.chip, request.offer.nonce)?;
         let before = before.map(|binding| known(binding, tables, env)).transpose()?;
+        let chip = tables.present_chip(request.offer.chip)?;
+        let provenance = chip.as_ref().map_or(Ok(None), |(chip, shipment)| provenance(chip, shipment, tables))?;
         let facts = StartFacts {
-            chip: tables.present_chip(request.offer.chip)?.map(|(chip, _)| chip),
+            chip: chip.map(|(chip, _)| chip),
+            provenance,
             living: tables.token_of_chip(request.offer.chip)?,
             before,
             next_index: tables.next_token_index(&env.settings.codes.format, request.account)?,
             versions: env.vault.versions(),
         };
-        let (answer, changes) = bindings::start(request, facts, &env.settings)?;
+        let started = bindings::start(request, facts, &env.settings);
+        let (answer, changes) = match started {
+            Ok((answer, changes)) => (Ok(answer), changes),
+            Err(refusal) => (Err(refusal), vec![Change::AddEvent(refused(request, refusal.reason))]),
+        };
         tables.apply_all(&changes)?;
         Ok(answer)
+    }
+}
+
+/// The line of the audit trail for a binding that was refused before it began.
+fn refused(request: &StartRequest, reason: Reason) -> Event {
+    Event {
+        at_ms: request.now_ms,
+        subject: request.offer.chip.to_string(),
+        name: "binding_refused",
+        actor: Caller::Wearer(request.account).name(),
+        why: reason.code().to_owned(),
     }
 }
 
@@ -75,5 +95,25 @@ fn known(binding: Binding, tables: &mut Tables<'_>, env: &Env) -> Result<RelayFa
         pay: env.vault.pay_key(&token.format, token.index, token.pay_key_version)?,
         mask: env.vault.mask_key(&token.format, token.mask_key_version)?,
     };
-    Ok(RelayFacts { binding, token, account, keys })
+    let provenance = provenance(&chip, &shipment, tables)?;
+    Ok(RelayFacts { binding, token, account, provenance, keys })
+}
+
+/// Where a chip comes from, as things stand now.
+fn provenance(
+    chip: &Chip,
+    shipment: &Option<Shipment>,
+    tables: &mut Tables<'_>,
+) -> Result<Option<Provenance>, Failure> {
+    let Some((origin, shipment)) = chip.origin.zip(shipment.as_ref()) else { return Ok(None) };
+    let header = &shipment.header;
+    let maker = tables.maker(&header.maker)?.ok_or(StoreError::Corrupt("shipment's maker"))?;
+    Ok(Some(Provenance {
+        key_hash: origin.key_hash,
+        model: tables.chip_model(&header.maker, &header.model)?,
+        ended_by_root: tables.revoked_list(&maker.root.fingerprint())?,
+        ended_by_line: tables.revoked_list(&header.authority.fingerprint())?,
+        header: header.clone(),
+        maker,
+    }))
 }

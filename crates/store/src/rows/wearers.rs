@@ -5,7 +5,7 @@ use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
 use platform::chips::{Chip, Origin};
 use platform::tokens::Token;
-use platform::{AccountId, BindingId, ChipId, KeyHash, ShipmentId, TokenId, TopUpId};
+use platform::{AccountId, BindingId, ChipId, KeyHash, Reason, ShipmentId, TokenId, TopUpId};
 
 use super::codec::{Decoder, Encoder};
 use super::{FORM, Spend};
@@ -175,8 +175,11 @@ impl Spend {
     }
 }
 
+/// The form bindings have now. 2 added certificate, channels and failure.
+const BINDING_FORM: u8 = 2;
+
 pub(crate) fn put_binding(row: &Binding) -> Vec<u8> {
-    Encoder::new(FORM)
+    Encoder::new(BINDING_FORM)
         .raw(&row.id.0)
         .raw(&row.account.0)
         .raw(&row.chip.0)
@@ -190,16 +193,29 @@ pub(crate) fn put_binding(row: &Binding) -> Vec<u8> {
         .u16(row.code_budget)
         .u8(row.state as u8)
         .u64(row.created_ms)
+        .maybe(row.certificate.as_deref(), Encoder::bytes)
+        .u8(row.channels)
+        .maybe(row.failure.map(Reason::code), Encoder::text)
         .finish()
 }
 
 pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
-    let mut row = Decoder::new("bindings", FORM, fields)?;
+    let (mut row, form) = Decoder::up_to("bindings", BINDING_FORM, fields)?;
     let (id, account, chip) = (BindingId(row.raw()?), AccountId(row.raw()?), ChipId(row.raw()?));
     let (nonce, token, host_challenge) = (row.raw()?, TokenId(row.raw()?), row.raw()?);
     let (script, card_answer) = (row.u8()?, row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?);
     let (anchor_s, offline_allowance_s, code_budget) = (row.u64()?, row.u32()?, row.u16()?);
     let state = BindingState::from_number(row.u8()?);
+    let (state, created_ms) = (row.known(state)?, row.u64()?);
+    let (mut certificate, mut channels, mut failure) = (None, script / 2, None);
+    if form >= 2 {
+        certificate = row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?;
+        channels = row.u8()?;
+        failure = row.maybe(|row| {
+            let reason = Reason::from_code(row.text()?);
+            row.known(reason)
+        })?;
+    }
     let binding = Binding {
         id,
         account,
@@ -212,8 +228,11 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
         anchor_s,
         offline_allowance_s,
         code_budget,
-        state: row.known(state)?,
-        created_ms: row.u64()?,
+        state,
+        created_ms,
+        certificate,
+        channels,
+        failure,
     };
     row.end().map(|()| binding)
 }

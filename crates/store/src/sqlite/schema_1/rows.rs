@@ -181,10 +181,14 @@ pub(super) fn binding(row: &Row<'_>) -> Result<Binding, StoreError> {
         code_budget: columns.number("budget")?,
         state: BindingState::from_number(columns.number("state")?).ok_or(StoreError::Corrupt("binding state"))?,
         created_ms: columns.number("time")?,
+        certificate: None,
+        channels: 0,
+        failure: None,
     };
     // The number of the script followed from that of the channel then.
-    let script = (2 * binding.script).saturating_sub(1) + u8::from(binding.state == BindingState::Installing);
-    Ok(Binding { script, ..binding })
+    let installing = u8::from(binding.state == BindingState::Installing);
+    let script = (2 * binding.script).saturating_sub(1) + installing;
+    Ok(Binding { script, channels: binding.script.saturating_sub(1) + installing, ..binding })
 }
 
 pub(super) fn payment(row: &Row<'_>) -> Result<Payment, StoreError> {
