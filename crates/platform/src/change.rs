@@ -11,6 +11,7 @@ use crate::merchants::Merchant;
 use crate::payments::{DayUse, Payment, Refund};
 use crate::postings::Unposted;
 use crate::risk::History;
+use crate::syncs::TokenSync;
 use crate::tokens::Token;
 use crate::{AccountId, Caller, MerchantId, PaymentId, TokenId, UnixMs};
 
@@ -29,6 +30,8 @@ pub enum Change {
     PutToken(Token),
     /// A binding.
     PutBinding(Binding),
+    /// The newest sync of a token.
+    PutSync(TokenSync),
     /// A payment.
     PutPayment(Payment),
     /// A refund.

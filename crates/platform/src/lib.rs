@@ -15,8 +15,10 @@ pub mod merchants;
 pub mod payments;
 pub mod postings;
 mod refusal;
+mod relays;
 pub mod risk;
 mod settings;
+pub mod syncs;
 pub mod tokens;
 mod vault;
 

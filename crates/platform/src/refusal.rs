@@ -86,6 +86,11 @@ reasons! {
     BindingOver, Conflict, "binding_over", "This binding has ended; start a new one from the wearable.";
     BindingExpired, Conflict, "binding_expired", "The chip did not answer in time; start a new binding from the wearable.";
     BindingSuperseded, Conflict, "binding_superseded", "A newer binding of this wearable has taken the place of this one.";
+    SyncNotFound, NotFound, "sync_not_found", "This token was never synced.";
+    SyncSuperseded, Conflict, "sync_superseded", "A newer sync of this wearable has taken the place of this one.";
+    SyncExpired, Conflict, "sync_expired", "The chip did not answer in time; start the sync again.";
+    SyncFailed, Conflict, "sync_failed", "The chip refused a step of the sync; start it again.";
+    TokenNotInChip, Conflict, "token_not_in_chip", "The chip does not hold this token any more; bind the wearable again.";
     BindingFailed, Conflict, "binding_failed", "The chip refused a step of the binding; start again from the wearable.";
     OrderParametersDiffer, Conflict, "order_parameters_differ", "This order number was used for a payment with other parameters; it stays that payment for ever.";
     OrderCancelled, Conflict, "order_cancelled", "This order was cancelled: no money of it has moved, or all of it was given back. Use a new order number.";

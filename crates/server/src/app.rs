@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::api::{
-    accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, risk, shipments, tokens,
+    accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, risk, shipments, syncs,
+    tokens,
 };
 use crate::body::MAX_BODY_BYTES;
 use crate::door::with_body_wait;
@@ -74,6 +75,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(bindings::start))
         .routes(routes!(bindings::show))
         .routes(routes!(bindings::relay))
+        .routes(routes!(syncs::start, syncs::show))
+        .routes(routes!(syncs::relay))
         .routes(routes!(tokens::list))
         .routes(routes!(tokens::show))
         .routes(routes!(tokens::trail))

@@ -282,6 +282,7 @@ impl Auditor<'_> {
             Numbered::Refunds => reads(rows::refund(fields))?,
             Numbered::Events => reads(rows::event(fields))?,
             Numbered::Partitions => reads(PartitionState::from_row(fields))?,
+            Numbered::Syncs => reads(rows::sync(fields))?,
             Numbered::RuleSets => reads(rows::rule_set(fields))?,
             Numbered::Journal => {}
         }

@@ -45,6 +45,9 @@ impl Tables<'_> {
                 self.put_new_name(Key::offer(row.chip, row.nonce), row.id.0)?;
                 self.put_owned(Key::Number(Numbered::Bindings, row.id.number()), row.id.0, rows::put_binding(row))
             }
+            Change::PutSync(row) => {
+                self.put_owned(Key::Number(Numbered::Syncs, row.token.number()), row.token.0, rows::put_sync(row))
+            }
             Change::PutPayment(row) => {
                 // Elsewhere the merchant's order number was reserved in the merchant's home before.
                 if self.homes().is_one() {
@@ -163,7 +166,9 @@ impl Tables<'_> {
         }
         let name = Key::token_number(&token.format, token.index);
         match self.token_by_index(&token.format, token.index)? {
-            Some(known) if known.id == token.id => {}
+            // Only the mask key of its chip changes there, now and then.
+            Some(known) if known.id == token.id && known.mask_key_version == token.mask_key_version => {}
+            Some(known) if known.id == token.id => self.put(name, Some(rows::put_token(token)))?,
             Some(_) => return Err(StoreError::Taken("token_numbers")),
             None => {
                 self.put(name, Some(rows::put_token(token)))?;

@@ -60,6 +60,8 @@ tables! {
         Partitions = "partitions",
         /// Risk rules, by their version. A version never changes.
         RuleSets = "rule_sets",
+        /// The newest sync of each token, by the token's number.
+        Syncs = "syncs",
     }
 }
 

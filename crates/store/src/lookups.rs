@@ -14,6 +14,7 @@ use platform::merchants::Merchant;
 use platform::payments::{DayUse, MerchantNumber, Payment, Refund};
 use platform::postings::Unposted;
 use platform::risk::History;
+use platform::syncs::TokenSync;
 use platform::tokens::Token;
 use platform::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
@@ -134,6 +135,13 @@ impl Tables<'_> {
     pub fn binding_by_offer(&mut self, chip: ChipId, nonce: [u8; 8]) -> Result<Option<Binding>, StoreError> {
         let id = self.id_under(&Key::offer(chip, nonce))?;
         id.map_or(Ok(None), |id| self.binding(BindingId(id)))
+    }
+
+    /// The newest sync of a token.
+    pub fn sync_of(&mut self, token: TokenId) -> Result<Option<TokenSync>, StoreError> {
+        let fields = self.fields(&Key::Number(Numbered::Syncs, token.number()))?;
+        let sync = fields.map(|fields| rows::sync(&fields)).transpose()?;
+        Ok(sync.filter(|sync| sync.token == token))
     }
 
     pub fn payment(&mut self, id: PaymentId) -> Result<Option<Payment>, StoreError> {

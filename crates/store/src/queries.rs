@@ -9,6 +9,7 @@ use platform::makers::shipments::Shipment;
 use platform::makers::{ChipModel, DeviceModel, Maker, MakerCode};
 use platform::merchants::Merchant;
 use platform::payments::{MerchantNumber, Payment, Refund};
+use platform::syncs::TokenSync;
 use platform::tokens::Token;
 use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
@@ -162,6 +163,18 @@ impl Queries {
             let fields = fields(view, &Key::Number(Numbered::Bindings, id.number()))?;
             let binding = fields.map(|fields| rows::binding(&fields)).transpose()?;
             Ok(binding.filter(|binding| binding.id == id))
+        })
+    }
+
+    /// The newest sync of a token.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn sync_of(&self, token: TokenId) -> Result<Option<TokenSync>, StoreError> {
+        self.with(|view| {
+            let fields = fields(view, &Key::Number(Numbered::Syncs, token.number()))?;
+            let sync = fields.map(|fields| rows::sync(&fields)).transpose()?;
+            Ok(sync.filter(|sync| sync.token == token))
         })
     }
 

@@ -13,8 +13,16 @@ mod support;
 use support::{Home, World};
 
 /// Tables that came after schema 2 of the file, schema 1 of PostgreSQL.
-const LATER: &[&str] =
-    &["makers", "chip_models", "device_models", "revocation_lists", "batches", "shipments", "shipment_numbers"];
+const LATER: &[&str] = &[
+    "makers",
+    "chip_models",
+    "device_models",
+    "revocation_lists",
+    "batches",
+    "shipments",
+    "shipment_numbers",
+    "syncs",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_the_schema_before_makers_is_opened_and_goes_on() {

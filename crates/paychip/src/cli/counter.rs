@@ -27,6 +27,21 @@ pub(crate) enum WatchCommand {
         #[arg(long, value_name = "FILE")]
         png: Option<PathBuf>,
     },
+    /// Let the cloud do what there is to do at the chip: a new code budget and clock, or take away a token that was revoked.
+    Sync {
+        /// Whose watch it is, by name; the newest account's when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+    },
+    /// Give the watch up: its token pays no more, and its keys leave the chip.
+    Unbind {
+        /// Whose watch it is, by name; the newest account's when absent.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// Why, for the audit trail.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
     /// Make a payment code, with no network.
     Code {
         /// Save the picture of the screen.

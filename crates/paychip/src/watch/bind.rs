@@ -1,22 +1,11 @@
-//! The owner's phone during a binding: it takes the offer from the screen, carries the cloud's messages to the watch
-//! in frames of 20 bytes and the answers back, and can read none of what matters in them.
+//! Binding: the phone takes the offer from the screen, and carries what follows.
 
-use protocol::link::{Fragments, Reassembler, Received};
-use protocol::script::MAX_MESSAGE_BYTES;
 use serde_json::{Value, json};
-use wearable::Progress;
 
+use super::carry::carry;
 use super::{Watch, sdk_fault};
 use crate::api::{Api, text};
 use crate::fault::Fault;
-
-/// What every BLE link carries in one notification.
-const FRAME_BYTES: usize = 20;
-/// Messages to the watch in one binding, at most: two for each channel, one each time a chip that holds its channel back
-/// is asked again, and the last word.
-const MAX_MESSAGES: u8 = 64;
-/// Polls the watch is given for one message, at most: it runs one command a poll and sends a few frames.
-const MAX_POLLS: u32 = 200;
 
 /// Binds a watch to the account of this wallet. Reports progress in percent, as the watch shows it.
 ///
@@ -24,86 +13,16 @@ const MAX_POLLS: u32 = 200;
 /// Those of the cloud; of a binding that failed, the code it failed with; `watch_silent`, `chip_not_bound`, and those of the
 /// SDK.
 pub fn bind(watch: &mut Watch, wallet: &Api, mut progress: impl FnMut(u8)) -> Result<Value, Fault> {
-    let mut shown = None;
-    let mut progress = |percent| {
-        if shown.replace(percent) != Some(percent) {
-            progress(percent);
-        }
-    };
     progress(0);
     let offer = watch.binding_offer().map_err(sdk_fault)?;
-    let mut view = wallet.post("/v1/bindings", &json!({ "offer": offer.as_str() }))?;
+    let view = wallet.post("/v1/bindings", &json!({ "offer": offer.as_str() }))?;
     let path = format!("/v1/bindings/{}/relay", text(&view, "id")?);
-    let mut link = Link { reassembler: Reassembler::new() };
-    for message_number in 1..=MAX_MESSAGES {
-        let message = hex::decode(text(&view, "message")?)
-            .map_err(|_| Fault::new("answer_malformed", "the message is not hex"))?;
-        let answer = link.deliver(watch, message_number, &message, &mut progress)?;
-        match text(&view, "state")?.as_str() {
-            "done" => {
-                // The cloud's last word has no MAC: the chip itself is asked.
-                return match watch.status().map_err(sdk_fault)?.is_bound() {
-                    true => Ok(view),
-                    false => {
-                        Err(Fault::new("chip_not_bound", "the cloud says that it is done, and the chip holds no token")
-                            .hint("this is not the chip that was bound; look at it with `paychip watch status`"))
-                    }
-                };
-            }
-            "failed" => {
-                let code = text(&view, "failure").unwrap_or_else(|_| "binding_failed".to_owned());
-                let message =
-                    text(&view, "failure_message").unwrap_or_else(|_| "The cloud ended the binding.".to_owned());
-                return Err(Fault::new(code, message).hint("nothing was bound; start again with `paychip watch bind`"));
-            }
-            _ => {}
-        }
-        let answer = answer.ok_or_else(|| {
-            Fault::new("watch_silent", "the watch did not answer").hint("start again with `paychip watch bind`")
-        })?;
-        view = wallet.post(&path, &json!({ "message": hex::encode(answer) }))?;
+    let done = carry(watch, wallet, view, &path, progress)
+        .map_err(|fault| fault.hint("nothing was bound; start again with `paychip watch bind`"))?;
+    // The cloud's last word has no MAC: the chip itself is asked.
+    if watch.status().map_err(sdk_fault)?.is_bound() {
+        return Ok(done);
     }
-    Err(Fault::new("binding_failed", "the binding did not come to an end"))
-}
-
-/// The phone's end of the link.
-struct Link {
-    reassembler: Reassembler<MAX_MESSAGE_BYTES>,
-}
-
-impl Link {
-    /// Hands a message to the watch and returns what it answers, if it answers.
-    fn deliver(
-        &mut self,
-        watch: &mut Watch,
-        number: u8,
-        message: &[u8],
-        shows: &mut impl FnMut(u8),
-    ) -> Result<Option<Vec<u8>>, Fault> {
-        let broken = |error: protocol::link::Error| Fault::new("link", error.to_string());
-        let mut fragments = Fragments::new(message, number, FRAME_BYTES).map_err(broken)?;
-        let mut frame = [0; FRAME_BYTES];
-        while let Some(frame) = fragments.next_frame(&mut frame).map_err(broken)? {
-            watch.on_link_data(frame);
-        }
-        shows(watch.progress().percent());
-        for _ in 0..MAX_POLLS {
-            let progress = match watch.poll() {
-                // The link was full; what it holds is taken below, and the next poll goes on from there.
-                Err(wearable::Error::LinkDown) => watch.progress(),
-                polled => polled.map_err(sdk_fault)?,
-            };
-            shows(progress.percent());
-            for frame in watch.host_mut().take_sent() {
-                if let Received::Message { bytes, .. } = self.reassembler.accept(&frame).map_err(broken)? {
-                    return Ok(Some(bytes.to_vec()));
-                }
-            }
-            // The cloud's last word is not answered.
-            if matches!(progress, Progress::Done | Progress::Failed) {
-                break;
-            }
-        }
-        Ok(None)
-    }
+    Err(Fault::new("chip_not_bound", "the cloud says that it is done, and the chip holds no token")
+        .hint("this is not the chip that was bound; look at it with `paychip watch status`"))
 }

@@ -4,11 +4,13 @@
 //! commands (see `session.rs`), as it does in a watch that stays on the wrist.
 
 pub mod bind;
+mod carry;
 pub mod factory;
 pub mod folder;
 pub mod host;
 mod inside;
 pub(crate) mod session;
+pub mod sync;
 
 use std::path::Path;
 
@@ -70,6 +72,27 @@ pub(crate) fn run(place: &Place, name: &str, command: WatchCommand, output: Outp
             );
             output.answer(&line, &bound);
             Ok(())
+        }
+        WatchCommand::Sync { account } => {
+            let wallet = place.as_party(&place.account(account.as_deref())?)?;
+            let mut watch = open(&folder)?;
+            let done = sync::sync(&mut watch, &wallet, |percent| output.progress("sync", percent))?;
+            let line = match text(&done, "work")?.as_str() {
+                "wipe" => "Wiped: the token was revoked, and has left the chip.".to_owned(),
+                _ => {
+                    let left = watch.status().map_err(sdk_fault)?.codes_left.unwrap_or(0);
+                    format!("Synced: {left} codes until the next sync.")
+                }
+            };
+            output.answer(&line, &done);
+            session::keep(&folder, watch)
+        }
+        WatchCommand::Unbind { account, why } => {
+            let wallet = place.as_party(&place.account(account.as_deref())?)?;
+            let mut watch = open(&folder)?;
+            let done = sync::unbind(&mut watch, &wallet, &why, |percent| output.progress("unbinding", percent))?;
+            output.answer("Unbound: no code of it pays any more, and its keys have left the chip.", &done);
+            session::keep(&folder, watch)
         }
         WatchCommand::Code { png, view } => code(&folder, png.as_deref(), view, output),
         WatchCommand::Passcode { new, old } => {

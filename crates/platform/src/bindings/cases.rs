@@ -2,17 +2,16 @@
 
 use ledger::Currency;
 use paycode::Suite;
-use protocol::apdu::{Command, StatusWord};
-use protocol::applet::{Order, ins};
-use protocol::scp03::card::{Challenge, Handshake};
-use protocol::scp03::{KeySet, card};
-use protocol::script::{Message, Outcome, ResultsWriter, SessionId};
+use protocol::applet::Order;
+use protocol::scp03::KeySet;
+use protocol::script::{Message, Outcome, SessionId};
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::bindings::provenance::tests as provenance_tests;
 use crate::bindings::{BindingState, MAX_ASKED_AGAIN, MAX_ATTEMPTS};
 use crate::makers::Standing;
+use crate::relays::card::{Card, results};
 use crate::{ChipId, KeyHash};
 
 const NOW_MS: u64 = 1_763_890_000_000;
@@ -80,69 +79,6 @@ fn after(facts: RelayFacts, binding: Binding, changes: &[Change]) -> RelayFacts 
         _ => None,
     });
     RelayFacts { provenance: facts.provenance, ..self::facts(binding, token.unwrap_or(facts.token)) }
-}
-
-/// The card's end: what a chip with these keys answers to a script.
-struct Card {
-    keys: KeySet,
-    handshake: Option<Handshake>,
-    session: Option<card::Session>,
-    installed: Option<Vec<u8>>,
-}
-
-impl Card {
-    fn with(keys: KeySet) -> Self {
-        Self { keys, handshake: None, session: None, installed: None }
-    }
-
-    fn run(&mut self, script: &[u8]) -> Vec<u8> {
-        let Ok(Message::Script(script)) = Message::decode(script) else { panic!("not a script") };
-        let answers: Vec<Vec<u8>> = script.commands().map(|command| self.answer(command.apdu)).collect();
-        results(script.session, script.number, &answers)
-    }
-
-    fn answer(&mut self, apdu: &[u8]) -> Vec<u8> {
-        let command = Command::parse(apdu).unwrap();
-        let ok = StatusWord::OK.to_bytes();
-        match command.instruction {
-            ins::SELECT => ok.to_vec(),
-            ins::INITIALIZE_UPDATE => {
-                let mut out = [0; 64];
-                let challenge = Challenge::Random(&[11; 16]);
-                let started = Handshake::start(&self.keys, &[4; 10], command.data, challenge, &mut out);
-                let (handshake, length) = started.unwrap();
-                self.handshake = Some(handshake);
-                [&out[..length], &ok].concat()
-            }
-            ins::EXTERNAL_AUTHENTICATE => match self.handshake.take().map(|handshake| handshake.authenticate(apdu)) {
-                Some(Ok(session)) => {
-                    self.session = Some(session);
-                    ok.to_vec()
-                }
-                _ => StatusWord::SECURITY_STATUS.to_bytes().to_vec(),
-            },
-            _ => {
-                let Some(session) = self.session.as_mut() else {
-                    return StatusWord::SECURITY_STATUS.to_bytes().to_vec();
-                };
-                let mut apdu = apdu.to_vec();
-                let order = session.unwrap(&mut apdu).unwrap().data.to_vec();
-                self.installed = Some(order);
-                let mut out = [0; 64];
-                let length = session.wrap_answer(&mut out, 0, StatusWord::OK).unwrap();
-                out[..length].to_vec()
-            }
-        }
-    }
-}
-
-fn results(session: SessionId, number: u16, answers: &[Vec<u8>]) -> Vec<u8> {
-    let mut buffer = [0; 2048];
-    let mut writer = ResultsWriter::new(&mut buffer, session, number).unwrap();
-    for answer in answers {
-        writer.push((!answer.is_empty()).then_some(answer.as_slice())).unwrap();
-    }
-    writer.finish().to_vec()
 }
 
 fn step(facts: RelayFacts, message: &[u8]) -> (RelayAnswer, Vec<Change>) {

@@ -15,7 +15,6 @@
 //! from the moment its chip has confirmed, under the channel's own MAC, that it holds the keys: half a binding is
 //! none. Every message may come twice or not at all; the same message gets the same answer.
 
-mod messages;
 mod offer;
 mod provenance;
 mod steps;

@@ -6,7 +6,7 @@
 //! from what the chip sends.
 
 use pki::{Certificate, Serial, verify_chain};
-use protocol::apdu::{Command, Response};
+use protocol::apdu::Response;
 use protocol::applet::{
     self, Attestation, CertificatePart, DataObject, Lifecycle, MAX_STATEMENT_BYTES, decode_certificate_part,
 };
@@ -14,6 +14,7 @@ use protocol::applet::{
 use crate::chips::Origin;
 use crate::makers::manifest::{ManifestHeader, key_hash};
 use crate::makers::{AppletVersion, ChipModel, Maker, RevokedList, Standing, reason_of};
+use crate::relays::encoded;
 use crate::{ChipId, Reason};
 
 /// How many parts of its certificate chain a chip is asked for: 1,400 bytes, which hold its own certificate, in one message
@@ -121,13 +122,6 @@ pub(super) fn questions(challenge: &[u8]) -> Vec<(Vec<u8>, bool)> {
     let parts = CertificatePart::all().take(ASKED_PARTS).map(|part| DataObject::Certificate(part).command());
     let parts = parts.map(|command| (encoded(&command), true));
     core::iter::once((encoded(&applet::attest(challenge)), false)).chain(parts).collect()
-}
-
-/// A command in the clear, as bytes.
-pub(super) fn encoded(command: &Command<'_>) -> Vec<u8> {
-    let mut buffer = [0; applet::MAX_COMMAND_BYTES];
-    // Every command of an opening has a fixed size, and the buffer is as long as the longest.
-    command.encode(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
 }
 
 /// A chip's answers to [`questions`].

@@ -1,20 +1,19 @@
 //! The decisions of a binding: what starts it, and what each message from the chip leads to.
 
-use protocol::apdu::{Response, StatusWord};
 use protocol::applet::{self, Grant, InstallToken, Order, Slot};
-use protocol::scp03::{KeySet, Level, host};
+use protocol::scp03::KeySet;
 use zeroize::Zeroizing;
 
-use super::messages::{self, Results};
-use super::provenance::{self, Proof, Provenance, QUESTIONS, encoded};
+use super::provenance::{self, Proof, Provenance, QUESTIONS};
 use super::{Binding, BindingState, MAX_ASKED_AGAIN, MAX_ATTEMPTS, Offer};
 use crate::accounts::Account;
 use crate::chips::Chip;
+use crate::relays::{self, Head, Opening, Results, Sealed, encoded, judge_opening};
 use crate::tokens::{Token, TokenState};
 use crate::{AccountId, BindingId, Caller, Change, Event, KeyVersions, Reason, Refusal, Settings, TokenId, UnixMs};
 
-/// The longest command or answer inside a script, bytes.
-const APDU_BYTES: usize = 300;
+/// The longest order, bytes.
+const ORDER_BYTES: usize = 300;
 
 /// What starting a binding needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +207,7 @@ pub fn relay(
     if !caller.may_act_for(facts.binding.account) {
         return Err(Reason::BindingNotFound.into());
     }
-    let results = messages::read_results(message).ok_or(Refusal::at(Reason::MessageMalformed, "message"))?;
+    let results = relays::read_results(message)?;
     if results.session != facts.binding.id.0 {
         return Err(Refusal::at(Reason::MessageMalformed, "message"));
     }
@@ -264,23 +263,16 @@ fn opened(
         }
     };
     let facts = RelayFacts { binding: Binding { certificate, ..facts.binding }, ..facts };
-    let Some(answer) = answers.first().and_then(|answer| Response::parse(answer).ok()) else {
-        return Ok(fail(facts, now_ms, Reason::ChipSilent));
+    let card_answer = match judge_opening(&facts.keys.chip, &facts.binding.host_challenge, answers.first()) {
+        Opening::Opened(answer) => answer,
+        Opening::HeldBack if facts.binding.script < MAX_ASKED_AGAIN => return Ok(reopen(facts, host_challenge)),
+        Opening::HeldBack => return Ok(fail(facts, now_ms, Reason::ChipRefusedChannel)),
+        Opening::Refused(reason) => return Ok(fail(facts, now_ms, reason)),
     };
-    if answer.status == StatusWord::CHANNEL_HELD_BACK && facts.binding.script < MAX_ASKED_AGAIN {
-        return Ok(reopen(facts, host_challenge));
-    }
-    if !answer.status.is_ok() {
-        return Ok(fail(facts, now_ms, Reason::ChipRefusedChannel));
-    }
-    let challenge = facts.binding.host_challenge;
-    if host::Session::open(&facts.keys.chip, Level::Full, &challenge, answer.data).is_err() {
-        return Ok(fail(facts, now_ms, Reason::ChipNotGenuine));
-    }
     let binding = Binding {
         script: facts.binding.script.saturating_add(1),
         channels: facts.binding.channels.saturating_add(1),
-        card_answer: Some(answer.data.to_vec()),
+        card_answer: Some(card_answer),
         anchor_s: now_ms / 1_000,
         state: BindingState::Installing,
         ..facts.binding
@@ -330,23 +322,13 @@ fn installed(
 
 /// Whether the last answer is the chip's own, under the channel's MAC, that the token is installed.
 fn confirmed(facts: &RelayFacts, results: &Results) -> Result<bool, Refusal> {
-    let [authenticated, installed] = results.answers.as_slice() else { return Ok(false) };
-    let accepted = Response::parse(authenticated).is_ok_and(|answer| answer.status.is_ok());
-    let (_, mut session, ticket) = installation(facts)?;
-    let mut installed = installed.clone();
-    let answer = session.unwrap(ticket, &mut installed);
-    Ok(accepted && answer.is_ok_and(|answer| answer.authentic && answer.status.is_ok()))
+    Ok(matches!(installation(facts)?.read(&results.answers).as_slice(), [Some(_)]))
 }
 
-/// The two commands of the installation, and the session they were wrapped in. The same facts give the same bytes.
-fn installation(facts: &RelayFacts) -> Result<([Vec<u8>; 2], host::Session, host::Ticket), Refusal> {
-    let broken = |_| Refusal::from(Reason::BindingFailed);
+/// The installation, in the channel it is for.
+fn installation(facts: &RelayFacts) -> Result<Sealed, Refusal> {
     let card_answer = facts.binding.card_answer.as_deref().unwrap_or_default();
-    let mut session = host::Session::open(&facts.keys.chip, Level::Full, &facts.binding.host_challenge, card_answer)
-        .map_err(broken)?;
-    let mut buffer = [0; APDU_BYTES];
-    let authenticate = session.external_authenticate(&mut buffer).map_err(broken)?.to_vec();
-    let mut order = Zeroizing::new([0; APDU_BYTES]);
+    let mut order = Zeroizing::new([0; ORDER_BYTES]);
     let label = facts.account.masked_name();
     let order = Order::InstallToken(InstallToken {
         slot: Slot::FIRST,
@@ -368,17 +350,20 @@ fn installation(facts: &RelayFacts) -> Result<([Vec<u8>; 2], host::Session, host
     })
     .encode(&mut *order)
     .map_err(|_| Reason::BindingFailed)?;
-    let (install, ticket) = session.wrap(&applet::store_data(order), &mut buffer).map_err(broken)?;
-    let install = install.to_vec();
-    Ok(([authenticate, install], session, ticket))
+    let install = [applet::store_data(order)];
+    relays::seal(&facts.keys.chip, &facts.binding.host_challenge, card_answer, &install)
 }
 
 fn due_script(facts: &RelayFacts) -> Result<Vec<u8>, Refusal> {
     if facts.binding.state == BindingState::Opening {
         return Ok(opening_script(&facts.binding, facts.keys.chip.version(), facts.unproved().is_some()));
     }
-    let (commands, ..) = installation(facts)?;
-    Ok(messages::script(&facts.binding, &commands.map(|command| (command, false))))
+    let commands = installation(facts)?.commands.into_iter().map(|command| (command, false));
+    Ok(relays::script(head(&facts.binding), &commands.collect::<Vec<_>>()))
+}
+
+fn head(binding: &Binding) -> Head {
+    Head { session: binding.id.0, number: binding.script, progress: binding.state.progress_once_run() }
 }
 
 /// SELECT, the questions after the chip's origin where it has still to prove it, INITIALIZE UPDATE.
@@ -388,7 +373,7 @@ fn opening_script(binding: &Binding, key_version: u8, proves_origin: bool) -> Ve
         commands.extend(provenance::questions(&attestation_challenge(binding)));
     }
     commands.push((encoded(&applet::initialize_update(key_version, &binding.host_challenge)), false));
-    messages::script(binding, &commands)
+    relays::script(head(binding), &commands)
 }
 
 /// The same binding with a new channel.
@@ -416,11 +401,12 @@ fn fail(facts: RelayFacts, now_ms: UnixMs, why: Reason) -> (RelayAnswer, Vec<Cha
 }
 
 fn failed_answer(binding: Binding) -> RelayAnswer {
-    RelayAnswer { message: messages::failed(&binding), binding }
+    let reason = binding.failure.unwrap_or(Reason::BindingFailed);
+    RelayAnswer { message: relays::failed(binding.id.0, reason), binding }
 }
 
 fn done_answer(binding: Binding, account: &Account) -> RelayAnswer {
-    RelayAnswer { message: messages::done(&binding, &account.masked_name()), binding }
+    RelayAnswer { message: relays::done(binding.id.0, &account.masked_name()), binding }
 }
 
 #[cfg(test)]

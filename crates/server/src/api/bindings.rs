@@ -101,6 +101,11 @@ pub(crate) struct RelayedMessage {
     message: String,
 }
 
+/// The message that was relayed.
+pub(super) fn message_of(relayed: &RelayedMessage) -> Result<Vec<u8>, Refusal> {
+    hex::decode(&relayed.message).map_err(|_| Refusal::at(Reason::MessageMalformed, "message"))
+}
+
 /// Hands over a message from the wearable and returns the next one for it. The same message twice gets the same
 /// answer.
 #[utoipa::path(post, path = "/v1/bindings/{binding}/relay", tag = "bindings", request_body = RelayedMessage,
@@ -112,7 +117,7 @@ pub(crate) async fn relay(
     Path(id): Path<String>,
     Body(relayed): Body<RelayedMessage>,
 ) -> Result<Json<BindingView>, ApiError> {
-    let message = hex::decode(&relayed.message).map_err(|_| Refusal::at(Reason::MessageMalformed, "message"))?;
+    let message = message_of(&relayed)?;
     let command = RelayBinding {
         caller: caller.0,
         id: BindingId::parse(&id)?,

@@ -11,6 +11,7 @@ pub(crate) mod merchants;
 pub(crate) mod payments;
 pub(crate) mod risk;
 pub(crate) mod shipments;
+pub(crate) mod syncs;
 pub(crate) mod tokens;
 
 use ledger::{Amount, Currency};

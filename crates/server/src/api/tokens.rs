@@ -68,7 +68,7 @@ pub(crate) async fn list(
 }
 
 /// The caller's token, or the operator's view of anybody's.
-fn found(app: &App, caller: &Holder, id: &str) -> Result<Token, ApiError> {
+pub(super) fn found(app: &App, caller: &Holder, id: &str) -> Result<Token, ApiError> {
     let token = app.queries.token(TokenId::parse(id)?)?;
     let token = token.filter(|token| caller.0.may_act_for(token.account));
     token.ok_or_else(|| Refusal::from(Reason::TokenNotFound).into())

@@ -5,6 +5,7 @@ use platform::chips::Chip;
 use platform::makers::chip_keys_of_batch;
 use platform::makers::shipments::Shipment;
 use platform::{BindingId, Caller, Change, Event, Reason, Refusal, UnixMs};
+use protocol::scp03::KeySet;
 
 use crate::{Command, Env, Failure, StoreError, Tables};
 
@@ -83,13 +84,7 @@ fn known(binding: Binding, tables: &mut Tables<'_>, env: &Env) -> Result<RelayFa
     let account = tables.account(binding.account)?.ok_or(StoreError::Corrupt("binding's account"))?;
     let chip = tables.present_chip(binding.chip)?;
     let (chip, shipment) = chip.ok_or(StoreError::Corrupt("binding's chip"))?;
-    let chip_keys = match &shipment {
-        None => env.vault.chip_keys(chip.id, chip.key_version)?,
-        Some(shipment) => {
-            let batch_key = env.vault.batch_key(shipment.header.batch, chip.key_version)?;
-            chip_keys_of_batch(&batch_key, chip.id, chip.key_version)?
-        }
-    };
+    let chip_keys = chip_keys(&chip, shipment.as_ref(), env)?;
     let keys = BindingKeys {
         chip: chip_keys,
         pay: env.vault.pay_key(&token.format, token.index, token.pay_key_version)?,
@@ -97,6 +92,13 @@ fn known(binding: Binding, tables: &mut Tables<'_>, env: &Env) -> Result<RelayFa
     };
     let provenance = provenance(&chip, &shipment, tables)?;
     Ok(RelayFacts { binding, token, account, provenance, keys })
+}
+
+/// The keys of a chip's channel: of its batch, where it came in a shipment.
+pub(super) fn chip_keys(chip: &Chip, shipment: Option<&Shipment>, env: &Env) -> Result<KeySet, Failure> {
+    let Some(shipment) = shipment else { return Ok(env.vault.chip_keys(chip.id, chip.key_version)?) };
+    let batch_key = env.vault.batch_key(shipment.header.batch, chip.key_version)?;
+    Ok(chip_keys_of_batch(&batch_key, chip.id, chip.key_version)?)
 }
 
 /// Where a chip comes from, as things stand now.

@@ -10,6 +10,7 @@ mod reserve;
 mod rules;
 mod shipments;
 mod sweep;
+mod syncs;
 mod tokens;
 
 pub use accounts::{ActOnMerchant, OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
@@ -21,4 +22,5 @@ pub use postings::PostClearing;
 pub use rules::{RULES_SUBJECT, SetRules};
 pub use shipments::{BeginShipment, FinishShipment, GiveUpShipment, OpenBatch, TakeInChips};
 pub use sweep::FinishReserved;
+pub use syncs::{RelaySync, StartTokenSync};
 pub use tokens::ActOnToken;

@@ -7,8 +7,9 @@ use super::link::failed;
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
-/// The version of the schema. 2 knows makers, 3 risk rules, 4 versions of the master key, 5 reservations, 6 shipments.
-const VERSION: i32 = 6;
+/// The version of the schema. 2 knows makers, 3 risk rules, 4 versions of the master key, 5 reservations, 6 shipments, 7
+/// syncs.
+const VERSION: i32 = 7;
 /// The advisory lock under which the schema is made: "paychip" in the bytes of a number. Servers that start at the same
 /// time wait for one another here.
 const MIGRATION_LOCK: i64 = 0x0070_6179_6368_6970;
@@ -19,7 +20,7 @@ fn fill_percent(table: &str) -> u8 {
     match table {
         "partitions" | "balances" => 20,
         "purses" => 75,
-        "merchants" | "bindings" | "waiting" => 80,
+        "merchants" | "bindings" | "syncs" | "waiting" => 80,
         "payments" => 95,
         _ => 100,
     }

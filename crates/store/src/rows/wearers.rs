@@ -4,6 +4,7 @@ use paycode::{CodeFormat, Suite, TokenIndex};
 use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
 use platform::chips::{Chip, Origin};
+use platform::syncs::{SyncState, TokenSync, Work};
 use platform::tokens::Token;
 use platform::{AccountId, BindingId, ChipId, KeyHash, Reason, ShipmentId, TokenId, TopUpId};
 
@@ -211,10 +212,7 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
     if form >= 2 {
         certificate = row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?;
         channels = row.u8()?;
-        failure = row.maybe(|row| {
-            let reason = Reason::from_code(row.text()?);
-            row.known(reason)
-        })?;
+        failure = reason(&mut row)?;
     }
     let binding = Binding {
         id,
@@ -235,6 +233,66 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
         failure,
     };
     row.end().map(|()| binding)
+}
+
+pub(crate) fn put_sync(row: &TokenSync) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.token.0)
+        .raw(&row.session)
+        .u8(row.work as u8)
+        .raw(&row.host_challenge)
+        .u8(row.script)
+        .u8(row.channels)
+        .maybe(row.card_answer.as_deref(), Encoder::bytes)
+        .u64(row.anchor_s)
+        .u32(row.offline_allowance_s)
+        .u16(row.code_budget)
+        .u8(row.mask_key_version)
+        .maybe(row.counter_before, Encoder::u32)
+        .u8(row.state as u8)
+        .maybe(row.failure.map(Reason::code), Encoder::text)
+        .u64(row.created_ms)
+        .finish()
+}
+
+pub(crate) fn sync(fields: &[u8]) -> Result<TokenSync, StoreError> {
+    let mut row = Decoder::new("syncs", FORM, fields)?;
+    let (token, session) = (TokenId(row.raw()?), row.raw()?);
+    let work = Work::from_number(row.u8()?);
+    let work = row.known(work)?;
+    let (host_challenge, script, channels) = (row.raw()?, row.u8()?, row.u8()?);
+    let card_answer = row.maybe(|row| row.bytes().map(<[u8]>::to_vec))?;
+    let (anchor_s, offline_allowance_s, code_budget) = (row.u64()?, row.u32()?, row.u16()?);
+    let (mask_key_version, counter_before) = (row.u8()?, row.maybe(Decoder::u32)?);
+    let state = SyncState::from_number(row.u8()?);
+    let state = row.known(state)?;
+    let failure = reason(&mut row)?;
+    let created_ms = row.u64()?;
+    row.end().map(|()| TokenSync {
+        token,
+        session,
+        work,
+        host_challenge,
+        script,
+        channels,
+        card_answer,
+        anchor_s,
+        offline_allowance_s,
+        code_budget,
+        mask_key_version,
+        counter_before,
+        state,
+        failure,
+        created_ms,
+    })
+}
+
+/// Why something has failed, as the reason's code.
+fn reason(row: &mut Decoder<'_>) -> Result<Option<Reason>, StoreError> {
+    row.maybe(|row| {
+        let reason = Reason::from_code(row.text()?);
+        row.known(reason)
+    })
 }
 
 /// The form lines of the audit trail have now. 2 added why.

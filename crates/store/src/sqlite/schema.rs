@@ -9,8 +9,8 @@ use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
 /// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0; 3 knows makers, 4 risk rules, 5
-/// reservations, 6 shipments.
-const VERSION: usize = 6;
+/// reservations, 6 shipments, 7 syncs.
+const VERSION: usize = 7;
 /// Marks the file as ours (`application_id`): "PCHP".
 const APPLICATION_ID: i32 = 0x5043_4850;
 /// Bytes of a page. Small, because a payment changes one row each in a few pages that no other payment of its batch

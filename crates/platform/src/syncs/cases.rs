@@ -1,0 +1,258 @@
+//! The steps of a sync against the card's end of SCP03, and every way they go wrong.
+
+use ledger::Currency;
+use protocol::apdu::StatusWord;
+use protocol::script::{Message, Outcome, SessionId};
+
+use super::*;
+use crate::relays::card::{Card, results};
+use crate::tokens::tests::token;
+use crate::{AccountId, KeyHash};
+
+const NOW_MS: u64 = 1_763_890_000_000;
+const OTHER: TokenId = TokenId([0x77; 16]);
+
+fn keys() -> KeySet {
+    KeySet::from_bytes(1, &[1; 16], &[2; 16], &[3; 16]).unwrap()
+}
+
+fn in_state(state: TokenState) -> Token {
+    Token { last_counter: Some(7), ..token(state) }
+}
+
+fn request(token: &Token) -> StartSync {
+    StartSync {
+        caller: Caller::Wearer(token.account),
+        token: token.id,
+        session: [5; 16],
+        host_challenge: [6; 8],
+        now_ms: NOW_MS,
+    }
+}
+
+fn begun(token: &Token, living: Option<TokenId>) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
+    let facts = StartSyncFacts { token: token.clone(), living, chip_key_version: 1, mask_key_version: 2 };
+    start(&request(token), &facts, &Settings::default())
+}
+
+fn facts(sync: &TokenSync, token: &Token) -> SyncFacts {
+    let account = Account {
+        id: token.account,
+        name: "Li Wei".to_owned(),
+        currency: Currency::CNY,
+        wallet_key: KeyHash([0; 32]),
+        created_ms: 0,
+    };
+    let living = (token.state != TokenState::Revoked).then_some(token.id);
+    let (chip_keys, mask_key) = (keys(), Zeroizing::new([9; 16]));
+    SyncFacts { sync: sync.clone(), token: token.clone(), living, account, chip_keys, mask_key }
+}
+
+fn step(facts: SyncFacts, message: &[u8], now_ms: u64) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
+    let caller = Caller::Wearer(facts.token.account);
+    relay(caller, facts, message, [8; 8], &Settings::default(), now_ms)
+}
+
+/// Up to the order: the card, and the answer that holds it.
+fn opened_for(token: &Token) -> (Card, SyncAnswer) {
+    let mut card = Card::with(keys());
+    card.holds = Some((token.id.0, 7));
+    let (answer, _) = begun(token, None).unwrap();
+    let message = card.run(&answer.message);
+    let (answer, changes) = step(facts(&answer.sync, token), &message, NOW_MS).unwrap();
+    assert_eq!(changes, [Change::PutSync(answer.sync.clone())]);
+    assert_eq!((answer.sync.state, answer.sync.counter_before), (SyncState::Ordering, Some(7)));
+    (card, answer)
+}
+
+fn names(changes: &[Change]) -> Vec<&str> {
+    let name = |change: &_| match change {
+        Change::AddEvent(event) => Some(event.name),
+        _ => None,
+    };
+    changes.iter().filter_map(name).collect()
+}
+
+fn last_word(message: &[u8]) -> Result<String, String> {
+    match Message::decode(message) {
+        Ok(Message::Outcome(Outcome::Done { account_label, .. })) => Ok(account_label.to_owned()),
+        Ok(Message::Outcome(Outcome::Failed { code, .. })) => Err(code.to_owned()),
+        other => panic!("no last word: {other:?}"),
+    }
+}
+
+#[test]
+fn a_token_that_pays_is_refilled_and_one_that_was_revoked_is_wiped() {
+    for (state, label, event) in [(TokenState::Active, "L***", "refilled"), (TokenState::Revoked, "", "wiped")] {
+        let token = in_state(state);
+        let (mut card, ordering) = opened_for(&token);
+        let message = card.run(&ordering.message);
+        let (answer, changes) = step(facts(&ordering.sync, &token), &message, NOW_MS).unwrap();
+        assert_eq!((answer.sync.state, names(&changes)), (SyncState::Done, vec![event]));
+        assert_eq!(last_word(&answer.message), Ok(label.to_owned()));
+        let order = Order::decode(card.installed.as_ref().unwrap()).unwrap();
+        match (state, order) {
+            (TokenState::Active, Order::Sync(order)) => {
+                assert_eq!(order.grant.time_anchor_unix_seconds, NOW_MS / 1_000);
+                assert_eq!(order.mask_key, Some(MaskKeyUpdate { key: &[9; 16], version: 2 }));
+                let renewed = changes.iter().any(|change| match change {
+                    Change::PutToken(token) => token.mask_key_version == 2,
+                    _ => false,
+                });
+                assert!(renewed, "the cloud knows which mask key the chip has now");
+            }
+            (TokenState::Revoked, Order::RemoveToken(order)) => assert_eq!(order.slot, Slot::FIRST),
+            other => panic!("{other:?}"),
+        }
+        // Once more: the same answer, and nothing is changed.
+        let (again, changes) = step(facts(&answer.sync, &token), &message, NOW_MS).unwrap();
+        assert_eq!((again.message, changes), (answer.message, vec![]));
+    }
+}
+
+#[test]
+fn what_may_be_synced() {
+    for (state, living, expected) in [
+        (TokenState::Active, None, Ok(Work::Refill)),
+        (TokenState::Revoked, None, Ok(Work::Wipe)),
+        (TokenState::Revoked, Some(OTHER), Err(Reason::ChipBound)),
+        (TokenState::Pending, None, Err(Reason::TokenStateForbids)),
+        (TokenState::FrozenByWearer, None, Err(Reason::TokenStateForbids)),
+        (TokenState::FrozenByRisk, None, Err(Reason::TokenStateForbids)),
+        (TokenState::FrozenByOperator, None, Err(Reason::TokenStateForbids)),
+        (TokenState::Lost, None, Err(Reason::TokenStateForbids)),
+        (TokenState::Expired, None, Err(Reason::TokenStateForbids)),
+    ] {
+        let begun = begun(&in_state(state), living).map(|(answer, _)| answer.sync.work);
+        assert_eq!(begun.map_err(|refusal| refusal.reason), expected, "{state:?}");
+    }
+    let token = in_state(TokenState::Active);
+    let stranger = StartSync { caller: Caller::Wearer(AccountId([0xEE; 16])), ..request(&token) };
+    let facts = StartSyncFacts { token, living: None, chip_key_version: 1, mask_key_version: 1 };
+    let refused = start(&stranger, &facts, &Settings::default()).map(|_| ()).unwrap_err();
+    assert_eq!(refused.reason, Reason::TokenNotFound);
+}
+
+#[test]
+fn what_the_chip_holds_decides_what_its_answer_is_worth() {
+    type Held = Option<([u8; 16], u32)>;
+    type Case = (&'static str, TokenState, Held, Option<StatusWord>, SyncState, Option<Reason>);
+    let token = |state| in_state(state).id.0;
+    let own = token(TokenState::Active);
+    let refused = Some(StatusWord::REFERENCE_NOT_FOUND);
+    let cases: [Case; 7] = [
+        ("as it was", TokenState::Active, Some((own, 7)), None, SyncState::Done, None),
+        ("codes made since", TokenState::Active, Some((own, 9)), None, SyncState::Done, None),
+        (
+            "fewer codes than were paid with",
+            TokenState::Active,
+            Some((own, 6)),
+            None,
+            SyncState::Failed,
+            Some(Reason::ChipNotGenuine),
+        ),
+        (
+            "another token",
+            TokenState::Active,
+            Some((OTHER.0, 9)),
+            None,
+            SyncState::Failed,
+            Some(Reason::TokenNotInChip),
+        ),
+        ("no token", TokenState::Active, None, refused, SyncState::Failed, Some(Reason::TokenNotInChip)),
+        ("wiped before", TokenState::Revoked, None, refused, SyncState::Done, None),
+        ("a refusal anybody can write", TokenState::Revoked, Some((own, 7)), refused, SyncState::Opening, None),
+    ];
+    for (what, state, holds, refuses, expected, failure) in cases {
+        let token = in_state(state);
+        let (mut card, ordering) = opened_for(&token);
+        (card.holds, card.refuses) = (holds, refuses);
+        let message = card.run(&ordering.message);
+        let (answer, changes) = step(facts(&ordering.sync, &token), &message, NOW_MS).unwrap();
+        assert_eq!((answer.sync.state, answer.sync.failure), (expected, failure), "{what}");
+        if failure == Some(Reason::ChipNotGenuine) {
+            assert_eq!(names(&changes), ["chip_cloned"]);
+            let frozen = changes.iter().any(|change| match change {
+                Change::PutToken(token) => token.state == TokenState::FrozenByRisk,
+                _ => false,
+            });
+            assert!(frozen, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_code_that_was_paid_while_the_answer_was_on_its_way_makes_no_clone() {
+    let token = in_state(TokenState::Active);
+    let (mut card, ordering) = opened_for(&token);
+    let message = card.run(&ordering.message);
+    // The chip had made seven codes when it answered; the eighth is paid before the answer is here.
+    let token = Token { last_counter: Some(8), ..token };
+    let (answer, _) = step(facts(&ordering.sync, &token), &message, NOW_MS).unwrap();
+    assert_eq!(answer.sync.state, SyncState::Done);
+}
+
+#[test]
+fn lost_channels_are_opened_anew_and_not_for_ever() {
+    let token = in_state(TokenState::Active);
+    let (_, mut ordering) = opened_for(&token);
+    for channel in 1..=MAX_CHANNELS {
+        // The chip loses power before the order comes.
+        let mut card = Card::with(keys());
+        card.holds = Some((token.id.0, 7));
+        let (answer, _) = step(facts(&ordering.sync, &token), &card.run(&ordering.message), NOW_MS).unwrap();
+        if channel == MAX_CHANNELS {
+            assert_eq!(last_word(&answer.message), Err("sync_failed".to_owned()));
+            return;
+        }
+        assert_eq!((answer.sync.state, answer.sync.channels), (SyncState::Opening, channel));
+        assert_eq!(answer.sync.host_challenge, [8; 8], "a fresh one");
+        (ordering, _) = step(facts(&answer.sync, &token), &card.run(&answer.message), NOW_MS).unwrap();
+    }
+    panic!("five channels are not enough");
+}
+
+#[test]
+fn an_altered_answer_confirms_nothing() {
+    let token = in_state(TokenState::Active);
+    let (mut card, ordering) = opened_for(&token);
+    let honest = card.run(&ordering.message);
+    for position in 0..honest.len() {
+        let mut altered = honest.clone();
+        altered[position] ^= 1;
+        if let Ok((answer, changes)) = step(facts(&ordering.sync, &token), &altered, NOW_MS) {
+            assert_ne!(answer.sync.state, SyncState::Done, "byte {position}");
+            assert!(names(&changes).is_empty(), "byte {position}");
+        }
+    }
+}
+
+#[test]
+fn a_sync_ends_when_it_is_late_or_superseded_or_its_token_was_stopped() {
+    let token = in_state(TokenState::Active);
+    let (mut card, ordering) = opened_for(&token);
+    let message = card.run(&ordering.message);
+    let settings = Settings::default();
+    let late_ms = NOW_MS + settings.confirmation_lifetime_ms + 1;
+    let (late, _) = step(facts(&ordering.sync, &token), &message, late_ms).unwrap();
+    assert_eq!(last_word(&late.message), Err("sync_expired".to_owned()));
+    let frozen = Token { state: TokenState::FrozenByWearer, ..token.clone() };
+    let (stopped, _) = step(facts(&ordering.sync, &frozen), &message, NOW_MS).unwrap();
+    assert_eq!(last_word(&stopped.message), Err("token_state_forbids".to_owned()));
+    let newer = TokenSync { session: [0x55; 16], ..ordering.sync.clone() };
+    let refused = step(facts(&newer, &token), &message, NOW_MS).map(|_| ()).unwrap_err();
+    assert_eq!(refused, Refusal::at(Reason::SyncSuperseded, "message"));
+    let stranger = Caller::Wearer(AccountId([0xEE; 16]));
+    let asked = relay(stranger, facts(&ordering.sync, &token), &message, [8; 8], &settings, NOW_MS);
+    assert_eq!(asked.map(|_| ()).unwrap_err().reason, Reason::TokenNotFound);
+    // A chip that holds its channel back is asked again, forty times.
+    let (begun, _) = begun(&token, None).unwrap();
+    let held_back = |script: u8| {
+        let sync = TokenSync { script, ..begun.sync.clone() };
+        let answers = [vec![0x90, 0x00], vec![0x93, 0x05]];
+        let message = results(SessionId(sync.session), script.into(), &answers);
+        step(facts(&sync, &token), &message, NOW_MS).unwrap().0.sync
+    };
+    assert_eq!(held_back(MAX_ASKED_AGAIN - 1).state, SyncState::Opening);
+    assert_eq!(held_back(MAX_ASKED_AGAIN).failure, Some(Reason::ChipRefusedChannel));
+}
