@@ -28,7 +28,7 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
     };
     let mut list: Vec<Step> = vec![
         if extent == Extent::Quick { QUICK_TOOLS } else { ALL_TOOLS },
-        ("other people's hosts for the PC/SC tests", host_tools::offer),
+        ("other people's hosts and tokens for the PC/SC and PKCS#11 tests", host_tools::offer),
         ("who may depend on whom", arrows::check),
         ("chip and wearable without std", no_std::check),
         tests,
@@ -66,6 +66,9 @@ fn test_with(budget: &[(&str, &str)]) -> Result<(), String> {
     }
     if host_tools::are_provided() {
         variables.push((host_tools::REQUIRE, "1"));
+    }
+    if host_tools::has_token() {
+        variables.push((host_tools::REQUIRE_TOKEN, "1"));
     }
     run_cargo(&["test", "--locked", "--workspace"], &variables)
 }

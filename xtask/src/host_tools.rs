@@ -1,5 +1,6 @@
 //! What other people's hosts bring to the tests of a chip in a PC/SC reader (`crates/paychip/tests/pcsc.rs`): a daemon
-//! with a virtual reader, OpenSC, and a Python with pyscard and yubikit. Installed where that is possible (as root on
+//! with a virtual reader, OpenSC, and a Python with pyscard and yubikit; and the token of the tests of master keys in one
+//! (`crates/paychip/tests/pkcs11.rs`). Installed where that is possible (as root on
 //! Debian). Nothing of it is needed to build or to run the program; tests name what they miss and are skipped.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::process::{printed, program, run, target};
 use crate::tools::{can_install, install};
 
+/// A PKCS#11 token in software.
+const TOKEN: &str = "softhsm2";
 /// Debian packages. The last four compile pyscard.
-const PACKAGES: [&str; 8] =
-    ["pcscd", "vsmartcard-vpcd", "opensc", "iproute2", "python3-venv", "python3-dev", "swig", "libpcsclite-dev"];
+const PACKAGES: [&str; 9] =
+    [TOKEN, "pcscd", "vsmartcard-vpcd", "opensc", "iproute2", "python3-venv", "python3-dev", "swig", "libpcsclite-dev"];
 /// PyPI packages, as they were tested.
 const PYTHON_PACKAGES: [&str; 2] = ["pyscard==2.3.1", "yubikey-manager==5.9.2"];
 
@@ -17,6 +20,14 @@ const PYTHON_PACKAGES: [&str; 2] = ["pyscard==2.3.1", "yubikey-manager==5.9.2"];
 pub(crate) const REQUIRE: &str = "PAYCHIP_REQUIRE_HOSTS";
 
 static PROVIDED: AtomicBool = AtomicBool::new(false);
+
+/// The same for the token.
+pub(crate) const REQUIRE_TOKEN: &str = "PAYCHIP_REQUIRE_SOFTHSM";
+
+/// Whether the token's package is installed.
+pub(crate) fn has_token() -> bool {
+    is_installed(TOKEN)
+}
 
 /// Whether [`offer`] could provide everything in this run.
 pub(crate) fn are_provided() -> bool {
@@ -37,7 +48,7 @@ pub(crate) fn offer() -> Result<(), String> {
 pub(crate) fn provide() -> Result<(), String> {
     if !can_install() {
         return Err(format!(
-            "only root on Debian can install the hosts of the PC/SC tests. By hand: {}, and in a Python: {}",
+            "only root on Debian can install the hosts of the PC/SC and PKCS#11 tests. By hand: {}, and in a Python: {}",
             PACKAGES.join(", "),
             PYTHON_PACKAGES.join(", ")
         ));

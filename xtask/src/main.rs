@@ -47,7 +47,7 @@ Usage: cargo xtask COMMAND
                   the demonstration and its picture
     --quick       without the release build: no demonstration
     --long        tests that take a budget take a large one (they see PAYCHIP_LONG=1)
-  host-tools      install what the PC/SC tests need (as root on Debian)
+  host-tools      install what the PC/SC and PKCS#11 tests need (as root on Debian)
   no-std          only the no-std builds
   arrows          only the dependency arrows
   demo            only the demonstration and its picture

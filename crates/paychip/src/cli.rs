@@ -44,26 +44,63 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) passphrase: PassphraseArgs,
+    pub(crate) vault: VaultArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// Where the passphrase of the sealed key vault is.
+/// Where the key vault is opened from: the passphrase of a sealed one, or the token and its PIN.
 #[derive(Debug, Args)]
-pub(crate) struct PassphraseArgs {
+pub(crate) struct VaultArgs {
     /// The file of the key vault's passphrase, readable by its owner alone; the systemd credential `paychip-vault` when absent.
     #[arg(long, global = true, env = "PAYCHIP_PASSPHRASE_FILE", value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// An open descriptor to read the passphrase from, once.
     #[arg(long, global = true, env = "PAYCHIP_PASSPHRASE_FD", value_name = "N", conflicts_with = "passphrase_file")]
     passphrase_fd: Option<u16>,
+    /// The PKCS#11 token that has the master keys: pkcs11:token=NAME?module-path=LIBRARY
+    #[arg(long, global = true, env = "PAYCHIP_VAULT", value_name = "URI")]
+    vault: Option<String>,
+    /// The file of the token's PIN, readable by its owner alone; when absent, the URI's pin-source, the systemd
+    /// credential `paychip-pin`, or PAYCHIP_PIN.
+    #[arg(long, global = true, env = "PAYCHIP_PIN_FILE", value_name = "FILE")]
+    pin_file: Option<PathBuf>,
 }
 
-/// The name of the systemd credential with the passphrase.
+/// The names of the systemd credentials with the passphrase, and with the token's PIN.
 const CREDENTIAL: &str = "paychip-vault";
+const PIN_CREDENTIAL: &str = "paychip-pin";
+/// The PIN itself, in the environment: never an option, which everybody on the machine could read.
+const PIN_VARIABLE: &str = "PAYCHIP_PIN";
 
-impl PassphraseArgs {
+fn credential(name: &str) -> Option<server::Passphrase> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    folder.map(|folder| folder.join(name)).filter(|path| path.exists()).map(server::Passphrase::File)
+}
+
+impl VaultArgs {
+    /// How a server opens the keys of a data folder.
+    pub(crate) fn keys(&self, production: bool) -> Result<server::Keys, Fault> {
+        Ok(server::Keys { production, passphrase: self.passphrase()?, token: self.token()? })
+    }
+
+    /// The token, where one was named.
+    pub(crate) fn token(&self) -> Result<Option<server::TokenAccess>, Fault> {
+        let told = |fault: server::TokenFault| Fault::new(fault.code(), fault.to_string());
+        let Some(uri) = &self.vault else { return Ok(None) };
+        let uri = server::TokenUri::parse(uri).map_err(|fault| told(fault).at("vault"))?;
+        let file = self.pin_file.as_deref().or(uri.pin_source()).map(|path| server::Passphrase::File(path.to_owned()));
+        let pin = match file.or_else(|| credential(PIN_CREDENTIAL)) {
+            Some(pin) => pin,
+            None => {
+                let text = std::env::var(PIN_VARIABLE).map_err(|_| told(server::TokenFault::PinNeeded))?;
+                let text = zeroize::Zeroizing::new(text);
+                server::Passphrase::typed(&text).map_err(|_| told(server::TokenFault::PinMalformed))?
+            }
+        };
+        Ok(Some(server::TokenAccess::new(uri, pin)))
+    }
+
     /// The passphrase, where one was given.
     pub(crate) fn passphrase(&self) -> Result<Option<server::Passphrase>, Fault> {
         if let Some(path) = &self.passphrase_file {
@@ -73,18 +110,18 @@ impl PassphraseArgs {
             let path = PathBuf::from(format!("/dev/fd/{descriptor}"));
             return server::Passphrase::read_once(&path).map(Some).map_err(|fault| crate::vault::told(&fault));
         }
-        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let credential = folder.map(|folder| folder.join(CREDENTIAL)).filter(|path| path.exists());
-        Ok(credential.map(server::Passphrase::File))
+        Ok(credential(CREDENTIAL))
     }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
-    /// Make a sealed vault in a new data folder.
+    /// Make a master key for a new data folder: in a sealed vault, or in the token that is named with --vault.
     Init,
     /// Seal the development key of a data folder, and remove it.
     Seal,
+    /// Put the master keys of a sealed vault, or a development key, into the token that is named with --vault.
+    Import,
     /// Show the versions of the master key; no key is shown.
     Show,
     /// Make a new version of the master key, and keys from it from now on. A server that runs follows within seconds.
@@ -163,7 +200,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<AuditCommand>,
     },
-    /// The sealed key vault in the data folder.
+    /// The key vault: sealed in the data folder, or in a PKCS#11 token.
     #[command(subcommand)]
     Vault(VaultCommand),
     /// The database: made, copied, put back.

@@ -64,9 +64,9 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         api::trust(ca)?;
     }
     let place = profile::Place { data: cli.data, server: cli.server };
-    let passphrase = cli.passphrase;
+    let vault = cli.vault;
     match cli.command {
-        Command::Serve(serve) => serve::run(&place, &serve, &passphrase, output),
+        Command::Serve(serve) => serve::run(&place, &serve, &vault, output),
         Command::Demo(demo) => demo::run(&demo, output),
         Command::Account(command) => books::account(&place, command, output),
         Command::Merchant(command) => books::merchant(&place, command, output),
@@ -77,14 +77,11 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Risk(command) => risk::run(&place, command, output),
         Command::Bench(bench) => bench::run(&place, &bench, output),
         Command::Audit { command: None } => books::audit(&place, output),
-        Command::Audit { command: Some(cli::AuditCommand::Verify) } => {
-            let keys = server::Keys { production: false, passphrase: passphrase.passphrase()? };
-            db::verify(&place, &keys, output)
-        }
+        Command::Audit { command: Some(cli::AuditCommand::Verify) } => db::verify(&place, &vault.keys(false)?, output),
         Command::Audit { command: Some(cli::AuditCommand::Trail { subject }) } => {
             books::trail(&place, &subject, output)
         }
-        Command::Vault(command) => vault::run(&place, &command, &passphrase, output),
+        Command::Vault(command) => vault::run(&place, &command, &vault, output),
         Command::Db(command) => db::run(&place, &command, output),
         Command::Watch { watch, command } => watch::run(&place, &watch, command, output),
         Command::Chip { which, command } => chip::run(&place, &which, command, output),

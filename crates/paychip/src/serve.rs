@@ -1,19 +1,19 @@
 //! `paychip serve`: the cloud, alone on one machine or as one of several servers on a database.
 
-use server::{Config, Database, Server};
+use server::{Config, Database, KeysAt, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{PassphraseArgs, Serve};
+use crate::cli::{Serve, VaultArgs};
 use crate::fault::Fault;
 use crate::output::Output;
 use crate::profile::Place;
 
-pub(crate) fn run(place: &Place, serve: &Serve, passphrase: &PassphraseArgs, output: Output) -> Result<(), Fault> {
+pub(crate) fn run(place: &Place, serve: &Serve, vault: &VaultArgs, output: Output) -> Result<(), Fault> {
     log_to_stderr();
     crate::vault::forbid_memory_dumps()?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Fault::internal(error.to_string()))?;
     let database = serve.database.database()?;
-    let keys = server::Keys { production: serve.production, passphrase: passphrase.passphrase()? };
+    let keys = vault.keys(serve.production)?;
     runtime.block_on(async {
         let kept = match &database {
             Database::Sqlite => place.data.display().to_string(),
@@ -45,11 +45,13 @@ pub(crate) fn run(place: &Place, serve: &Serve, passphrase: &PassphraseArgs, out
              keys            {}\nStop with Ctrl-C.",
             kept,
             key_file.display(),
-            if server.is_sealed() {
-                format!("sealed in {}", place.data.join(server::SEALED_FILE).display())
-            } else {
-                let path = place.data.join(server::MASTER_KEY_FILE);
-                format!("in {} — for development; whoever reads it has every key", path.display())
+            {
+                let file = place.data.join(server.keys_at().file());
+                match server.keys_at() {
+                    KeysAt::Sealed => format!("sealed in {}", file.display()),
+                    KeysAt::Token => format!("in a PKCS#11 token; which are in {}", file.display()),
+                    KeysAt::Open => format!("in {} — for development; whoever reads it has every key", file.display()),
+                }
             },
         );
         output.answer(&lines, &serde_json::json!({"url": url, "data": place.data, "operator_key_file": key_file}));

@@ -1,9 +1,11 @@
-//! `paychip vault`: the master keys, sealed in the data folder. No key is ever shown.
+//! `paychip vault`: the master keys, sealed in the data folder or in a PKCS#11 token. No key is ever shown.
+
+use std::path::Path;
 
 use serde_json::{Value, json};
-use server::{MasterKeyView, Passphrase, SealedVault, VaultFault};
+use server::{MasterKeyView, Passphrase, StoredVault, TokenAccess, VaultFault};
 
-use crate::cli::{PassphraseArgs, VaultCommand};
+use crate::cli::{VaultArgs, VaultCommand};
 use crate::fault::Fault;
 use crate::output::Output;
 use crate::profile::Place;
@@ -26,29 +28,68 @@ pub(crate) fn told(fault: &VaultFault) -> Fault {
     Fault::new(fault.code(), fault.to_string())
 }
 
-pub(crate) fn run(
-    place: &Place,
-    command: &VaultCommand,
-    passphrase: &PassphraseArgs,
-    output: Output,
-) -> Result<(), Fault> {
+pub(crate) fn run(place: &Place, command: &VaultCommand, vault: &VaultArgs, output: Output) -> Result<(), Fault> {
     forbid_memory_dumps()?;
-    let given = match passphrase.passphrase()? {
-        Some(given) => given,
-        None => typed(output)?,
+    let opener = match vault.token()? {
+        Some(token) => Opener::Token(token, vault.passphrase()?),
+        // Nobody is asked for a passphrase that is of no use.
+        None if place.data.join(server::TOKEN_FILE).exists() => return Err(told(&server::TokenFault::Needed.into())),
+        None => Opener::Passphrase(match vault.passphrase()? {
+            Some(given) => given,
+            None => typed(output)?,
+        }),
     };
-    change(place, command, &given).map(|versions| tell(&versions, output)).map_err(|fault| told(&fault))
+    change(place, command, &opener).map(|versions| tell(&versions, output)).map_err(|fault| told(&fault))
 }
 
-fn change(place: &Place, command: &VaultCommand, given: &Passphrase) -> Result<Vec<MasterKeyView>, VaultFault> {
-    let open = || SealedVault::open(&place.data, given);
+/// What opens the vault that is meant.
+enum Opener {
+    Passphrase(Passphrase),
+    /// A token, and the passphrase of a sealed vault that goes into it.
+    Token(TokenAccess, Option<Passphrase>),
+}
+
+impl Opener {
+    fn init(&self, folder: &Path) -> Result<StoredVault, VaultFault> {
+        match self {
+            Self::Passphrase(given) => StoredVault::init(folder, given),
+            Self::Token(token, _) => StoredVault::init_in_token(folder, token),
+        }
+    }
+
+    fn seal(&self, folder: &Path) -> Result<StoredVault, VaultFault> {
+        match self {
+            Self::Passphrase(given) => StoredVault::seal(folder, given),
+            Self::Token(..) => Err(VaultFault::KeyInToken),
+        }
+    }
+
+    fn import(&self, folder: &Path) -> Result<StoredVault, VaultFault> {
+        match self {
+            Self::Passphrase(_) => Err(server::TokenFault::Needed.into()),
+            Self::Token(token, passphrase) => StoredVault::import(folder, token, passphrase.as_ref()),
+        }
+    }
+
+    fn open(&self, folder: &Path) -> Result<StoredVault, VaultFault> {
+        match self {
+            Self::Passphrase(given) => StoredVault::open(folder, given),
+            Self::Token(token, _) => StoredVault::open_in_token(folder, token),
+        }
+    }
+}
+
+fn change(place: &Place, command: &VaultCommand, opener: &Opener) -> Result<Vec<MasterKeyView>, VaultFault> {
+    let folder = place.data.as_path();
+    let open = || opener.open(folder);
     let vault = match command {
-        VaultCommand::Init => SealedVault::init(&place.data, given)?,
-        VaultCommand::Seal => SealedVault::seal(&place.data, given)?,
+        VaultCommand::Init => opener.init(folder)?,
+        VaultCommand::Seal => opener.seal(folder)?,
+        VaultCommand::Import => opener.import(folder)?,
         VaultCommand::Show => open()?,
-        VaultCommand::Rotate { prepare: true } => changed(open()?, SealedVault::prepare)?,
-        VaultCommand::Rotate { prepare: false } => changed(open()?, SealedVault::rotate)?,
-        VaultCommand::Activate => changed(open()?, SealedVault::activate)?,
+        VaultCommand::Rotate { prepare: true } => changed(open()?, StoredVault::prepare)?,
+        VaultCommand::Rotate { prepare: false } => changed(open()?, StoredVault::rotate)?,
+        VaultCommand::Activate => changed(open()?, StoredVault::activate)?,
         VaultCommand::Retire { version } => changed(open()?, |vault| vault.retire(*version))?,
         VaultCommand::ChangePassphrase { new_passphrase_file } => {
             let new = Passphrase::File(new_passphrase_file.clone());
@@ -59,9 +100,9 @@ fn change(place: &Place, command: &VaultCommand, given: &Passphrase) -> Result<V
 }
 
 fn changed(
-    mut vault: SealedVault,
-    change: impl FnOnce(&mut SealedVault) -> Result<(), VaultFault>,
-) -> Result<SealedVault, VaultFault> {
+    mut vault: StoredVault,
+    change: impl FnOnce(&mut StoredVault) -> Result<(), VaultFault>,
+) -> Result<StoredVault, VaultFault> {
     change(&mut vault)?;
     Ok(vault)
 }

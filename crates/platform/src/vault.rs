@@ -63,6 +63,12 @@ pub trait KeyVault: Send + Sync {
         [Some(current), current.checked_sub(1).filter(|before| *before > 0)].into_iter().flatten().collect()
     }
 
+    /// Whether an answer may take long, because another machine or module gives it: whoever must not hold up others asks
+    /// where waiting is allowed.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// A number that changes whenever the versions do.
     fn generation(&self) -> u64 {
         0

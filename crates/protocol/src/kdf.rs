@@ -49,12 +49,26 @@ impl core::error::Error for Error {}
 /// [`Error::BadKeyLength`], [`Error::BadOutputLength`]; `out` is untouched then.
 pub fn derive(master: &[u8], label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), Error> {
     let master = AesKey::new(master).ok_or(Error::BadKeyLength)?;
+    derive_with(|message| Ok(master.cmac(message)), label, context, out)
+}
+
+/// [`derive()`] with a master key that is elsewhere: `cmac` is AES-CMAC under it, of a message in five pieces. It is asked
+/// once for every 16 bytes of `out`, in order.
+///
+/// # Errors
+/// Those of `cmac`, after which `out` is no key; [`Error::BadOutputLength`].
+pub fn derive_with<E: From<Error>>(
+    mut cmac: impl FnMut(&[&[u8]; 5]) -> Result<[u8; BLOCK_BYTES], E>,
+    label: &[u8],
+    context: &[u8],
+    out: &mut [u8],
+) -> Result<(), E> {
     if out.is_empty() || out.len() > MAX_OUTPUT_BYTES {
-        return Err(Error::BadOutputLength);
+        return Err(Error::BadOutputLength.into());
     }
     let bits = u32::try_from(out.len() * 8).map_err(|_| Error::BadOutputLength)?.to_be_bytes();
     for (counter, chunk) in (1_u32..).zip(out.chunks_mut(BLOCK_BYTES)) {
-        let mut block = master.cmac(&[&counter.to_be_bytes(), label, &[0], context, &bits]);
+        let mut block = cmac(&[&counter.to_be_bytes(), label, &[0], context, &bits])?;
         copy_prefix(chunk, &block);
         block.zeroize();
     }

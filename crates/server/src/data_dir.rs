@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::auth::OPERATOR_KEY;
-use crate::vault::{self, KeyRing};
+use crate::vault::{self, KeyRing, KeysAt};
 use crate::{Keys, StartError};
 
 /// The database's name in the data folder.
@@ -81,10 +81,10 @@ impl DataDir {
         restored.map_err(|error| failed(&database, &error))
     }
 
-    /// The master keys, and whether they are sealed. A development key is made at the first start. For a database that
+    /// The master keys, and where they are. A development key is made at the first start. For a database that
     /// is used already they must be there: with another one every code ever issued would be wrong, and honest wearers
     /// would be frozen for it.
-    pub(crate) fn master_keys(&self, keys: &Keys, is_database_used: bool) -> Result<(KeyRing, bool), StartError> {
+    pub(crate) fn master_keys(&self, keys: &Keys, is_database_used: bool) -> Result<(KeyRing, KeysAt), StartError> {
         if let Some(opened) = vault::open_ring(&self.path, keys)? {
             return Ok(opened);
         }

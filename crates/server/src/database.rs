@@ -9,7 +9,7 @@ use store::sqlite::SqliteEngine;
 use store::{Env, Failure, Queries, Store, StoreError, commands};
 
 use crate::data_dir::DataDir;
-use crate::vault::{KeyRing, SoftwareVault};
+use crate::vault::{KeyRing, KeysAt, MasterVault};
 use crate::{Keys, StartError, entropy};
 
 /// Partitions of a PostgreSQL database that a server writes at the same time, each over a connection of its own.
@@ -33,13 +33,13 @@ pub enum Database {
 pub(crate) struct Opened {
     pub(crate) engines: Vec<Box<dyn Engine>>,
     pub(crate) queries: Queries,
-    pub(crate) vault: Arc<SoftwareVault>,
-    pub(crate) is_sealed: bool,
+    pub(crate) vault: Arc<MasterVault>,
+    pub(crate) keys_at: KeysAt,
 }
 
 impl Database {
     pub(crate) fn open(&self, folder: &mut DataDir, keys: &Keys) -> Result<Opened, StartError> {
-        let (engines, queries, (ring, is_sealed)): (Vec<Box<dyn Engine>>, _, _) = match self {
+        let (engines, queries, (ring, keys_at)): (Vec<Box<dyn Engine>>, _, _) = match self {
             Self::Sqlite => {
                 folder.lock()?;
                 let ring = folder.master_keys(keys, folder.database().exists())?;
@@ -56,7 +56,7 @@ impl Database {
                 (engines, Queries::new(Box::new(PostgresReader::open(url)?)), ring)
             }
         };
-        Ok(Opened { engines, queries, vault: Arc::new(SoftwareVault::new(ring)), is_sealed })
+        Ok(Opened { engines, queries, vault: Arc::new(MasterVault::new(ring)), keys_at })
     }
 
     /// That the other servers of this database mean the same keys by the same versions.

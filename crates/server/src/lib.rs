@@ -35,7 +35,10 @@ pub use data_dir::{DATABASE_FILE, MASTER_KEY_FILE, OPERATOR_KEY_FILE};
 pub use database::Database;
 pub use door::{Connections, TlsFault, TlsFiles};
 pub use platform::{CodeSettings, Limits, Settings};
-pub use vault::{MasterKeyState, MasterKeyView, Passphrase, SEALED_FILE, SealedVault, VaultFault};
+pub use vault::{
+    IMPORTED_FILE, KeysAt, MasterKeyState, MasterKeyView, Passphrase, SEALED_FILE, StoredVault, TOKEN_FILE,
+    TokenAccess, TokenFault, TokenUri, VaultFault,
+};
 
 /// How often clearing is posted to the merchants, and what nobody confirmed is given back.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
@@ -68,6 +71,8 @@ pub struct Keys {
     pub production: bool,
     /// The passphrase of a sealed vault.
     pub passphrase: Option<Passphrase>,
+    /// The PKCS#11 token that has the keys.
+    pub token: Option<TokenAccess>,
 }
 
 /// Why the server could not start.
@@ -148,8 +153,8 @@ pub struct Data {
     pub queries: Queries,
     /// Keys and choices.
     pub env: Env,
-    vault: Arc<vault::SoftwareVault>,
-    is_sealed: bool,
+    vault: Arc<vault::MasterVault>,
+    keys_at: KeysAt,
     operator_key: String,
     // Dropped after the handle to the store, which it waits for.
     writing: Writing,
@@ -179,13 +184,13 @@ impl Data {
     /// [`StartError`].
     pub fn open(folder: &Path, database: &Database, settings: Settings, keys: &Keys) -> Result<Self, StartError> {
         let mut folder = data_dir::DataDir::open(folder)?;
-        let database::Opened { engines, queries, vault, is_sealed } = database.open(&mut folder, keys)?;
+        let database::Opened { engines, queries, vault, keys_at } = database.open(&mut folder, keys)?;
         let operator_key = folder.operator_key()?;
         let env = Env::new(vault.clone(), Arc::new(settings)).map_err(|_| StartError::Vault)?;
         rules::load(&queries, &env)?;
         let (store, writer) = Store::start_all(engines, env.clone())?;
         let writing = Writing { writer: Some(writer), _folder: folder };
-        Ok(Self { store, queries, env, vault, is_sealed, operator_key, writing })
+        Ok(Self { store, queries, env, vault, keys_at, operator_key, writing })
     }
 
     /// Opens a data folder that has a database already.
@@ -226,8 +231,8 @@ pub struct Server {
     database: Database,
     folder: PathBuf,
     keys: Keys,
-    vault: Arc<vault::SoftwareVault>,
-    is_sealed: bool,
+    vault: Arc<vault::MasterVault>,
+    keys_at: KeysAt,
     tls: Option<Arc<door::Tls>>,
     connections: Connections,
     // Dropped after the handle to the store, which it waits for.
@@ -248,7 +253,7 @@ impl Server {
             |error: std::io::Error| StartError::Listen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let Data { store, queries, env, vault, is_sealed, operator_key, writing } =
+        let Data { store, queries, env, vault, keys_at, operator_key, writing } =
             Data::open(&config.data_dir, &config.database, config.settings, &config.keys)?;
         let operator_key_hash = KeyHash::of(&operator_key);
         let app =
@@ -264,7 +269,7 @@ impl Server {
             folder,
             keys,
             vault,
-            is_sealed,
+            keys_at,
             tls,
             connections,
             writing,
@@ -281,9 +286,9 @@ impl Server {
         self.tls.is_some()
     }
 
-    /// Whether the master keys are in a sealed vault; if not, they lie in the open.
-    pub fn is_sealed(&self) -> bool {
-        self.is_sealed
+    /// Where the master keys are.
+    pub fn keys_at(&self) -> KeysAt {
+        self.keys_at
     }
 
     /// The operator's key, as text.
@@ -299,9 +304,9 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
         let housekeeper = tokio::spawn(housekeeping(self.app.store.clone()));
         let watcher = tokio::spawn(rules::watch(Arc::clone(&self.app.queries), self.app.env.clone()));
-        let follower = self
-            .is_sealed
-            .then(|| tokio::spawn(vault::follow(self.folder, self.keys, self.database.clone(), self.vault)));
+        let (at, database) = (self.keys_at, self.database.clone());
+        let follower =
+            (at != KeysAt::Open).then(|| tokio::spawn(vault::follow(self.folder, at, self.keys, database, self.vault)));
         let heir = tokio::spawn(database::post_for_the_gone(self.database, self.app.env.clone()));
         let renewer = self.tls.clone().map(|tls| tokio::spawn(tls.follow()));
         let router = app::router(self.app);

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 #[path = "../../../store/tests/support/postgres.rs"]
 pub mod postgres;
+pub mod softhsm;
 
 pub mod play;
 
@@ -42,6 +43,12 @@ pub fn program() -> Command {
         "PAYCHIP_LOG",
         "PAYCHIP_DATABASE",
         "PAYCHIP_PASSPHRASE_FILE",
+        "PAYCHIP_PASSPHRASE_FD",
+        "PAYCHIP_PRODUCTION",
+        "PAYCHIP_UNCERTIFIED_CHIPS",
+        "PAYCHIP_VAULT",
+        "PAYCHIP_PIN_FILE",
+        "PAYCHIP_PIN",
     ] {
         command.env_remove(name);
     }
@@ -91,6 +98,11 @@ impl Cloud {
         let mut command = program();
         command.arg("--json");
         Self::spawn_with(data, &mut command, arguments)
+    }
+
+    /// Starts a cloud with this command, which says more by its environment.
+    pub fn start_as(data: &Path, program: &mut Command) -> Self {
+        Self::spawn(data, program.arg("--json"))
     }
 
     /// The process.

@@ -4,6 +4,8 @@
 use core::fmt;
 use std::path::{Path, PathBuf};
 
+use super::token::TokenFault;
+
 /// What is wrong with a vault, its passphrase, or what was asked of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VaultFault {
@@ -45,6 +47,14 @@ pub enum VaultFault {
     NoVersionLeft,
     /// It is not a version whose codes are accepted beside the current one's.
     NotAccepted(u8),
+    /// There are a sealed vault and one in a token.
+    Two(PathBuf),
+    /// The keys are in a token, and what was asked is for a sealed vault.
+    KeyInToken,
+    /// A key is not in a token, and what was asked is for one.
+    NotInToken,
+    /// The PKCS#11 token with the keys.
+    Token(TokenFault),
     /// A sealing key could not be derived: there was no memory for it.
     Derivation,
     /// The operating system gave no random bytes.
@@ -56,6 +66,12 @@ pub enum VaultFault {
         /// Why.
         reason: String,
     },
+}
+
+impl From<TokenFault> for VaultFault {
+    fn from(fault: TokenFault) -> Self {
+        Self::Token(fault)
+    }
 }
 
 impl VaultFault {
@@ -86,6 +102,10 @@ impl VaultFault {
             Self::TooManyInForce => "vault_versions_in_force",
             Self::NoVersionLeft => "vault_versions_used_up",
             Self::NotAccepted(_) => "vault_version",
+            Self::Two(_) => "vault_two",
+            Self::KeyInToken => "vault_in_token",
+            Self::NotInToken => "vault_not_in_token",
+            Self::Token(fault) => fault.code(),
             Self::Derivation => "vault_derivation",
             Self::Entropy => "vault_entropy",
             Self::File { .. } => "vault_file",
@@ -139,6 +159,16 @@ impl fmt::Display for VaultFault {
             Self::NotAccepted(version) => {
                 write!(f, "version {version} is not one that is accepted beside the current one; see `paychip vault show`")
             }
+            Self::Two(sealed) => write!(
+                f,
+                "there are {} and a vault in a PKCS#11 token; say `paychip vault import` again, or move the one away that is not used",
+                sealed.display()
+            ),
+            Self::KeyInToken => {
+                f.write_str("the master keys are in a PKCS#11 token, which has a PIN of its own: its own tools change that")
+            }
+            Self::NotInToken => f.write_str("a master key is not in the PKCS#11 token"),
+            Self::Token(fault) => write!(f, "{fault}"),
             Self::Derivation => f.write_str("the sealing key could not be derived; is there memory for it?"),
             Self::Entropy => f.write_str("the operating system gave no random bytes"),
             Self::File { path, reason } => write!(f, "{}: {reason}", path.display()),

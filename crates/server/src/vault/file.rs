@@ -1,4 +1,5 @@
-//! The vault's files in the data folder: `vault.sealed`, and the development key `master.key` that may become one.
+//! The vault's files in the data folder: `vault.sealed`, or `vault.pkcs11` where the keys are in a token; and the
+//! development key `master.key` that may become either.
 //!
 //! A file is replaced as a whole: written beside the old one, made durable, renamed, and the folder made durable. A power
 //! cut leaves the old vault or the new one.
@@ -6,18 +7,24 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::passphrase::Passphrase;
-use super::ring::{KEY_BYTES, KeyRing, MasterKeyState};
+use super::ring::{KEY_BYTES, KeyRing, MasterKey, MasterKeyState, Material};
 use super::sealed::{self, Cost, Fresh};
+use super::token::{KeyId, Token, TokenAccess, TokenFault, TokenKey, table};
 use super::{VaultFault, passphrase};
 use crate::data_dir::{DATABASE_FILE, MASTER_KEY_FILE};
 use crate::entropy;
 
 /// The sealed vault's name in the data folder.
 pub const SEALED_FILE: &str = "vault.sealed";
+/// Its name where the keys are in a PKCS#11 token.
+pub const TOKEN_FILE: &str = "vault.pkcs11";
+/// What becomes of the sealed vault's file when its keys have gone into a token.
+pub const IMPORTED_FILE: &str = "vault.sealed.imported";
 /// Locked while a command changes the vault.
 const LOCK_FILE: &str = "vault.lock";
 
@@ -36,31 +43,100 @@ pub struct MasterKeyView {
     pub check_value: [u8; 16],
 }
 
-/// The sealed vault of a data folder, opened to be shown or changed. One program at a time.
-pub struct SealedVault {
+/// The vault of a data folder, opened to be shown or changed. One program at a time.
+pub struct StoredVault {
     path: PathBuf,
     ring: KeyRing,
-    passphrase: Zeroizing<Vec<u8>>,
+    home: Home,
     // Freed with the file.
     _lock: fs::File,
 }
 
-impl SealedVault {
-    /// Makes the vault of a new data folder, with a master key of its own.
+/// Where a vault's keys are.
+enum Home {
+    /// In the file, sealed under this passphrase.
+    Sealed(Zeroizing<Vec<u8>>),
+    /// In a token.
+    Token(Arc<Token>),
+}
+
+impl Home {
+    fn file(&self) -> &'static str {
+        match self {
+            Self::Sealed(_) => SEALED_FILE,
+            Self::Token(_) => TOKEN_FILE,
+        }
+    }
+
+    /// A new key, of this version.
+    fn fresh(&self, version: u8) -> Result<Material, VaultFault> {
+        match self {
+            Self::Sealed(_) => fresh_key().map(Material::Held),
+            Self::Token(token) => {
+                let id = fresh_id()?;
+                token.generate(&id, &label(version))?;
+                let check = table::token_check(token, &id)?;
+                Ok(Material::InToken(TokenKey { id, check_value: check, token_check: check, token: Arc::clone(token) }))
+            }
+        }
+    }
+
+    fn bytes(&self, ring: &KeyRing) -> Result<Vec<u8>, VaultFault> {
+        match self {
+            Self::Sealed(passphrase) => sealed::seal(ring, passphrase, Cost::NEW, &Fresh::new()?),
+            Self::Token(_) => table::write(ring),
+        }
+    }
+
+    fn ring(&self, bytes: &[u8]) -> Result<KeyRing, VaultFault> {
+        match self {
+            Self::Sealed(passphrase) => sealed::open(bytes, passphrase),
+            Self::Token(token) => table::open(bytes, token),
+        }
+    }
+}
+
+/// What a person sees of a key in the token's own tools.
+fn label(version: u8) -> String {
+    format!("paychip master key {version}")
+}
+
+impl StoredVault {
+    /// Makes the sealed vault of a new data folder, with a master key of its own.
     ///
     /// # Errors
     /// [`VaultFault`]; nothing is written over.
     pub fn init(folder: &Path, passphrase: &Passphrase) -> Result<Self, VaultFault> {
-        let master = folder.join(MASTER_KEY_FILE);
-        if master.exists() {
-            return Err(VaultFault::Exists(master));
+        Self::must_be_new(folder, SEALED_FILE)?;
+        let home = Home::Sealed(passphrase.strong_bytes()?);
+        let ring = KeyRing::first(home.fresh(1)?, entropy::now_ms(), false);
+        Self::make(folder, ring, home)
+    }
+
+    /// Makes a master key in a token, for a new data folder.
+    ///
+    /// # Errors
+    /// [`VaultFault`]; nothing is written over.
+    pub fn init_in_token(folder: &Path, token: &TokenAccess) -> Result<Self, VaultFault> {
+        Self::must_be_new(folder, TOKEN_FILE)?;
+        let home = Home::Token(token.token()?);
+        let ring = KeyRing::first(home.fresh(1)?, entropy::now_ms(), false);
+        Self::make(folder, ring, home)
+    }
+
+    /// A new key for a database that has one would make every code ever issued wrong.
+    fn must_be_new(folder: &Path, missing: &str) -> Result<(), VaultFault> {
+        if let Some(there) = [MASTER_KEY_FILE, SEALED_FILE, TOKEN_FILE]
+            .map(|name| folder.join(name))
+            .into_iter()
+            .find(|path| path.exists())
+        {
+            return Err(VaultFault::Exists(there));
         }
-        // A new key for a database that has one would make every code ever issued wrong.
         if folder.join(DATABASE_FILE).exists() {
-            return Err(VaultFault::Missing(folder.join(SEALED_FILE)));
+            return Err(VaultFault::Missing(folder.join(missing)));
         }
-        let ring = KeyRing::first(fresh_key()?, entropy::now_ms(), false);
-        Self::make(folder, ring, passphrase)
+        Ok(())
     }
 
     /// Seals the development key of a data folder, and removes it once the sealed file has been read back.
@@ -74,7 +150,7 @@ impl SealedVault {
             // A power cut between the two steps.
             Self::open(folder, passphrase)?
         } else {
-            Self::make(folder, open.clone(), passphrase)?
+            Self::make(folder, open.clone(), Home::Sealed(passphrase.strong_bytes()?))?
         };
         if !vault.ring.holds_all_of(&open) {
             return Err(VaultFault::OtherKey(master));
@@ -84,34 +160,76 @@ impl SealedVault {
         Ok(vault)
     }
 
-    /// Opens the vault of a data folder.
+    /// Puts every master key of a data folder into a token, sealed ones (with the passphrase) or a development key. Once
+    /// they have been found there again the development key is removed; the sealed file becomes
+    /// `vault.sealed.imported`, to be kept apart.
+    ///
+    /// # Errors
+    /// [`VaultFault`]; what was there before stays until it is no longer needed.
+    pub fn import(folder: &Path, token: &TokenAccess, passphrase: Option<&Passphrase>) -> Result<Self, VaultFault> {
+        let (sealed, master) = (folder.join(SEALED_FILE), folder.join(MASTER_KEY_FILE));
+        let (from, ring) = if sealed.exists() {
+            let passphrase = passphrase.ok_or(VaultFault::PassphraseNeeded)?.bytes()?;
+            (sealed.clone(), sealed::open(&read(&sealed, sealed::MAX_FILE_BYTES)?, &passphrase)?)
+        } else {
+            let open = development_ring(&master)?.ok_or_else(|| VaultFault::Missing(sealed.clone()))?;
+            (master.clone(), open)
+        };
+        let vault = if folder.join(TOKEN_FILE).exists() {
+            // A power cut between the two steps.
+            Self::open_in_token(folder, token)?
+        } else {
+            let home = Home::Token(token.token()?);
+            let in_token = ring.map_keys(|key| imported(key, &home))?;
+            Self::make(folder, in_token, home)?
+        };
+        if !vault.ring.holds_all_of(&ring) {
+            return Err(VaultFault::OtherKey(from));
+        }
+        let moved = if from == master { fs::remove_file(&from) } else { fs::rename(&from, folder.join(IMPORTED_FILE)) };
+        moved.map_err(|error| VaultFault::file(&from, &error))?;
+        sync_folder(folder)?;
+        Ok(vault)
+    }
+
+    /// Opens the sealed vault of a data folder.
     ///
     /// # Errors
     /// [`VaultFault`].
     pub fn open(folder: &Path, passphrase: &Passphrase) -> Result<Self, VaultFault> {
-        let path = folder.join(SEALED_FILE);
+        Self::open_at(folder, Home::Sealed(passphrase.bytes()?))
+    }
+
+    /// Opens the vault of a data folder whose keys are in a token.
+    ///
+    /// # Errors
+    /// [`VaultFault`].
+    pub fn open_in_token(folder: &Path, token: &TokenAccess) -> Result<Self, VaultFault> {
+        Self::open_at(folder, Home::Token(token.token()?))
+    }
+
+    fn open_at(folder: &Path, home: Home) -> Result<Self, VaultFault> {
+        let path = folder.join(home.file());
         if !path.exists() {
             return Err(VaultFault::Missing(path));
         }
         let lock = lock(folder)?;
-        let passphrase = passphrase.bytes()?;
-        let ring = sealed::open(&read(&path)?, &passphrase)?;
-        Ok(Self { path, ring, passphrase, _lock: lock })
+        let ring = home.ring(&read(&path, sealed::MAX_FILE_BYTES.max(table::MAX_FILE_BYTES))?)?;
+        Ok(Self { path, ring, home, _lock: lock })
     }
 
-    fn make(folder: &Path, ring: KeyRing, passphrase: &Passphrase) -> Result<Self, VaultFault> {
-        let passphrase = passphrase.strong_bytes()?;
+    fn make(folder: &Path, ring: KeyRing, home: Home) -> Result<Self, VaultFault> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(folder).map_err(|error| VaultFault::file(folder, &error))?;
         let lock = lock(folder)?;
-        let path = folder.join(SEALED_FILE);
+        let path = folder.join(home.file());
         if path.exists() {
             return Err(VaultFault::Exists(path));
         }
-        let vault = Self { path, ring, passphrase, _lock: lock };
+        let vault = Self { path, ring, home, _lock: lock };
         vault.write(&vault.ring)?;
         Ok(vault)
     }
@@ -134,7 +252,7 @@ impl SealedVault {
     /// # Errors
     /// [`VaultFault`]; the old vault stays.
     pub fn prepare(&mut self) -> Result<(), VaultFault> {
-        let ring = self.ring.prepared(fresh_key()?, entropy::now_ms())?;
+        let ring = self.with_next()?;
         self.become_ring(ring)
     }
 
@@ -152,7 +270,7 @@ impl SealedVault {
     /// # Errors
     /// [`VaultFault`]; the old vault stays.
     pub fn rotate(&mut self) -> Result<(), VaultFault> {
-        let ring = self.ring.prepared(fresh_key()?, entropy::now_ms())?.activated()?;
+        let ring = self.with_next()?.activated()?;
         self.become_ring(ring)
     }
 
@@ -170,8 +288,17 @@ impl SealedVault {
     /// # Errors
     /// [`VaultFault`]; the old vault stays.
     pub fn change_passphrase(&mut self, new: &Passphrase) -> Result<(), VaultFault> {
-        let before = core::mem::replace(&mut self.passphrase, new.strong_bytes()?);
-        self.write(&self.ring).inspect_err(|_| self.passphrase = before)
+        if matches!(self.home, Home::Token(_)) {
+            return Err(VaultFault::KeyInToken);
+        }
+        let before = core::mem::replace(&mut self.home, Home::Sealed(new.strong_bytes()?));
+        self.write(&self.ring).inspect_err(|_| self.home = before)
+    }
+
+    /// The ring with one more version. No key is made before it is clear that there may be one.
+    fn with_next(&self) -> Result<KeyRing, VaultFault> {
+        let key = self.home.fresh(self.ring.next_version()?)?;
+        self.ring.prepared(key, entropy::now_ms())
     }
 
     fn become_ring(&mut self, ring: KeyRing) -> Result<(), VaultFault> {
@@ -182,8 +309,8 @@ impl SealedVault {
 
     /// Replaces the file, after what will be in it has been opened once.
     fn write(&self, ring: &KeyRing) -> Result<(), VaultFault> {
-        let bytes = sealed::seal(ring, &self.passphrase, Cost::NEW, &Fresh::new()?)?;
-        if !sealed::open(&bytes, &self.passphrase)?.holds_all_of(ring) {
+        let bytes = self.home.bytes(ring)?;
+        if !self.home.ring(&bytes)?.holds_all_of(ring) {
             return Err(VaultFault::Altered);
         }
         let folder = self.path.parent().unwrap_or(Path::new("."));
@@ -197,27 +324,68 @@ impl SealedVault {
     }
 }
 
-impl core::fmt::Debug for SealedVault {
+impl core::fmt::Debug for StoredVault {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "SealedVault({}, {:?})", self.path.display(), self.ring)
+        write!(f, "StoredVault({}, {:?})", self.path.display(), self.ring)
     }
 }
 
-/// The ring of a data folder and whether it is sealed; none where there is no key at all.
-pub(crate) fn open_ring(folder: &Path, keys: &crate::Keys) -> Result<Option<(KeyRing, bool)>, VaultFault> {
-    let (sealed, master) = (folder.join(SEALED_FILE), folder.join(MASTER_KEY_FILE));
+/// Where the master keys of a server are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeysAt {
+    /// In the open, for development.
+    Open,
+    /// In the sealed file.
+    Sealed,
+    /// In a PKCS#11 token.
+    Token,
+}
+
+impl KeysAt {
+    /// The file in the data folder that says which keys there are.
+    #[must_use]
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Open => MASTER_KEY_FILE,
+            Self::Sealed => SEALED_FILE,
+            Self::Token => TOKEN_FILE,
+        }
+    }
+}
+
+/// The ring of a data folder and where its keys are; none where there is no key at all.
+pub(crate) fn open_ring(folder: &Path, keys: &crate::Keys) -> Result<Option<(KeyRing, KeysAt)>, VaultFault> {
+    let [master, sealed, in_token] = [MASTER_KEY_FILE, SEALED_FILE, TOKEN_FILE].map(|name| folder.join(name));
     if keys.production && master.exists() {
         return Err(VaultFault::DevelopmentKey(master));
     }
-    if sealed.exists() {
-        let passphrase = keys.passphrase.as_ref().ok_or(VaultFault::PassphraseNeeded)?.bytes()?;
-        let ring = sealed::open(&read(&sealed)?, &passphrase)?;
-        return Ok(Some((ring, true)));
+    match (sealed.exists(), in_token.exists()) {
+        (true, true) => Err(VaultFault::Two(sealed)),
+        (false, true) => {
+            let token = keys.token.as_ref().ok_or(TokenFault::Needed)?.token()?;
+            let ring = table::open(&read(&in_token, table::MAX_FILE_BYTES)?, &token)?;
+            Ok(Some((ring, KeysAt::Token)))
+        }
+        // Whoever names a token means to use no other key.
+        (_, false) if keys.token.is_some() => Err(VaultFault::Missing(in_token)),
+        (true, false) => {
+            let passphrase = keys.passphrase.as_ref().ok_or(VaultFault::PassphraseNeeded)?.bytes()?;
+            let ring = sealed::open(&read(&sealed, sealed::MAX_FILE_BYTES)?, &passphrase)?;
+            Ok(Some((ring, KeysAt::Sealed)))
+        }
+        (false, false) if keys.production => Err(VaultFault::Missing(sealed)),
+        (false, false) => Ok(development_ring(&master)?.map(|ring| (ring, KeysAt::Open))),
     }
-    if keys.production {
-        return Err(VaultFault::Missing(sealed));
-    }
-    Ok(development_ring(&master)?.map(|ring| (ring, false)))
+}
+
+/// A key that was held here, put into the token.
+fn imported(key: &MasterKey, home: &Home) -> Result<Material, VaultFault> {
+    let (Material::Held(held), Home::Token(token)) = (&key.key, home) else { return Err(VaultFault::NotInToken) };
+    let id = fresh_id()?;
+    token.import(&id, &label(key.version), held)?;
+    let token_check = table::token_check(token, &id)?;
+    // Other servers know it by the value it always had.
+    Ok(Material::InToken(TokenKey { id, check_value: key.check_value(), token_check, token: Arc::clone(token) }))
 }
 
 /// The development key: 64 hex digits.
@@ -239,14 +407,18 @@ fn fresh_key() -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultFault> {
     Ok(key)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, VaultFault> {
+fn fresh_id() -> Result<KeyId, VaultFault> {
+    let mut id = KeyId::default();
+    getrandom::fill(&mut id).map_err(|_| VaultFault::Entropy)?;
+    Ok(id)
+}
+
+/// A file of at most so many bytes; one that is longer shows as altered.
+fn read(path: &Path, most: usize) -> Result<Vec<u8>, VaultFault> {
     passphrase::must_be_private(path)?;
     let file = fs::File::open(path).map_err(|error| VaultFault::file(path, &error))?;
     let mut bytes = Vec::new();
-    // One byte more than there can be: a longer file shows as altered.
-    file.take(sealed::MAX_FILE_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| VaultFault::file(path, &error))?;
+    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| VaultFault::file(path, &error))?;
     Ok(bytes)
 }
 

@@ -1,14 +1,15 @@
-//! The software vault: master keys from a file, every other key derived from them (SP 800-108, AES-256-CMAC).
+//! The vault: master keys, and every other key derived from them (SP 800-108, AES-256-CMAC).
 //!
-//! The file is sealed under a passphrase ([`sealed`]), or, for development, lies in the open: then whoever reads it has
-//! every key, and the server says so at each start. A hardware security module takes the vault's place behind the same
-//! trait.
+//! The master keys are in a file that is sealed under a passphrase ([`sealed`]), or in a PKCS#11 token that makes the CMACs
+//! itself ([`token`]); what is derived is the same. For development the key lies in a file in the open: then whoever reads
+//! it has every key, and the server says so at each start.
 
 mod fault;
 mod file;
 mod passphrase;
 mod ring;
 mod sealed;
+mod token;
 mod watch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,10 +24,12 @@ use zeroize::Zeroizing;
 
 pub use fault::VaultFault;
 pub(crate) use file::open_ring;
-pub use file::{MasterKeyView, SEALED_FILE, SealedVault};
+pub use file::{IMPORTED_FILE, KeysAt, MasterKeyView, SEALED_FILE, StoredVault, TOKEN_FILE};
 pub use passphrase::Passphrase;
 pub(crate) use ring::KeyRing;
 pub use ring::MasterKeyState;
+use ring::Material;
+pub use token::{TokenAccess, TokenFault, TokenUri};
 pub(crate) use watch::follow;
 
 /// What each derived key is for. Labels never change: every issued key depends on them.
@@ -40,13 +43,13 @@ const LABEL_MASK: &[u8] = b"paychip mask";
 /// Bytes of each of a chip's three AES keys.
 const CHIP_KEY_BYTES: usize = 16;
 
-/// Derives keys from master keys in memory. A version of any key is the version of the master key it comes from.
-pub(crate) struct SoftwareVault {
+/// Derives keys from master keys, in memory or in a token. A version of any key is the version of the master key it comes from.
+pub(crate) struct MasterVault {
     ring: RwLock<Arc<KeyRing>>,
     generation: AtomicU64,
 }
 
-impl SoftwareVault {
+impl MasterVault {
     pub(crate) fn new(ring: KeyRing) -> Self {
         Self { ring: RwLock::new(Arc::new(ring)), generation: AtomicU64::new(0) }
     }
@@ -71,8 +74,31 @@ impl SoftwareVault {
         let ring = self.ring();
         let master = ring.get(version).ok_or(VaultError)?;
         let mut key = Zeroizing::new([0; N]);
-        kdf::derive(&*master.key, label, context, &mut *key).map_err(|_| VaultError)?;
+        match &master.key {
+            Material::Held(master) => {
+                kdf::derive(&**master, label, context, &mut *key).map_err(|_| VaultError)?;
+            }
+            Material::InToken(master) => {
+                let cmac = |message: &[&[u8]; 5]| match master.cmac(message) {
+                    Ok(block) => Ok(*block),
+                    Err(fault) => {
+                        tracing::warn!(version, code = fault.code(), %fault, "a key could not be derived");
+                        Err(Underivable)
+                    }
+                };
+                kdf::derive_with(cmac, label, context, &mut *key).map_err(|Underivable| VaultError)?;
+            }
+        }
         Ok(key)
+    }
+}
+
+/// The token did not answer; why is in the log.
+struct Underivable;
+
+impl From<kdf::Error> for Underivable {
+    fn from(_: kdf::Error) -> Self {
+        Self
     }
 }
 
@@ -84,7 +110,7 @@ fn format_context(format: &CodeFormat, version: u8) -> Vec<u8> {
     context
 }
 
-impl KeyVault for SoftwareVault {
+impl KeyVault for MasterVault {
     fn chip_keys(&self, chip: ChipId, version: u8) -> Result<KeySet, VaultError> {
         let mut context = vec![version];
         context.extend_from_slice(&chip.0);
@@ -119,6 +145,10 @@ impl KeyVault for SoftwareVault {
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
+
+    fn waits(&self) -> bool {
+        self.ring().keys().iter().any(|key| matches!(key.key, Material::InToken(_)))
+    }
 }
 
 #[cfg(test)]
@@ -135,7 +165,7 @@ mod tests {
     #[test]
     fn every_key_differs_by_purpose_owner_and_version_and_comes_again() {
         let ring = KeyRing::first(key(7), 0, true).prepared(key(8), 0).unwrap();
-        let vault = SoftwareVault::new(ring);
+        let vault = MasterVault::new(ring);
         let format = CodeFormat::DEFAULT;
         let other = CodeFormat::new("72", 20).unwrap();
         let index = |number| TokenIndex::new(number).unwrap();
@@ -158,7 +188,7 @@ mod tests {
         // SP 800-108 in counter mode with AES-256-CMAC under 32 bytes of 7, computed with OpenSSL:
         // openssl kdf -keylen 16 -kdfopt mac:CMAC -kdfopt cipher:AES-256-CBC -kdfopt hexkey:0707… \
         //   -kdfopt salt:"paychip mask" -kdfopt hexinfo:01143731 KBKDF
-        let vault = SoftwareVault::new(KeyRing::first(key(7), 0, true));
+        let vault = MasterVault::new(KeyRing::first(key(7), 0, true));
         let format = CodeFormat::new("71", 20).unwrap();
         assert_eq!(hex::encode(*vault.mask_key(&format, 1).unwrap()), "a9a1c9d1a1c9e71201b615e695486c1f");
         assert_eq!(vault.mask_key(&format, 2), Err(VaultError));
@@ -167,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_new_version_shows_and_what_was_made_under_the_one_before_comes_again() {
-        let vault = SoftwareVault::new(KeyRing::first(key(7), 0, true));
+        let vault = MasterVault::new(KeyRing::first(key(7), 0, true));
         let format = CodeFormat::DEFAULT;
         let before = (vault.mask_key(&format, 1).unwrap(), vault.generation());
         let ring = vault.ring().prepared(key(8), 0).and_then(|ring| ring.activated()).unwrap();

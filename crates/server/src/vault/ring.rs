@@ -6,9 +6,12 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::VaultFault;
+use super::token::TokenKey;
 
 /// Bytes of a master key.
 pub(crate) const KEY_BYTES: usize = 32;
+/// Bytes of the value by which servers find that they have the same key.
+pub(crate) const CHECK_VALUE_BYTES: usize = 16;
 /// The last version: a key version travels to the chip in seven bits (GlobalPlatform, PUT KEY).
 pub(crate) const MAX_VERSION: u8 = 127;
 /// Versions under which a code may be made at the same time. Each costs a wrong code one derivation, and a guesser gets
@@ -29,6 +32,9 @@ pub enum MasterKeyState {
 }
 
 impl MasterKeyState {
+    /// Every state.
+    pub(crate) const ALL: [Self; 4] = [Self::Next, Self::Current, Self::Accepted, Self::Retired];
+
     /// The word for it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -50,19 +56,42 @@ pub(crate) struct MasterKey {
     pub(crate) created_ms: u64,
     /// It lay in the open, in the file of the development vault, before it was sealed.
     pub(crate) was_open: bool,
-    pub(crate) key: Zeroizing<[u8; KEY_BYTES]>,
+    pub(crate) key: Material,
+}
+
+/// A master key itself, or where it is.
+#[derive(Clone)]
+pub(crate) enum Material {
+    /// In this process's memory.
+    Held(Zeroizing<[u8; KEY_BYTES]>),
+    /// In a PKCS#11 token, which it never leaves.
+    InToken(TokenKey),
+}
+
+impl From<Zeroizing<[u8; KEY_BYTES]>> for Material {
+    fn from(key: Zeroizing<[u8; KEY_BYTES]>) -> Self {
+        Self::Held(key)
+    }
 }
 
 impl MasterKey {
     /// A value by which servers find that they have the same key, and from which nobody finds the key.
-    pub(crate) fn check_value(&self) -> [u8; 16] {
-        let mut hash = Sha256::new();
-        hash.update(b"paychip master key check value");
-        hash.update(self.key.as_slice());
-        let mut value = [0; 16];
-        value.copy_from_slice(&hash.finalize()[..16]);
-        value
+    pub(crate) fn check_value(&self) -> [u8; CHECK_VALUE_BYTES] {
+        match &self.key {
+            Material::Held(key) => check_value(key),
+            Material::InToken(key) => key.check_value,
+        }
     }
+}
+
+/// The value by which a key is known that was ever in a server's memory.
+fn check_value(key: &[u8; KEY_BYTES]) -> [u8; CHECK_VALUE_BYTES] {
+    let mut hash = Sha256::new();
+    hash.update(b"paychip master key check value");
+    hash.update(key);
+    let mut value = [0; CHECK_VALUE_BYTES];
+    value.copy_from_slice(&hash.finalize()[..CHECK_VALUE_BYTES]);
+    value
 }
 
 impl fmt::Debug for MasterKey {
@@ -79,7 +108,8 @@ pub(crate) struct KeyRing {
 
 impl KeyRing {
     /// A ring of one key.
-    pub(crate) fn first(key: Zeroizing<[u8; KEY_BYTES]>, created_ms: u64, was_open: bool) -> Self {
+    pub(crate) fn first(key: impl Into<Material>, created_ms: u64, was_open: bool) -> Self {
+        let key = key.into();
         Self { keys: vec![MasterKey { version: 1, state: MasterKeyState::Current, created_ms, was_open, key }] }
     }
 
@@ -102,6 +132,12 @@ impl KeyRing {
         self.keys.iter().find(|key| key.version == version)
     }
 
+    /// The same versions, their keys elsewhere.
+    pub(crate) fn map_keys(&self, to: impl Fn(&MasterKey) -> Result<Material, VaultFault>) -> Result<Self, VaultFault> {
+        let keys = self.keys.iter().map(|key| to(key).map(|at| MasterKey { key: at, ..key.clone() }));
+        Ok(Self { keys: keys.collect::<Result<_, _>>()? })
+    }
+
     fn of_state(&self, state: MasterKeyState) -> Option<u8> {
         self.keys.iter().find(|key| key.state == state).map(|key| key.version)
     }
@@ -121,7 +157,16 @@ impl KeyRing {
     }
 
     /// The ring with one more version, of which nothing is made yet.
-    pub(crate) fn prepared(&self, key: Zeroizing<[u8; KEY_BYTES]>, now_ms: u64) -> Result<Self, VaultFault> {
+    pub(crate) fn prepared(&self, key: impl Into<Material>, now_ms: u64) -> Result<Self, VaultFault> {
+        let version = self.next_version()?;
+        let mut keys = self.keys.clone();
+        let key = key.into();
+        keys.push(MasterKey { version, state: MasterKeyState::Next, created_ms: now_ms, was_open: false, key });
+        Ok(Self { keys })
+    }
+
+    /// The version that would be prepared now.
+    pub(crate) fn next_version(&self) -> Result<u8, VaultFault> {
         if let Some(next) = self.of_state(MasterKeyState::Next) {
             return Err(VaultFault::NextWaits(next));
         }
@@ -132,9 +177,7 @@ impl KeyRing {
         if version > MAX_VERSION {
             return Err(VaultFault::NoVersionLeft);
         }
-        let mut keys = self.keys.clone();
-        keys.push(MasterKey { version, state: MasterKeyState::Next, created_ms: now_ms, was_open: false, key });
-        Ok(Self { keys })
+        Ok(version)
     }
 
     /// The ring with its next version current and the current one accepted.

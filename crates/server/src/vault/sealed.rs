@@ -23,7 +23,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::VaultFault;
-use super::ring::{KEY_BYTES, KeyRing, MasterKey, MasterKeyState};
+use super::ring::{KEY_BYTES, KeyRing, MasterKey, MasterKeyState, Material};
 
 const MAGIC: &[u8; 8] = b"PAYCHIPV";
 const FORMAT: u16 = 1;
@@ -112,7 +112,9 @@ pub(crate) fn seal(ring: &KeyRing, passphrase: &[u8], cost: Cost, fresh: &Fresh)
     for key in ring.keys() {
         file.extend_from_slice(&[key.version, state_byte(key.state), u8::from(key.was_open)]);
         file.extend_from_slice(&key.created_ms.to_be_bytes());
-        file.extend_from_slice(&*key.key);
+        // A ring to be sealed holds its keys.
+        let Material::Held(key) = &key.key else { return Err(VaultFault::KeyInToken) };
+        file.extend_from_slice(&**key);
     }
     let (header, plain) = file.split_at_mut(HEADER_BYTES);
     let tag = XChaCha20Poly1305::new((&*sealing.key).into())
@@ -172,13 +174,10 @@ fn entry(bytes: &[u8]) -> Result<MasterKey, VaultFault> {
     let mut fields = Fields { left: bytes };
     let [version, state, origin] = fields.take()?;
     let created_ms = u64::from_be_bytes(fields.take()?);
-    let key = Zeroizing::new(fields.take()?);
+    let key = Material::Held(Zeroizing::new(fields.take()?));
     let state = state_of(state).ok_or(VaultFault::Altered)?;
     Ok(MasterKey { version, state, created_ms, was_open: origin != 0, key })
 }
-
-const STATES: [MasterKeyState; 4] =
-    [MasterKeyState::Next, MasterKeyState::Current, MasterKeyState::Accepted, MasterKeyState::Retired];
 
 fn state_byte(state: MasterKeyState) -> u8 {
     match state {
@@ -190,7 +189,7 @@ fn state_byte(state: MasterKeyState) -> u8 {
 }
 
 fn state_of(byte: u8) -> Option<MasterKeyState> {
-    STATES.into_iter().find(|state| state_byte(*state) == byte)
+    MasterKeyState::ALL.into_iter().find(|state| state_byte(*state) == byte)
 }
 
 /// What is left to read of a file.

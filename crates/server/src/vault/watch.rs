@@ -5,27 +5,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{SEALED_FILE, SoftwareVault, file};
+use super::{KeysAt, MasterVault, file};
 use crate::{Database, Keys};
 
 /// How often it looks whether the file is another one.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Follows the sealed vault of a data folder for as long as it is polled. A file that does not open, or lacks a key that is
+/// Follows the vault's file in a data folder for as long as it is polled. A file that does not open, or lacks a key that is
 /// in use, changes nothing; it is told in the log once.
-pub(crate) async fn follow(folder: PathBuf, keys: Keys, database: Database, vault: Arc<SoftwareVault>) {
+pub(crate) async fn follow(folder: PathBuf, at: KeysAt, keys: Keys, database: Database, vault: Arc<MasterVault>) {
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // The file may have changed between its first opening and now: the first look opens it again.
     let mut seen = None;
     loop {
         ticks.tick().await;
-        let now = file_id(&folder);
+        let now = file_id(&folder, at);
         if now.is_none() || now == seen {
             continue;
         }
         let (folder, keys, database, vault) = (folder.clone(), keys.clone(), database.clone(), Arc::clone(&vault));
-        // Argon2id takes its time: away from the threads that serve.
+        // Argon2id takes its time, and so may a token: away from the threads that serve.
         let looked = tokio::task::spawn_blocking(move || reload(&folder, &keys, &database, &vault)).await;
         match looked {
             Ok(Ok(())) => seen = now,
@@ -47,7 +47,7 @@ enum Reload {
     Refused(String),
 }
 
-fn reload(folder: &std::path::Path, keys: &Keys, database: &Database, vault: &SoftwareVault) -> Result<(), Reload> {
+fn reload(folder: &std::path::Path, keys: &Keys, database: &Database, vault: &MasterVault) -> Result<(), Reload> {
     let refused = |text: &str| Reload::Refused(text.to_owned());
     let opened = file::open_ring(folder, keys).map_err(|fault| refused(&fault.to_string()))?;
     let Some((ring, _)) = opened else { return Err(refused("it is gone")) };
@@ -69,8 +69,8 @@ fn reload(folder: &std::path::Path, keys: &Keys, database: &Database, vault: &So
 }
 
 /// What changes when the file is replaced.
-fn file_id(folder: &std::path::Path) -> Option<(SystemTime, u64, u64)> {
-    let metadata = std::fs::metadata(folder.join(SEALED_FILE)).ok()?;
+fn file_id(folder: &std::path::Path, at: KeysAt) -> Option<(SystemTime, u64, u64)> {
+    let metadata = std::fs::metadata(folder.join(at.file())).ok()?;
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
     #[cfg(not(unix))]

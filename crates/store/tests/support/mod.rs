@@ -138,7 +138,7 @@ impl Home {
         }
     }
 
-    fn open(&self) -> (Vec<Box<dyn store::engine::Engine>>, Queries) {
+    pub fn open(&self) -> (Vec<Box<dyn store::engine::Engine>>, Queries) {
         match self {
             Self::Sqlite(folder) => {
                 let path = folder.path().join("paychip.db");
