@@ -13,6 +13,7 @@ mod database;
 mod door;
 mod entropy;
 mod error;
+mod housekeeping;
 mod known;
 mod rules;
 mod vault;
@@ -22,10 +23,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use platform::KeyHash;
-use store::{Env, Queries, Store, StoreError, commands};
+use store::{Env, Queries, Store, StoreError};
 use tokio::net::TcpListener;
 
 pub use app::openapi_json;
@@ -39,9 +39,6 @@ pub use vault::{
     IMPORTED_FILE, KeysAt, MasterKeyState, MasterKeyView, Passphrase, SEALED_FILE, StoredVault, TOKEN_FILE,
     TokenAccess, TokenFault, TokenUri, VaultFault,
 };
-
-/// How often clearing is posted to the merchants, and what nobody confirmed is given back.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -302,7 +299,7 @@ impl Server {
     /// That the store has stopped: after a failed write it acknowledges
     /// nothing any more, and a restart finds out what the disk holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let housekeeper = tokio::spawn(housekeeping(self.app.store.clone()));
+        let housekeeper = tokio::spawn(housekeeping::run(self.app.store.clone(), Arc::clone(&self.app.queries)));
         let watcher = tokio::spawn(rules::watch(Arc::clone(&self.app.queries), self.app.env.clone()));
         let (at, database) = (self.keys_at, self.database.clone());
         let follower =
@@ -328,32 +325,5 @@ impl Server {
         let _ = housekeeper.await;
         let _ = writer_end.await;
         served
-    }
-}
-
-/// What the store does by itself, again and again: gives back what nobody confirmed in time, and moves what went through
-/// clearing to the merchants.
-async fn housekeeping(store: Store) {
-    let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let now_ms = entropy::now_ms();
-        let mut done = vec![store.execute(commands::SweepOverdue { now_ms }).await.map(drop)];
-        // Each partition has its own clearing; and each writer finds here that another has stopped.
-        for partition in store.each() {
-            let Ok(random) = entropy::random() else { continue };
-            done.push(partition.execute(commands::PostClearing { now_ms, random }).await.map(drop));
-        }
-        if !store.homes().is_one() {
-            done.push(store.execute(commands::FinishReserved { now_ms }).await.map(drop));
-        }
-        for done in done {
-            match done {
-                Ok(()) => {}
-                Err(store::Failure::Store(StoreError::Stopped)) => return,
-                Err(error) => tracing::warn!(?error, "housekeeping failed; the next tick tries again"),
-            }
-        }
     }
 }

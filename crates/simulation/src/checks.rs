@@ -132,7 +132,7 @@ impl World {
                 self.money_is_as_told(told)?;
                 self.truth.told_payment(told, &ticket.told_before, stored.as_ref())
             }),
-            (Request::Post, Reply::Posted(_)) => Ok(()),
+            (Request::Post, Reply::Posted(_)) | (Request::PostPart(_), Reply::PostedPart(_)) => Ok(()),
             (request, reply) => Err(format!("{reply:?} is no answer to {request:?}")),
         }
     }

@@ -9,7 +9,7 @@ use platform::risk::RuleSet;
 use platform::tokens::{Token, TokenAction};
 use platform::{AccountId, MerchantId, PaymentId, TokenId};
 use store::Failure;
-use store::commands::Paid;
+use store::commands::{Paid, PostPart};
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -58,6 +58,8 @@ pub(crate) enum Request {
     },
     Sweep,
     Post,
+    /// A part of a posting that was added up beside the writer.
+    PostPart(Box<PostPart>),
 }
 
 /// What comes back.
@@ -73,6 +75,7 @@ pub(crate) enum Reply {
     Confirmed(Result<Payment, Failure>),
     Swept(Result<Vec<Payment>, Failure>),
     Posted(Result<usize, Failure>),
+    PostedPart(Result<Option<usize>, Failure>),
 }
 
 impl Reply {
@@ -90,6 +93,7 @@ impl Reply {
             Self::Confirmed(answer) => answer.as_ref().err(),
             Self::Swept(answer) => answer.as_ref().err(),
             Self::Posted(answer) => answer.as_ref().err(),
+            Self::PostedPart(answer) => answer.as_ref().err(),
         };
         !matches!(failure, Some(Failure::Store(_)))
     }

@@ -182,6 +182,9 @@ pub(crate) fn push(
             let post = PostClearing { now_ms, random: fresh };
             batch.push(post, move |answer| outbox.put(ticket, Reply::Posted(answer)));
         }
+        Request::PostPart(part) => {
+            batch.push(*part, move |answer| outbox.put(ticket, Reply::PostedPart(answer)));
+        }
     }
 }
 

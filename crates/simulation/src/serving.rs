@@ -1,5 +1,6 @@
 //! What happens at the servers: work, commits, crashes, restarts.
 
+use store::Poster;
 use store::engine::{Engine, Outcome, Writes};
 
 use crate::database::Fate;
@@ -249,14 +250,30 @@ impl World {
         self.all_that_was_told_is_there()
     }
 
-    pub(crate) fn post(&mut self, number: usize) {
+    pub(crate) fn post(&mut self, number: usize) -> Result<(), String> {
         if !self.calm {
             self.after_about(5_000, Event::Post(number));
         }
-        if self.servers.get(number).is_some_and(|server| server.engine.is_some()) {
-            for request in [Request::Sweep, Request::Post] {
-                self.after(0, Event::Arrives { server: number, exchange: None, request });
-            }
+        let Some(server) = self.servers.get(number).filter(|server| server.engine.is_some()) else { return Ok(()) };
+        let partition = server.partition;
+        self.after(0, Event::Arrives { server: number, exchange: None, request: Request::Sweep });
+        if self.calm || self.random.u8(0..4) == 0 {
+            self.after(0, Event::Arrives { server: number, exchange: None, request: Request::Post });
+            return Ok(());
+        }
+        // Added up beside the writer and posted in small parts, which may come in another order, or from before a crash.
+        let mut poster = Poster::new(partition);
+        poster.look(&self.queries, self.now_ms).map_err(|error| error.to_string())?;
+        let mut after_ms = 0;
+        loop {
+            let mut fresh = [0; 10];
+            self.random.fill(&mut fresh);
+            let most = self.random.usize(1..4);
+            let Some(part) = poster.next_of(most, self.now_ms, fresh) else { return Ok(()) };
+            after_ms += self.random.u64(0..40);
+            let swapped_ms = if self.random.u8(0..8) == 0 { self.random.u64(0..2_000) } else { 0 };
+            let request = Request::PostPart(Box::new(part));
+            self.after(after_ms + swapped_ms, Event::Arrives { server: number, exchange: None, request });
         }
     }
 }

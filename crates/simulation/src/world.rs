@@ -292,7 +292,7 @@ impl World {
             Event::LandsLate { writes, heir } => self.lands_late(writes, heir),
             Event::Crash(server) => self.crash_now_and_then(server),
             Event::Restart(server) => return self.restart(server),
-            Event::Post(server) => self.post(server),
+            Event::Post(server) => return self.post(server),
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use platform::payments::{Payment, PaymentState};
 
 use crate::engine::View;
 use crate::key::{Key, Named, Numbered};
-use crate::lookups::clearing_sums;
+use crate::lookups::ClearingSums;
 use crate::queries::partitions;
 use crate::rows::codec::unseal;
 use crate::rows::{self, Balance, PartitionState, Purse, Reservation};
@@ -190,8 +190,9 @@ impl Auditor<'_> {
                 self.take_in(row)?;
                 head = next;
             }
-            let unposted: Vec<_> = records.into_iter().filter(|(number, _)| *number > state.posted).collect();
-            for sum in clearing_sums(&unposted, partition)? {
+            let mut sums = ClearingSums::default();
+            sums.add(&records, partition, state)?;
+            for sum in sums.into_parts() {
                 *waiting.entry(sum.currency).or_default() += sum.net_minor;
             }
         }

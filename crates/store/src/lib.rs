@@ -14,6 +14,7 @@
 //! | `command.rs` | what a command is |
 //! | `writer.rs` | group commit |
 //! | `commands/` | what can be asked |
+//! | `poster.rs` | adding up beside the writer what it posts to merchants |
 //! | `dry_run.rs` | stored payments under other risk rules |
 //! | `queries.rs`, `audit.rs` | reading, and adding everything up again |
 //! | [`sqlite`] | the embedded engine |
@@ -29,6 +30,7 @@ mod error;
 pub mod homes;
 pub mod key;
 mod lookups;
+mod poster;
 pub mod postgres;
 mod queries;
 mod rows;
@@ -40,6 +42,7 @@ pub use audit::{Audit, Finding, MAX_FINDINGS};
 pub use command::{Command, CurrentRules, Env, Failure};
 pub use dry_run::{DryRun, MAX_REPLAYED};
 pub use error::StoreError;
+pub use poster::{POSTING_INTERVAL_MS, Poster};
 pub use queries::{BookLine, EventLine, MAX_PAGE, MAX_WALK, Page, Queries, Reader, Work};
 pub use rows::RulesRow;
 pub use tables::Tables;

@@ -1,5 +1,7 @@
 //! The platform's rows by key, as commands look them up in a batch's working set.
 
+use std::collections::BTreeMap;
+
 use ledger::journal::{GENESIS, Record};
 use ledger::{Balances, Currency, LedgerAccount};
 use paycode::{CodeFormat, TokenIndex};
@@ -18,10 +20,10 @@ use platform::syncs::TokenSync;
 use platform::tokens::Token;
 use platform::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
-use crate::engine::View;
+use crate::engine::{NumberedRow, View};
 use crate::key::{Key, List, Named, Numbered};
 use crate::rows::codec::unseal;
-use crate::rows::{self, RulesRow};
+use crate::rows::{self, PartitionState, Place, RulesRow};
 use crate::{StoreError, Tables};
 
 /// The most merchants whose refunds wait that one posting looks at again, beyond those something was booked for.
@@ -222,35 +224,30 @@ impl Tables<'_> {
         Ok(self.stored_balance(account)?.minor)
     }
 
-    /// What went through clearing since the last posting and what waited before, summed by merchant and currency, and the
-    /// last record in the sums. At most `limit` records are read.
-    pub fn unposted(&mut self, limit: usize) -> Result<(Vec<Unposted>, u64), StoreError> {
-        let (from, head) = (self.state().posted, self.state().head.number);
-        let records = self.engine().scan(Numbered::Journal, from, head, limit)?;
-        let up_to = records.last().map_or(from, |(number, _)| *number);
-        let mut sums: Vec<Unposted> = clearing_sums(&records, self.partition())?;
+    /// What went through clearing since the last posting, summed by merchant and currency, with those whose refunds wait;
+    /// and the last record in the sums. About `limit` records are read, and all of a posting that is under way.
+    pub(crate) fn unposted(&mut self, limit: usize) -> Result<(ClearingSums, u64), StoreError> {
+        let (state, partition) = (*self.state(), self.partition());
+        let end = state.posting.map_or(state.head.number, |posting| posting.up_to);
+        let (mut sums, mut up_to, mut read) = (ClearingSums::default(), state.posted, 0);
+        while up_to < end && (read < limit || state.posting.is_some()) {
+            let records = self.engine().scan(Numbered::Journal, up_to, end, limit)?;
+            let Some((last, _)) = records.last() else { break };
+            up_to = *last;
+            read += records.len();
+            sums.add(&records, partition, &state)?;
+        }
         // Refunds may have waited for payments that another partition has posted since: nothing here tells of those.
-        let waiting = self.waiting()?.into_iter();
-        let waiting = waiting.map(|(merchant, currency)| Unposted { merchant, currency, net_minor: 0 });
-        // The sums are in this order.
-        let place = |sum: &Unposted| (sum.merchant, sum.currency);
-        let others: Vec<Unposted> =
-            waiting.filter(|one| sums.binary_search_by_key(&place(one), place).is_err()).collect();
-        sums.extend(others);
-        for sum in &mut sums {
-            let waiting = self.fields(&Key::waiting(self.partition(), sum.merchant, sum.currency))?;
-            let waiting = waiting.map_or(Ok(0), |fields| rows::number("waiting", &fields))?;
-            sum.net_minor = sum.net_minor.checked_add(waiting).ok_or(StoreError::Corrupt("waiting"))?;
+        for place in waiting_places(self.engine(), partition)? {
+            sums.expect(place);
         }
         Ok((sums, up_to))
     }
 
-    /// The merchants whose refunds wait in this partition, at most [`MAX_WAITING`]; the rest wait for a payment of theirs.
-    fn waiting(&mut self) -> Result<Vec<(MerchantId, Currency)>, StoreError> {
-        let partition = self.partition().to_be_bytes();
-        let rows = self.engine().scan_names(Named::Waiting, &partition, MAX_WAITING)?;
-        let mine = rows.iter().map(|(name, _)| name).take_while(|name| name.starts_with(&partition));
-        mine.map(|name| Key::waiting_of(name).ok_or(StoreError::Corrupt("waiting"))).collect()
+    /// What waits for a merchant in this partition's clearing beyond a posting.
+    pub(crate) fn waiting(&mut self, (merchant, currency): Place) -> Result<i64, StoreError> {
+        let waiting = self.fields(&Key::waiting(self.partition(), merchant, currency))?;
+        waiting.map_or(Ok(0), |fields| rows::number("waiting", &fields))
     }
 
     /// The balances of these accounts.
@@ -289,23 +286,60 @@ pub(crate) fn newest_rules_version(view: &mut dyn View) -> Result<u32, StoreErro
     Ok(rules_versions(view, 1)?.first().copied().unwrap_or(0))
 }
 
-/// What payments and refunds among these records left in a partition's clearing account, by merchant and currency.
-pub(crate) fn clearing_sums(records: &[(u64, Vec<u8>)], partition: u32) -> Result<Vec<Unposted>, StoreError> {
-    let mut sums: std::collections::BTreeMap<(MerchantId, Currency), i64> = std::collections::BTreeMap::new();
-    for (_, row) in records {
-        let record = record(row)?;
-        if !record.kind.passes_through_clearing() {
-            continue;
-        }
-        for line in &record.lines {
-            let account = line.leg.account;
-            if account == ledger::posting::clearing(partition, account.currency) {
-                let sum = sums.entry((MerchantId(record.cause.counterparty), account.currency)).or_default();
-                *sum = sum.checked_add(line.leg.change_minor()).ok_or(StoreError::Corrupt("journal"))?;
+/// The merchants whose refunds wait in a partition, at most [`MAX_WAITING`]; the rest wait for a payment of theirs.
+pub(crate) fn waiting_places(view: &mut dyn View, partition: u32) -> Result<Vec<Place>, StoreError> {
+    let partition = partition.to_be_bytes();
+    let rows = view.scan_names(Named::Waiting, &partition, MAX_WAITING)?;
+    let mine = rows.iter().map(|(name, _)| name).take_while(|name| name.starts_with(&partition));
+    mine.map(|name| Key::waiting_of(name).ok_or(StoreError::Corrupt("waiting"))).collect()
+}
+
+/// What payments and refunds left in a partition's clearing account, minor units, by merchant and currency.
+#[derive(Debug, Default)]
+pub(crate) struct ClearingSums(BTreeMap<Place, i64>);
+
+impl ClearingSums {
+    /// Adds what of these records waits to be posted, and says how many of them it is.
+    pub(crate) fn add(
+        &mut self,
+        records: &[NumberedRow],
+        partition: u32,
+        state: &PartitionState,
+    ) -> Result<usize, StoreError> {
+        let mut added = 0;
+        for (number, row) in records {
+            let record = record(row)?;
+            if !record.kind.passes_through_clearing() {
+                continue;
+            }
+            for line in &record.lines {
+                let account = line.leg.account;
+                let place = (MerchantId(record.cause.counterparty), account.currency);
+                if account == ledger::posting::clearing(partition, account.currency) && state.waits(*number, place) {
+                    let sum = self.0.entry(place).or_default();
+                    *sum = sum.checked_add(line.leg.change_minor()).ok_or(StoreError::Corrupt("journal"))?;
+                    added += 1;
+                }
             }
         }
+        Ok(added)
     }
-    Ok(sums.into_iter().map(|((merchant, currency), net_minor)| Unposted { merchant, currency, net_minor }).collect())
+
+    /// Has a merchant looked at although nothing new waits for it.
+    pub(crate) fn expect(&mut self, place: Place) {
+        self.0.entry(place).or_default();
+    }
+
+    /// What waits for one merchant.
+    pub(crate) fn of(&self, place: Place) -> i64 {
+        self.0.get(&place).copied().unwrap_or(0)
+    }
+
+    /// In the order in which they are posted.
+    pub(crate) fn into_parts(self) -> impl Iterator<Item = Unposted> {
+        let part = |((merchant, currency), net_minor)| Unposted { merchant, currency, net_minor };
+        self.0.into_iter().map(part)
+    }
 }
 
 /// The record in a row of the journal. Its hash is for who follows the chain.

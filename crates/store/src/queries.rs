@@ -88,7 +88,10 @@ impl Queries {
         self.reader.as_ref()
     }
 
-    fn with<T>(&self, mut work: impl FnMut(&mut dyn View) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn with<T>(
+        &self,
+        mut work: impl FnMut(&mut dyn View) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut answer = Err(StoreError::Stopped);
         self.reader.now(&mut |view| {
             answer = Ok(work(view)?);

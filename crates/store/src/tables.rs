@@ -12,7 +12,7 @@ use crate::engine::{Engine, RowWrite, Writes};
 use crate::homes::Homes;
 use crate::key::{Key, List, Numbered};
 use crate::rows::codec::{seal, unseal};
-use crate::rows::{self, Balance, PartitionState, Purse};
+use crate::rows::{self, Balance, PartitionState, PostingUnderWay, Purse};
 use crate::{EventLine, StoreError};
 
 /// The most rounds of reading ahead for one batch: an order, its token, its purse, and one to spare.
@@ -296,8 +296,15 @@ impl<'e> Tables<'e> {
         self.add(Numbered::Events, number, rows::put_event(line));
     }
 
+    /// Everything up to a record has been posted.
     pub(crate) fn set_posted(&mut self, up_to: u64) {
         self.state.posted = up_to;
+        self.state.posting = None;
+    }
+
+    /// A posting is done in part.
+    pub(crate) fn set_posting(&mut self, posting: PostingUnderWay) {
+        self.state.posting = Some(posting);
     }
 
     /// Everything that changed, ready to be written.

@@ -144,6 +144,7 @@ pub struct Store {
 struct Lane {
     /// The home that it writes.
     home: u16,
+    partition: u32,
     jobs: SyncSender<Box<dyn Job>>,
 }
 
@@ -168,7 +169,7 @@ impl Store {
         let homes = engines.first().map_or(Homes::ONE, |engine| engine.homes());
         for engine in engines {
             let (sender, jobs) = sync_channel(QUEUE_LEN);
-            let lane = Lane { home: engine.home(), jobs: sender };
+            let lane = Lane { home: engine.home(), partition: engine.partition(), jobs: sender };
             let (env, stopped) = (env.clone(), Arc::clone(&stopped));
             let writer = spawn("store-writer", move || write_loop(engine, &env, &jobs, &stopped))?;
             lanes.push(lane);
@@ -187,6 +188,11 @@ impl Store {
     pub fn each(&self) -> impl Iterator<Item = Self> {
         let one = |lane: &Lane| Self { lanes: Arc::new([lane.clone()]), ..self.clone() };
         self.lanes.iter().map(one).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The partitions that this handle's writers write.
+    pub fn partitions(&self) -> impl Iterator<Item = u32> {
+        self.lanes.iter().map(|lane| lane.partition)
     }
 
     /// How many homes the rows have.

@@ -18,7 +18,7 @@ pub use bindings::{RelayBinding, StartBinding};
 pub use confirm::{AnswerPayment, SweepOverdue};
 pub use makers::{PutChipModel, PutDeviceModel, SetMakerStanding, TakeInList, TakeOnMaker};
 pub use payments::{CancelOrder, NewPayment, Paid, Pay, RefundPayment};
-pub use postings::PostClearing;
+pub use postings::{KeepPartition, PostClearing, PostPart};
 pub use rules::{RULES_SUBJECT, SetRules};
 pub use shipments::{BeginShipment, FinishShipment, GiveUpShipment, OpenBatch, TakeInChips};
 pub use sweep::FinishReserved;

@@ -7,7 +7,7 @@ use super::{MAX_PAGE, Queries, fields, partitions, purse};
 use crate::StoreError;
 use crate::engine::View;
 use crate::key::{Key, Numbered};
-use crate::lookups::{clearing_sums, record};
+use crate::lookups::{ClearingSums, record};
 use crate::rows::codec::unseal;
 use crate::rows::{self, Balance};
 
@@ -90,9 +90,9 @@ impl Queries {
                 let waiting = fields(view, &Key::waiting(number, merchant, currency))?;
                 sum += waiting.map_or(Ok(0), |fields| rows::number("waiting", &fields))?;
                 let records = view.scan(Numbered::Journal, state.posted, state.head.number, MAX_UNPOSTED)?;
-                let mine = clearing_sums(&records, number)?;
-                let mine = mine.iter().find(|sum| sum.merchant == merchant && sum.currency == currency);
-                sum += mine.map_or(0, |sum| sum.net_minor);
+                let mut sums = ClearingSums::default();
+                sums.add(&records, number, &state)?;
+                sum += sums.of((merchant, currency));
             }
             Ok(sum)
         })

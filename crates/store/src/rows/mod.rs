@@ -74,6 +74,21 @@ impl Balance {
     }
 }
 
+/// A merchant and a currency: what a posting is about, in the order in which they are posted.
+pub(crate) type Place = (platform::MerchantId, ledger::Currency);
+
+/// A posting that is done in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PostingUnderWay {
+    /// The last record whose money it posts.
+    pub(crate) up_to: u64,
+    /// The last that has been posted to.
+    pub(crate) after: Place,
+}
+
+/// The form of a partition in the middle of a posting; else it has the form it always had.
+const POSTING_FORM: u8 = 2;
+
 /// How far a partition is. One row a partition, written with every transaction: who holds the partition holds this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PartitionState {
@@ -83,6 +98,8 @@ pub(crate) struct PartitionState {
     pub(crate) last_number: u64,
     /// Records up to this one have been posted to their merchants.
     pub(crate) posted: u64,
+    /// What of the records behind those has been posted as well.
+    pub(crate) posting: Option<PostingUnderWay>,
     /// Transactions so far: what tells, after a connection lost in a commit, whether it came through.
     pub(crate) transactions: u64,
     /// Who holds it: the random number of one run of one server.
@@ -94,31 +111,50 @@ pub(crate) struct PartitionState {
 impl PartitionState {
     pub(crate) fn new(partition: u32) -> Self {
         let head = ledger::journal::Head::empty(partition);
-        Self { head, last_number: head.number, posted: head.number, transactions: 0, holder: [0; 16], held_until_ms: 0 }
+        let (last_number, posted) = (head.number, head.number);
+        Self { head, last_number, posted, posting: None, transactions: 0, holder: [0; 16], held_until_ms: 0 }
+    }
+
+    /// Whether what this record has put into clearing for a merchant waits to be posted.
+    pub(crate) fn waits(&self, number: u64, place: Place) -> bool {
+        let is_done = |posting: PostingUnderWay| number <= posting.up_to && place <= posting.after;
+        number > self.posted && !self.posting.is_some_and(is_done)
     }
 
     pub(crate) fn to_row(self) -> Vec<u8> {
-        Encoder::new(FORM)
+        let row = Encoder::new(if self.posting.is_some() { POSTING_FORM } else { FORM })
             .u64(self.head.number)
             .raw(&self.head.hash)
             .u64(self.last_number)
             .u64(self.posted)
             .u64(self.transactions)
             .raw(&self.holder)
-            .u64(self.held_until_ms)
-            .finish()
+            .u64(self.held_until_ms);
+        let row = match self.posting {
+            Some(PostingUnderWay { up_to, after: (merchant, currency) }) => {
+                row.u64(up_to).raw(&merchant.0).currency(currency)
+            }
+            None => row,
+        };
+        row.finish()
     }
 
     pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
-        let mut decoder = Decoder::new("partitions", FORM, fields)?;
-        let state = Self {
+        let (mut decoder, form) = Decoder::up_to("partitions", POSTING_FORM, fields)?;
+        let mut state = Self {
             head: ledger::journal::Head { number: decoder.u64()?, hash: decoder.raw()? },
             last_number: decoder.u64()?,
             posted: decoder.u64()?,
+            posting: None,
             transactions: decoder.u64()?,
             holder: decoder.raw()?,
             held_until_ms: decoder.u64()?,
         };
+        if form == POSTING_FORM {
+            let up_to = decoder.u64()?;
+            let after = (platform::MerchantId(decoder.raw()?), decoder.currency()?);
+            state.posting = Some(PostingUnderWay { up_to, after });
+        }
         decoder.end().map(|()| state)
     }
 }
