@@ -86,6 +86,7 @@ reasons! {
     BindingOver, Conflict, "binding_over", "This binding has ended; start a new one from the wearable.";
     BindingExpired, Conflict, "binding_expired", "The chip did not answer in time; start a new binding from the wearable.";
     BindingSuperseded, Conflict, "binding_superseded", "A newer binding of this wearable has taken the place of this one.";
+    ChipCloned, Conflict, "chip_cloned", "More was paid with this token than its chip has made codes for: somebody has copied it, and it has been stopped.";
     SyncNotFound, NotFound, "sync_not_found", "This token was never synced.";
     SyncSuperseded, Conflict, "sync_superseded", "A newer sync of this wearable has taken the place of this one.";
     SyncExpired, Conflict, "sync_expired", "The chip did not answer in time; start the sync again.";

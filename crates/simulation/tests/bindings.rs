@@ -39,6 +39,7 @@ fn no_chip_has_two_owners_and_none_is_half_bound_whatever_goes_wrong() {
         (all.silences, "silent chip"),
         (all.reboots, "reboot"),
         (all.codes, "code"),
+        (all.synced, "sync that was done"),
     ] {
         assert!(times > worlds, "hardly a {what}: {all:?}");
     }

@@ -149,7 +149,7 @@ fn what_the_chip_holds_decides_what_its_answer_is_worth() {
             Some((own, 6)),
             None,
             SyncState::Failed,
-            Some(Reason::ChipNotGenuine),
+            Some(Reason::ChipCloned),
         ),
         (
             "another token",
@@ -170,7 +170,7 @@ fn what_the_chip_holds_decides_what_its_answer_is_worth() {
         let message = card.run(&ordering.message);
         let (answer, changes) = step(facts(&ordering.sync, &token), &message, NOW_MS).unwrap();
         assert_eq!((answer.sync.state, answer.sync.failure), (expected, failure), "{what}");
-        if failure == Some(Reason::ChipNotGenuine) {
+        if failure == Some(Reason::ChipCloned) {
             assert_eq!(names(&changes), ["chip_cloned"]);
             let frozen = changes.iter().any(|change| match change {
                 Change::PutToken(token) => token.state == TokenState::FrozenByRisk,

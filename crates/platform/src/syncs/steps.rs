@@ -233,7 +233,7 @@ fn confirmed(facts: SyncFacts, now_ms: UnixMs) -> (SyncAnswer, Vec<Change>) {
 fn cloned(facts: SyncFacts, now_ms: UnixMs) -> (SyncAnswer, Vec<Change>) {
     let event = Event::risk(facts.token.id, now_ms, Decline::ChipCloned.code());
     let frozen = Token { state: facts.token.state.frozen_by_risk(), ..facts.token.clone() };
-    let (answer, mut changes) = fail(facts, Reason::ChipNotGenuine);
+    let (answer, mut changes) = fail(facts, Reason::ChipCloned);
     changes.extend([Change::PutToken(frozen), Change::AddEvent(event)]);
     (answer, changes)
 }

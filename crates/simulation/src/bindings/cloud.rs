@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ledger::{Amount, Currency};
 use platform::bindings::{RelayAnswer, StartRequest};
 use platform::payments::MerchantNumber;
+use platform::syncs::{StartSync, SyncAnswer};
 use platform::tokens::{ActRequest, Token, TokenAction};
 use platform::{BindingId, Caller, MerchantId, TokenId};
-use store::commands::{ActOnToken, NewPayment, Paid, Pay, RelayBinding, StartBinding};
+use store::commands::{ActOnToken, NewPayment, Paid, Pay, RelayBinding, RelaySync, StartBinding, StartTokenSync};
 use store::engine::{Engine, Outcome, Writes};
 use store::{Batch, Env, Failure, Queries};
 use zeroize::Zeroizing;
@@ -22,6 +23,8 @@ use crate::server;
 pub(super) enum Ask {
     Start(StartRequest),
     Relay { caller: Caller, id: BindingId, message: Vec<u8>, host_challenge: [u8; 8] },
+    StartSync(StartSync),
+    RelaySync { caller: Caller, token: TokenId, message: Vec<u8>, host_challenge: [u8; 8] },
     Act { token: TokenId, caller: Caller, action: TokenAction },
     Pay { merchant: MerchantId, order: MerchantNumber, code: String },
 }
@@ -30,6 +33,7 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) enum Answer {
     Relayed(Result<RelayAnswer, Failure>),
+    Synced(Result<SyncAnswer, Failure>),
     Acted(Result<Token, Failure>),
     Paid(Result<Paid, Failure>),
 }
@@ -218,6 +222,13 @@ fn push(batch: &mut Batch, (number, ask): (u64, Ask), outbox: &Outbox, env: &Env
         Ask::Relay { caller, id, message, host_challenge } => {
             let relay = RelayBinding { caller, id, message, host_challenge, now_ms };
             batch.push(relay, move |answer| outbox.put(number, Answer::Relayed(answer)));
+        }
+        Ask::StartSync(request) => {
+            batch.push(StartTokenSync(request), move |answer| outbox.put(number, Answer::Synced(answer)));
+        }
+        Ask::RelaySync { caller, token, message, host_challenge } => {
+            let relay = RelaySync { caller, token, message, host_challenge, now_ms };
+            batch.push(relay, move |answer| outbox.put(number, Answer::Synced(answer)));
         }
         Ask::Act { token, caller, action } => {
             let act = ActOnToken { token, request: ActRequest { caller, action, why: String::new(), now_ms } };

@@ -50,6 +50,10 @@ pub struct Counts {
     pub failed: u64,
     /// The cloud refused to begin: bound already, offer used.
     pub refused: u64,
+    /// Syncs that were begun.
+    pub syncs: u64,
+    /// Of them: the cloud's last word was that it is done.
+    pub synced: u64,
     /// Codes tried at tills.
     pub codes: u64,
     /// Messages the attacker did something to.
@@ -76,6 +80,8 @@ impl Counts {
             (&mut self.done, other.done),
             (&mut self.failed, other.failed),
             (&mut self.refused, other.refused),
+            (&mut self.syncs, other.syncs),
+            (&mut self.synced, other.synced),
             (&mut self.codes, other.codes),
             (&mut self.attacks, other.attacks),
             (&mut self.frames, other.frames),
@@ -136,7 +142,9 @@ fn report(world: World, steps: u64, violation: Option<String>) -> BindingsReport
         counts.power_cuts += befell.cuts;
         counts.silences += befell.silences + befell.resets;
     }
-    for session in &world.sessions {
+    let (bindings, syncs): (Vec<_>, Vec<_>) = world.sessions.iter().partition(|session| session.binds());
+    counts.synced = syncs.iter().filter(|session| session.ended == Some(BindingState::Done)).count() as u64;
+    for session in bindings {
         counts.done += u64::from(session.ended == Some(BindingState::Done));
         counts.failed += u64::from(session.ended == Some(BindingState::Failed));
         counts.refused += u64::from(session.refused.is_some());
@@ -173,8 +181,9 @@ impl World {
         let may_begin = self.counts.bindings < BINDINGS_A_WORLD && open.len() < MAX_OPEN;
         // A second phone at the same time is the exception.
         let begins = may_begin && self.befalls(if open.is_empty() { 400 } else { 10 });
-        match self.random.choice(open) {
+        match self.random.choice(open.iter().copied()) {
             _ if begins => self.begins_something(wrist)?,
+            _ if open.len() < MAX_OPEN && self.befalls(15) => drop(self.begins_sync(wrist)),
             _ if self.befalls(30) => self.pays(wrist),
             _ if self.befalls(8) => self.acts(wrist),
             Some(number) => self.turn(number)?,

@@ -74,6 +74,9 @@ impl World {
                 token
             }
         };
+        if self.random.bool() {
+            self.is_refilled(wrist, TURNS)?;
+        }
         self.pays_for(wrist, &token)?;
         Ok(token)
     }
@@ -84,6 +87,9 @@ impl World {
         self.clocks();
         let old = self.shows(wrist).ok_or("a bound device shows no code")?;
         self.is_done(token.id, Caller::Wearer(token.account), TokenAction::Revoke)?;
+        if self.random.bool() {
+            self.is_wiped(wrist, TURNS)?;
+        }
         let new = self.is_bound_anew(wrist)?;
         self.pays_for(wrist, &new)?;
         let shop = self.random.usize(OTHER_SHOPS);

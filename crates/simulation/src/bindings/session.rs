@@ -1,7 +1,10 @@
-//! A phone that carries one binding: from the offer it has scanned to the last word, asking again where nothing comes.
+//! A phone that carries one binding, from the offer it has scanned to the last word, or one sync; asking again where nothing
+//! comes.
 
 use platform::bindings::{BindingState, Offer, RelayAnswer};
-use platform::{AccountId, BindingId, Caller};
+use platform::syncs::{StartSync, SyncAnswer, SyncState};
+use platform::tokens::Token;
+use platform::{AccountId, BindingId, Caller, Reason, TokenId};
 use protocol::link::{Fragments, Reassembler, Received};
 use protocol::script::MAX_MESSAGE_BYTES;
 use store::Failure;
@@ -16,12 +19,19 @@ const GIVES_UP: u32 = 60;
 /// The longest text of an offer: what a small QR code holds.
 const MAX_OFFER_CHARACTERS: usize = 90;
 
-/// One phone at one binding.
+/// What a phone is about.
+#[derive(Debug, Clone)]
+pub(super) enum Job {
+    /// A binding, by the offer that was scanned.
+    Bind { wearer: usize, offer: Offer, binding: Option<BindingId> },
+    /// A sync of this token, by its owner.
+    Sync { owner: AccountId, token: TokenId, begun: bool },
+}
+
+/// One phone.
 pub(super) struct Session {
-    pub(super) wearer: usize,
     pub(super) wrist: usize,
-    offer: Offer,
-    pub(super) binding: Option<BindingId>,
+    pub(super) job: Job,
     /// For the device, not handed over yet.
     due: Option<Vec<u8>>,
     /// Handed over last, and come back last: to be sent again.
@@ -63,14 +73,27 @@ impl World {
         if self.offers.len() > 8 {
             self.offers.remove(0);
         }
-        let number = self.sessions.len();
         self.counts.bindings += 1;
-        self.trace.line(format!("{} session {number}: wearer {wearer} at device {wrist}", self.now_ms));
+        Ok(Some(self.opens(wrist, Job::Bind { wearer, offer, binding: None })))
+    }
+
+    /// Somebody syncs the newest token of a device that ever paid: a refill, or a wipe.
+    pub(super) fn begins_sync(&mut self, wrist: usize) -> Option<usize> {
+        let chip = self.wrists.get(wrist)?.chip;
+        let revoked = |(_, known): &(_, &super::truth::Known)| known.was_active;
+        let ended = || self.truth.of_chip(chip).filter(revoked).filter_map(|(_, known)| known.row.clone()).last();
+        let token = self.truth.living(chip).cloned().or_else(ended)?;
+        self.counts.syncs += 1;
+        let Token { id, account, .. } = token;
+        Some(self.opens(wrist, Job::Sync { owner: account, token: id, begun: false }))
+    }
+
+    fn opens(&mut self, wrist: usize, job: Job) -> usize {
+        let number = self.sessions.len();
+        self.trace.line(format!("{} session {number} at device {wrist}: {job:?}", self.now_ms));
         self.sessions.push(Session {
-            wearer,
             wrist,
-            offer,
-            binding: None,
+            job,
             due: None,
             script: None,
             results: None,
@@ -82,14 +105,22 @@ impl World {
             over: false,
         });
         self.starts(number);
-        Ok(Some(number))
+        number
     }
 
     fn starts(&mut self, number: usize) {
         let Some(session) = self.sessions.get(number) else { return };
-        let (wearer, offer) = (session.wearer, session.offer);
-        let request = self.request(wearer, offer);
-        self.ask(Ask::Start(request), About::Session { number, by_stranger: false });
+        let ask = match session.job {
+            Job::Bind { wearer, offer, .. } => Ask::Start(self.request(wearer, offer)),
+            Job::Sync { owner, token, .. } => Ask::StartSync(StartSync {
+                caller: Caller::Wearer(owner),
+                token,
+                session: self.random.u128(..).to_be_bytes(),
+                host_challenge: self.random.u64(..).to_be_bytes(),
+                now_ms: self.now_ms,
+            }),
+        };
+        self.ask(ask, About::Session { number, by_stranger: false });
     }
 
     /// One moment of a phone: a message to the device, a few polls, what came back to the cloud.
@@ -189,38 +220,110 @@ impl World {
 
     /// Results go to the cloud, now and then under a stranger's name as well.
     fn carries(&mut self, number: usize, results: &[u8]) {
-        let Some((wearer, id)) = self.sessions.get(number).and_then(|one| Some((one.wearer, one.binding?))) else {
-            return;
+        let Some(job) = self.sessions.get(number).map(|session| session.job.clone()) else { return };
+        let own = match job {
+            Job::Bind { wearer, binding: Some(_), .. } => self.account(wearer),
+            Job::Sync { owner, begun: true, .. } => owner,
+            Job::Bind { .. } | Job::Sync { .. } => return,
         };
-        let own = Caller::Wearer(self.account(wearer));
         for message in self.relay.carry(Way::ToCloud, number as u64, results, &mut self.random) {
             if self.befalls(self.plan.attacks / 10) {
-                let (caller, message) = (Caller::Wearer(AccountId([0xEE; 16])), message.clone());
-                let ask = Ask::Relay { caller, id, message, host_challenge: [0; 8] };
-                self.ask(ask, About::Session { number, by_stranger: true });
+                let stranger = Caller::Wearer(AccountId([0xEE; 16]));
+                self.relays(number, &job, stranger, message.clone(), true);
             }
-            let host_challenge = self.random.u64(..).to_be_bytes();
-            let ask = Ask::Relay { caller: own, id, message, host_challenge };
-            self.ask(ask, About::Session { number, by_stranger: false });
+            self.relays(number, &job, Caller::Wearer(own), message, false);
         }
     }
 
-    /// The cloud has answered a phone.
+    fn relays(&mut self, number: usize, job: &Job, caller: Caller, message: Vec<u8>, by_stranger: bool) {
+        let host_challenge = self.random.u64(..).to_be_bytes();
+        let ask = match job {
+            Job::Bind { binding: Some(id), .. } => Ask::Relay { caller, id: *id, message, host_challenge },
+            Job::Sync { token, .. } => Ask::RelaySync { caller, token: *token, message, host_challenge },
+            Job::Bind { .. } => return,
+        };
+        self.ask(ask, About::Session { number, by_stranger });
+    }
+
+    /// The cloud has answered a phone that binds.
     pub(super) fn session_answered(&mut self, number: usize, answer: Result<RelayAnswer, Failure>) {
         let Some(session) = self.sessions.get_mut(number).filter(|session| !session.over) else { return };
+        let Job::Bind { binding, .. } = &mut session.job else { return };
         match answer {
             Ok(answer) => {
-                session.binding = Some(answer.binding.id);
+                *binding = Some(answer.binding.id);
                 let ended = matches!(answer.binding.state, BindingState::Done | BindingState::Failed);
                 session.ended = ended.then_some(answer.binding.state);
                 session.due = Some(answer.message);
             }
-            Err(Failure::Refused(refusal)) if session.binding.is_none() => {
-                session.refused = Some(refusal.reason.code());
-                session.over = true;
-            }
+            Err(Failure::Refused(refusal)) if binding.is_none() => session.is_refused(refusal.reason),
             // A message that could not be read is sent again, and so is what a server could not do.
             Err(_) => {}
         }
+    }
+
+    /// The cloud has answered a phone that syncs.
+    pub(super) fn sync_answered(&mut self, number: usize, answer: Result<SyncAnswer, Failure>) {
+        let Some(session) = self.sessions.get_mut(number).filter(|session| !session.over) else { return };
+        let Job::Sync { begun, .. } = &mut session.job else { return };
+        match answer {
+            Ok(answer) => {
+                *begun = true;
+                session.ended = match answer.sync.state {
+                    SyncState::Done => Some(BindingState::Done),
+                    SyncState::Failed => Some(BindingState::Failed),
+                    SyncState::Opening | SyncState::Ordering => None,
+                };
+                session.due = Some(answer.message);
+            }
+            Err(Failure::Refused(refusal)) if !*begun || refusal.reason == Reason::SyncSuperseded => {
+                session.is_refused(refusal.reason);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A device whose token lives is refilled, honestly and without trouble.
+    pub(super) fn is_refilled(&mut self, wrist: usize, turns: u32) -> Result<(), String> {
+        let number = self.begins_sync(wrist).ok_or("nothing to sync")?;
+        self.carried_out(number, turns)?;
+        let left = self.wrists.get_mut(wrist).and_then(|wrist| wrist.sdk.status().ok()).and_then(|all| all.codes_left);
+        let budget = self.cloud.env.settings.codes.budget;
+        if left == Some(budget) { Ok(()) } else { Err(format!("refilled, and {left:?} codes are left of {budget}")) }
+    }
+
+    /// A device whose token was revoked is wiped, honestly and without trouble.
+    pub(super) fn is_wiped(&mut self, wrist: usize, turns: u32) -> Result<(), String> {
+        let number = self.begins_sync(wrist).ok_or("nothing to sync")?;
+        self.carried_out(number, turns)?;
+        let held = self.held(wrist);
+        if held.is_empty() { Ok(()) } else { Err(format!("wiped, and the chip holds {held:?}")) }
+    }
+
+    fn carried_out(&mut self, number: usize, turns: u32) -> Result<(), String> {
+        for _ in 0..turns {
+            self.turn(number)?;
+            self.cloud_works()?;
+            if self.sessions.get(number).is_none_or(|session| session.over) {
+                break;
+            }
+        }
+        let session = self.sessions.get(number).ok_or("no such session")?;
+        if session.ended == Some(BindingState::Done) {
+            return Ok(());
+        }
+        Err(format!("{:?} does not come to its end: {:?}, {:?}", session.job, session.ended, session.refused))
+    }
+}
+
+impl Session {
+    fn is_refused(&mut self, reason: Reason) {
+        self.refused = Some(reason.code());
+        self.over = true;
+    }
+
+    /// Whether it is a binding, and no sync.
+    pub(super) const fn binds(&self) -> bool {
+        matches!(self.job, Job::Bind { .. })
     }
 }

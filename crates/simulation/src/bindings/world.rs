@@ -11,7 +11,7 @@ use platform::chips::Chip;
 use platform::merchants::Merchant;
 use platform::payments::{MerchantNumber, PaymentState};
 use platform::tokens::{TokenAction, TokenState};
-use platform::{AccountId, BindingId, Caller, Change, ChipId, KeyHash, MerchantId, Settings, TokenId, TopUpId};
+use platform::{AccountId, BindingId, Caller, Change, ChipId, KeyHash, MerchantId, Reason, Settings, TokenId, TopUpId};
 use protocol::scp03::KeySet;
 use store::commands::{Paid, TopUpAccount};
 use store::engine::{Engine, Outcome};
@@ -239,8 +239,10 @@ impl World {
                 self.counts.lost += 1;
                 continue;
             }
-            if let (Answer::Relayed(answer), About::Session { number, .. }) = (answer, about) {
-                self.session_answered(number, answer);
+            match (answer, about) {
+                (Answer::Relayed(answer), About::Session { number, .. }) => self.session_answered(number, answer),
+                (Answer::Synced(answer), About::Session { number, .. }) => self.sync_answered(number, answer),
+                _ => {}
             }
         }
         Ok(())
@@ -258,7 +260,7 @@ impl World {
 
     fn judge(&self, answer: &Answer, about: &About) -> Result<(), String> {
         match (answer, about) {
-            (Answer::Relayed(Ok(_)), About::Session { by_stranger: true, .. })
+            (Answer::Relayed(Ok(_)) | Answer::Synced(Ok(_)), About::Session { by_stranger: true, .. })
             | (Answer::Acted(Ok(_)), About::Act { by_stranger: true }) => {
                 Err(format!("a stranger was obeyed: {answer:?}"))
             }
@@ -273,6 +275,10 @@ impl World {
                     ));
                 }
                 Ok(())
+            }
+            // There are no clones in this world.
+            (Answer::Synced(Ok(answer)), _) if answer.sync.failure == Some(Reason::ChipCloned) => {
+                Err(format!("an honest chip was taken for a clone: {:?}", answer.sync))
             }
             (Answer::Paid(Ok(Paid::Payment(payment))), About::Pay(shown)) => {
                 if payment.state != PaymentState::Succeeded {
