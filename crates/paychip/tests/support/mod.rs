@@ -24,6 +24,8 @@ pub mod postgres;
 pub mod softhsm;
 
 pub mod play;
+pub mod recorder;
+pub mod secrets;
 
 /// Codes a watch makes without waiting: four in this half minute, four in the next, which the cloud takes as well.
 pub const CODES_A_WATCH: usize = 8;
@@ -115,12 +117,15 @@ impl Cloud {
     }
 
     fn spawn_with(data: &Path, program: &mut Command, arguments: &[&str]) -> Self {
+        // Whoever wants to hear more has said so.
+        if !program.get_envs().any(|(name, value)| name == "PAYCHIP_LOG" && value.is_some()) {
+            program.env("PAYCHIP_LOG", "error");
+        }
         let mut child = program
             .arg("--data")
             .arg(data)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
-            .env("PAYCHIP_LOG", "error")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -18,7 +18,8 @@ const MODULES: [&str; 5] = [
     "/usr/local/lib/softhsm/libsofthsm2.so",
 ];
 
-pub const PIN: &str = "85290631";
+/// Long enough that no row of digits is it by chance.
+pub const PIN: &str = "8529063147201859";
 pub const LABEL: &str = "paychip test";
 
 /// A folder with tokens.
