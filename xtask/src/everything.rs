@@ -2,7 +2,7 @@
 
 use crate::process::{self, cargo, target};
 use crate::steps::Steps;
-use crate::{arrows, bench_chip, demo, firmware, host_tools, no_std, simulate, tools};
+use crate::{arrows, bench_chip, demo, firmware, host_tools, no_std, simulate, threat_model, tools};
 
 /// How much is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
         if extent == Extent::Quick { QUICK_TOOLS } else { ALL_TOOLS },
         ("other people's hosts and tokens for the PC/SC and PKCS#11 tests", host_tools::offer),
         ("who may depend on whom", arrows::check),
+        ("the tests that the threat model names", threat_model::check),
         ("chip and wearable without std", no_std::check),
         tests,
         ("documentation, warnings denied", documentation),

@@ -5,6 +5,7 @@
 //! | `everything` | `test`: every check in order, stopping at the first that fails |
 //! | `no_std` | the crates for chip and wearable build without std, and the check would notice if not |
 //! | `arrows` | which crate may depend on which |
+//! | `threat_model` | every test that the threat model names exists |
 //! | `tools` | the programs the run needs, installed or named |
 //! | `host_tools` | other people's PC/SC hosts, for the tests that use them |
 //! | `demo` | the demonstration in one process, its picture read by a scanner that is not ours |
@@ -33,6 +34,7 @@ mod postgres;
 mod process;
 mod simulate;
 mod steps;
+mod threat_model;
 mod tools;
 mod vectors;
 
@@ -50,6 +52,7 @@ Usage: cargo xtask COMMAND
   host-tools      install what the PC/SC and PKCS#11 tests need (as root on Debian)
   no-std          only the no-std builds
   arrows          only the dependency arrows
+  threat-model    only that every test which docs/threat-model.md names exists
   demo            only the demonstration and its picture
   vectors         write spec/vectors anew, after a change to the specification
   fuzz            fuzz chip, channel and TLV: a million commands, and every rule of the chip's life watched
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         ["host-tools"] => host_tools::provide(),
         ["no-std"] => no_std::check(),
         ["arrows"] => arrows::check(),
+        ["threat-model"] => threat_model::check(),
         ["demo"] => demo::check(),
         ["vectors"] => vectors::regenerate(),
         ["fuzz", options @ ..] => fuzz::campaign(options),

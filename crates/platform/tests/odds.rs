@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ledger::{Amount, Currency};
-use paycode::check::WINDOW_CANDIDATES;
+use paycode::check::{STEPS_AHEAD, STEPS_BEHIND, WINDOW_CANDIDATES};
 use paycode::{CodeFormat, Suite, TokenIndex};
 use platform::merchants::Merchant;
 use platform::payments::MerchantNumber;
@@ -16,6 +16,7 @@ use platform::risk::RuleSet;
 use platform::tokens::{Token, TokenState};
 use platform::{AccountId, Change, ChipId, KeyHash, MerchantId, PaymentId, Settings, TokenId};
 
+const THREAT_MODEL: &str = include_str!("../../../docs/threat-model.md");
 const SPECIFICATION: &str = include_str!("../../../spec/payment-code.md");
 /// Midnight of the operator's day (UTC+8).
 const MIDNIGHT_MS: u64 = 1_763_913_600_000;
@@ -193,4 +194,60 @@ fn the_odds_of_one_guess_and_of_a_token_are_those_of_the_table() {
         rows += 1;
     }
     assert_eq!(rows, 7);
+}
+
+/// The most of the operator's days that so many seconds can touch.
+fn days_touched(seconds: u64) -> u64 {
+    seconds.div_ceil(86_400) + 1
+}
+
+#[test]
+fn the_threat_model_says_what_the_rules_leave_to_guessers_and_harvesters() {
+    let has = |line: String| assert!(THREAT_MODEL.lines().any(|known| known == line), "not said: {line}");
+    let settings = Settings::default();
+    let codes = &settings.codes;
+    let digits = i32::try_from(codes.format.password_digits()).unwrap();
+    let a_day = u64::from(codes.merchant_day_wrong_codes);
+    let in_turn = a_day * (codes.merchants_before_freeze as u64 - 1) + 1;
+    for (who, guesses) in [
+        ("one guess at a token whose number is known", 1),
+        ("one merchant, in a day", a_day),
+        ("any merchants at one token, between two of its genuine codes", in_turn),
+        ("10 merchants together, in a day", 10 * a_day),
+        ("1,000 merchants together, in a day", 1_000 * a_day),
+        ("a merchant that stops at 99 a day, in a year", (a_day - 1) * 365),
+    ] {
+        has(format!("| {who} | {} | {} |", grouped(guesses), scientific(chance(guesses, digits))));
+    }
+    let body = i32::try_from(codes.format.total_digits() - codes.format.prefix_str().len()).unwrap();
+    let blind = WINDOW_CANDIDATES as f64 * 1e6 / 10_f64.powi(body);
+    assert!(THREAT_MODEL.contains(&format!("\n{}.", scientific(blind))), "{}", scientific(blind));
+
+    // A code of a step pays from STEPS_AHEAD steps before it to STEPS_BEHIND after it.
+    let steps = u64::try_from(STEPS_AHEAD + 1 + STEPS_BEHIND).unwrap();
+    let life_s = steps * 30;
+    let allowance_s = u64::from(codes.offline_allowance_s);
+    has(format!("| codes between two syncs | {} |", codes.budget));
+    has(format!("| how far past the last sync | {} days |", allowance_s / 86_400));
+    has(format!("| how long one code can pay | {life_s} seconds |"));
+    let at_once = steps * 4;
+    has(format!("| codes of one token that can pay at one moment, each newer than the last | {at_once} |"));
+    // Two steps before the anchor; a session's window, and a minute before it.
+    let days = days_touched(allowance_s + 60 + life_s);
+    let verified_days = days_touched(86_400 + 60 + life_s);
+    let limits = settings.limits[&Currency::CNY];
+    let yuan = |minor: u64| grouped(minor / 100);
+    let unverified = limits.day_unverified_minor;
+    has(format!(
+        "| money of all of them, without the passcode, until the next sync | {} yuan: {} a day, on at most {days} days |",
+        yuan(days * unverified),
+        yuan(unverified)
+    ));
+    let stolen = verified_days * limits.day_minor + (days - verified_days) * unverified;
+    has(format!(
+        "| the same, with one passcode session of 24 hours stolen | {} yuan: {} on at most {verified_days} of those days |",
+        yuan(stolen),
+        yuan(limits.day_minor)
+    ));
+    has(format!("| one payment the phone is not asked about | {} yuan |", yuan(limits.unconfirmed_minor)));
 }
