@@ -25,6 +25,8 @@ use wearable::CodeForm;
 enum For {
     /// Anybody, without a key.
     Anybody,
+    /// Whoever knows what the body must hold; a key adds nothing to it.
+    Knower,
     /// The operator alone.
     Operator,
     /// A merchant, about its own.
@@ -44,7 +46,7 @@ enum Stranger {
     SeesTheOwn,
 }
 
-use For::{Anybody, Holder, Operator, Shop, Wearer};
+use For::{Anybody, Holder, Knower, Operator, Shop, Wearer};
 use Stranger::{Finds, SeesTheOwn};
 
 const PAYMENT: Stranger = Finds("payment_not_found");
@@ -66,6 +68,10 @@ const ENDPOINTS: &[(&str, &str, For, Stranger)] = &[
     ("post", "/v1/bindings", Holder, SeesTheOwn),
     ("get", "/v1/bindings/{binding}", Holder, BINDING),
     ("post", "/v1/bindings/{binding}/relay", Holder, BINDING),
+    ("get", "/v1/bindings/{binding}/socket", Holder, BINDING),
+    // No key, and nothing to find for whoever knows neither an offer nor the id of a binding.
+    ("post", "/v1/devices/binding", Knower, SeesTheOwn),
+    ("post", "/v1/devices/sync", Knower, SeesTheOwn),
     ("get", "/v1/confirmations", Holder, SeesTheOwn),
     ("post", "/v1/confirmations/{payment}/confirm", Wearer, PAYMENT),
     ("post", "/v1/confirmations/{payment}/refuse", Wearer, PAYMENT),
@@ -105,6 +111,7 @@ const ENDPOINTS: &[(&str, &str, For, Stranger)] = &[
     ("get", "/v1/tokens/{token}/sync", Holder, TOKEN),
     ("post", "/v1/tokens/{token}/sync", Holder, TOKEN),
     ("post", "/v1/tokens/{token}/sync/relay", Holder, TOKEN),
+    ("get", "/v1/tokens/{token}/sync/socket", Holder, TOKEN),
     ("get", "/v1/tokens/{token}/events", Holder, TOKEN),
     ("post", "/v1/tokens/{token}/freeze", Holder, TOKEN),
     ("post", "/v1/tokens/{token}/resume", Holder, TOKEN),
@@ -225,6 +232,11 @@ fn every_endpoint_answers_every_key_as_it_should() {
             assert_eq!(ask("", &ids).0, 200, "{what}");
             continue;
         }
+        if *whom == Knower {
+            let answers = ["", "nonsense", &li.key, &tea.key, &operator].map(|key| ask(key, &ids));
+            assert!(answers.iter().all(|answer| *answer == answers[0] && answer.0 == 400), "{what}: {answers:?}");
+            continue;
+        }
         // No key, and keys that nobody has.
         for key in
             ["", "nonsense", "op_0000", "sk_0000", "wk_0000", &format!("{}0", li.key), &operator[..operator.len() - 1]]
@@ -236,7 +248,7 @@ fn every_endpoint_answers_every_key_as_it_should() {
             Shop => &[("wearer", 401), ("operator", 403)],
             Holder => &[("shop", 401)],
             Wearer => &[("shop", 401), ("operator", 403)],
-            Anybody => &[],
+            Anybody | Knower => &[],
         };
         for (kind, status) in refused {
             let key = match *kind {

@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::api::{
-    accounts, bindings, chips, confirmations, events, health, makers, merchants, payments, risk, shipments, syncs,
-    tokens,
+    accounts, bindings, chips, confirmations, devices, events, health, makers, merchants, payments, risk, shipments,
+    sockets, syncs, tokens,
 };
 use crate::body::MAX_BODY_BYTES;
 use crate::door::with_body_wait;
@@ -77,6 +77,10 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(bindings::relay))
         .routes(routes!(syncs::start, syncs::show))
         .routes(routes!(syncs::relay))
+        .routes(routes!(sockets::binding))
+        .routes(routes!(sockets::sync))
+        .routes(routes!(devices::bind))
+        .routes(routes!(devices::sync))
         .routes(routes!(tokens::list))
         .routes(routes!(tokens::show))
         .routes(routes!(tokens::trail))

@@ -11,7 +11,7 @@ use platform::merchants::Merchant;
 use platform::payments::{MerchantNumber, Payment, Refund};
 use platform::syncs::TokenSync;
 use platform::tokens::Token;
-use platform::{AccountId, BindingId, KeyHash, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
+use platform::{AccountId, BindingId, ChipId, KeyHash, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
 use crate::StoreError;
 use crate::engine::View;
@@ -167,6 +167,15 @@ impl Queries {
             let binding = fields.map(|fields| rows::binding(&fields)).transpose()?;
             Ok(binding.filter(|binding| binding.id == id))
         })
+    }
+
+    /// The binding that began with this offer.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn binding_by_offer(&self, chip: ChipId, nonce: [u8; 8]) -> Result<Option<Binding>, StoreError> {
+        let id = self.with(|view| id_under(view, &Key::offer(chip, nonce)))?;
+        id.map_or(Ok(None), |id| self.binding(BindingId(id)))
     }
 
     /// The newest sync of a token.

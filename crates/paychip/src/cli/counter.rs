@@ -23,6 +23,9 @@ pub(crate) enum WatchCommand {
         /// Whose, by name; the newest when absent.
         #[arg(long, value_name = "NAME")]
         account: Option<String>,
+        /// The watch is on the network and carries its messages itself; the phone confirms the offer, and no more.
+        #[arg(long)]
+        direct: bool,
         /// Also save the picture of the binding code.
         #[arg(long, value_name = "FILE")]
         png: Option<PathBuf>,

@@ -3,11 +3,11 @@
 
 use protocol::link::{Fragments, Reassembler, Received};
 use protocol::script::MAX_MESSAGE_BYTES;
-use serde_json::{Value, json};
+use serde_json::Value;
 use wearable::Progress;
 
 use super::{Watch, sdk_fault};
-use crate::api::{Api, text};
+use crate::api::text;
 use crate::fault::Fault;
 
 /// What every BLE link carries in one notification.
@@ -19,15 +19,14 @@ const MAX_MESSAGES: u8 = 64;
 const MAX_POLLS: u32 = 200;
 
 /// Carries the messages of one piece of work until the cloud's last word, which it gives. `view` is what began it, and
-/// `path` takes what the watch answers. Reports progress in percent, as the watch shows it.
+/// `hand_over` takes what the watch answers and gives the next. Reports progress in percent, as the watch shows it.
 ///
 /// # Errors
 /// Those of the cloud; of work that failed, the code it failed with; `watch_silent`, and those of the SDK.
 pub(super) fn carry(
     watch: &mut Watch,
-    wallet: &Api,
     mut view: Value,
-    path: &str,
+    mut hand_over: impl FnMut(String) -> Result<Value, Fault>,
     mut progress: impl FnMut(u8),
 ) -> Result<Value, Fault> {
     let mut shown = None;
@@ -36,30 +35,49 @@ pub(super) fn carry(
             progress(percent);
         }
     };
-    let mut link = Link { reassembler: Reassembler::new() };
+    let mut link = Link::new();
     for message_number in 1..=MAX_MESSAGES {
         let message = hex::decode(text(&view, "message")?)
             .map_err(|_| Fault::new("answer_malformed", "the message is not hex"))?;
         let answer = link.deliver(watch, message_number, &message, &mut progress)?;
         match text(&view, "state")?.as_str() {
             "done" => return Ok(view),
-            "failed" => return Err(Fault::new(text(&view, "failure")?, text(&view, "failure_message")?)),
+            "failed" => {
+                let message = text(&view, "failure_message").unwrap_or_else(|_| "the cloud ended the work".to_owned());
+                return Err(Fault::new(text(&view, "failure")?, message));
+            }
             _ => {}
         }
         let answer = answer.ok_or_else(|| Fault::new("watch_silent", "the watch did not answer"))?;
-        view = wallet.post(path, &json!({ "message": hex::encode(answer) }))?;
+        view = hand_over(hex::encode(answer))?;
     }
     Err(Fault::new("relay_endless", "the work did not come to an end"))
 }
 
-/// The phone's end of the link.
-struct Link {
+/// The other end of the watch's link.
+#[derive(Debug)]
+pub struct Link {
     reassembler: Reassembler<MAX_MESSAGE_BYTES>,
 }
 
+impl Default for Link {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Link {
-    /// Hands a message to the watch and returns what it answers, if it answers.
-    fn deliver(
+    /// Nothing has come yet.
+    pub const fn new() -> Self {
+        Self { reassembler: Reassembler::new() }
+    }
+
+    /// Hands a message to the watch and returns what it answers, if it answers. `number` counts up with each message;
+    /// `shows` is told the percentages on the screen.
+    ///
+    /// # Errors
+    /// `link`, and those of the SDK.
+    pub fn deliver(
         &mut self,
         watch: &mut Watch,
         number: u8,

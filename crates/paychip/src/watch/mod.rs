@@ -4,7 +4,7 @@
 //! commands (see `session.rs`), as it does in a watch that stays on the wrist.
 
 pub mod bind;
-mod carry;
+pub mod carry;
 pub mod factory;
 pub mod folder;
 pub mod host;
@@ -18,7 +18,7 @@ use serde_json::json;
 use wearable::screen::{Page, Screen, ScreenShape, View};
 use wearable::{CodeForm, Lifecycle, PasscodeState, PaymentCode, Wearable};
 
-use crate::api::text;
+use crate::api::{Api, text};
 use crate::books::moment;
 use crate::cli::{ChipKind, ScreenView, WatchCommand};
 use crate::fault::Fault;
@@ -56,15 +56,19 @@ pub(crate) fn run(place: &Place, name: &str, command: WatchCommand, output: Outp
             Ok(())
         }
         WatchCommand::New { chip, image, factory: None } => new(place, &folder, name, (chip, &image), output),
-        WatchCommand::Bind { account, png } => {
+        WatchCommand::Bind { account, direct, png } => {
             let account = place.account(account.as_deref())?;
             let mut watch = open(&folder)?;
             if let Some(png) = &png {
                 let offer = watch.binding_offer().map_err(sdk_fault)?;
                 draw(&Page::Offer { text: offer.as_str() }, png)?;
             }
-            let bound =
-                bind::bind(&mut watch, &place.as_party(&account)?, |percent| output.progress("binding", percent))?;
+            let (wallet, progress) = (place.as_party(&account)?, |percent| output.progress("binding", percent));
+            let bound = if direct {
+                bind::bind_directly(&mut watch, &wallet, &Api::new(place.url()?, String::new()), progress)?
+            } else {
+                bind::bind(&mut watch, &wallet, progress)?
+            };
             let line = format!(
                 "Bound to {}: {}. It now makes codes with no network: `paychip watch code`",
                 account.name,

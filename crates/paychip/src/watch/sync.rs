@@ -17,7 +17,8 @@ pub fn sync(watch: &mut Watch, wallet: &Api, progress: impl FnMut(u8)) -> Result
     let (token, _) = token_of(watch, wallet)?;
     let path = format!("/v1/tokens/{token}/sync");
     let view = wallet.post(&path, &json!({}))?;
-    carry(watch, wallet, view, &format!("{path}/relay"), progress)
+    let path = format!("{path}/relay");
+    carry(watch, view, |message| wallet.post(&path, &json!({ "message": message })), progress)
         .map_err(|fault| fault.hint("try again with `paychip watch sync`"))
 }
 

@@ -21,7 +21,7 @@ mod steps;
 
 pub use offer::{OFFER_PREFIX, Offer};
 pub use provenance::{ASKED_PARTS, Provenance};
-pub use steps::{BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest, relay, start};
+pub use steps::{BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest, due, relay, start};
 
 use pki::Serial;
 

@@ -239,6 +239,24 @@ pub fn relay(
     }
 }
 
+/// What is due for the wearable now: a script, or the last word. It changes nothing.
+///
+/// # Errors
+/// [`Reason::BindingNotFound`] for a caller it does not belong to.
+pub fn due(caller: Caller, facts: RelayFacts) -> Result<RelayAnswer, Refusal> {
+    if !caller.may_act_for(facts.binding.account) {
+        return Err(Reason::BindingNotFound.into());
+    }
+    Ok(match facts.binding.state {
+        BindingState::Done => done_answer(facts.binding, &facts.account),
+        BindingState::Failed => failed_answer(facts.binding),
+        BindingState::Opening | BindingState::Installing => {
+            let message = due_script(&facts)?;
+            RelayAnswer { binding: facts.binding, message }
+        }
+    })
+}
+
 /// The chip has answered the opening: check that it is the chip its maker shipped, and the one that has the keys, and send
 /// it the token.
 fn opened(

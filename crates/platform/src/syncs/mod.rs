@@ -15,7 +15,7 @@
 
 mod steps;
 
-pub use steps::{StartSync, StartSyncFacts, SyncAnswer, SyncFacts, relay, start};
+pub use steps::{StartSync, StartSyncFacts, SyncAnswer, SyncFacts, due, relay, start};
 
 use crate::{Reason, TokenId, UnixMs};
 

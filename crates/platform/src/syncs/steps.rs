@@ -159,6 +159,24 @@ pub fn relay(
     }
 }
 
+/// What is due for the wearable now: a script, or the last word. It changes nothing.
+///
+/// # Errors
+/// [`Reason::TokenNotFound`] for a caller it does not belong to.
+pub fn due(caller: Caller, facts: SyncFacts) -> Result<SyncAnswer, Refusal> {
+    if !caller.may_act_for(facts.token.account) {
+        return Err(Reason::TokenNotFound.into());
+    }
+    Ok(match facts.sync.state {
+        SyncState::Done => done_answer(facts.sync, &facts.account),
+        SyncState::Failed => failed_answer(facts.sync),
+        SyncState::Opening | SyncState::Ordering => {
+            let message = due_script(&facts)?;
+            SyncAnswer { sync: facts.sync, message }
+        }
+    })
+}
+
 /// The chip has answered INITIALIZE UPDATE: the order goes out.
 fn opened(
     facts: SyncFacts,

@@ -98,12 +98,12 @@ pub(crate) async fn start(
 #[serde(deny_unknown_fields)]
 pub(crate) struct RelayedMessage {
     /// The wearable's message, hex.
-    message: String,
+    pub(super) message: String,
 }
 
 /// The message that was relayed.
-pub(super) fn message_of(relayed: &RelayedMessage) -> Result<Vec<u8>, Refusal> {
-    hex::decode(&relayed.message).map_err(|_| Refusal::at(Reason::MessageMalformed, "message"))
+pub(super) fn message_of(hexadecimal: &str) -> Result<Vec<u8>, Refusal> {
+    hex::decode(hexadecimal).map_err(|_| Refusal::at(Reason::MessageMalformed, "message"))
 }
 
 /// Hands over a message from the wearable and returns the next one for it. The same message twice gets the same
@@ -117,7 +117,7 @@ pub(crate) async fn relay(
     Path(id): Path<String>,
     Body(relayed): Body<RelayedMessage>,
 ) -> Result<Json<BindingView>, ApiError> {
-    let message = message_of(&relayed)?;
+    let message = message_of(&relayed.message)?;
     let command = RelayBinding {
         caller: caller.0,
         id: BindingId::parse(&id)?,

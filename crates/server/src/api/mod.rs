@@ -4,13 +4,16 @@ pub(crate) mod accounts;
 pub(crate) mod bindings;
 pub(crate) mod chips;
 pub(crate) mod confirmations;
+pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod makers;
 pub(crate) mod merchants;
 pub(crate) mod payments;
+mod relayed;
 pub(crate) mod risk;
 pub(crate) mod shipments;
+pub(crate) mod sockets;
 pub(crate) mod syncs;
 pub(crate) mod tokens;
 

@@ -90,7 +90,7 @@ pub(crate) async fn relay(
     let command = RelaySync {
         caller: caller.0,
         token: TokenId::parse(&id)?,
-        message: message_of(&relayed)?,
+        message: message_of(&relayed.message)?,
         host_challenge: random()?,
         now_ms: now_ms(),
     };

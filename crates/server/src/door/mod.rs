@@ -14,13 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tower::Service as _;
 
 use peers::{Entrance, Peers};
 pub(crate) use slow::{is_too_slow, with_body_wait};
@@ -85,7 +89,8 @@ pub(crate) async fn serve(
         };
         // One too many is closed at once: a queue of them would be one more thing to fill.
         if let Some(entrance) = peers.enter(peer.ip()) {
-            let visit = Visit { router: router.clone(), ended: ended.clone(), _entrance: entrance };
+            let (ended, until) = (ended.clone(), Instant::now() + CONNECTION_LIFE);
+            let visit = Visit { router: router.clone(), stay: Stay { ended, until, _entrance: Arc::new(entrance) } };
             tasks.spawn(visit.begin(stream, peer, tls.clone()));
         }
     }
@@ -101,8 +106,26 @@ pub(crate) async fn serve(
 /// One connection.
 struct Visit {
     router: Router,
+    stay: Stay,
+}
+
+/// What a connection that goes on as something else than HTTP keeps: its place among the connections, and its end.
+#[derive(Clone)]
+pub(crate) struct Stay {
     ended: watch::Receiver<bool>,
-    _entrance: Entrance,
+    until: Instant,
+    // Counted until the last that holds it is gone.
+    _entrance: Arc<Entrance>,
+}
+
+impl Stay {
+    /// Waits until the server is to end, or the connection's life is over.
+    pub(crate) async fn is_over(&mut self) {
+        tokio::select! {
+            _ = self.ended.wait_for(|ended| *ended) => {}
+            () = tokio::time::sleep_until(self.until) => {}
+        }
+    }
 }
 
 impl Visit {
@@ -117,14 +140,22 @@ impl Visit {
         }
     }
 
-    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr) {
-        let service = TowerToHyperService::new(self.router);
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
+        let (router, stay) = (self.router, self.stay.clone());
+        let service = TowerToHyperService::new(tower::service_fn(move |mut request: Request<Incoming>| {
+            // Only what may go on as something else needs to know.
+            if request.headers().contains_key(header::UPGRADE) {
+                request.extensions_mut().insert(stay.clone());
+            }
+            router.clone().call(request)
+        }));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WAIT)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let mut connection = pin!(connection);
         let told = |ended: hyper::Result<()>| {
             if let Err(error) = ended {
@@ -133,8 +164,7 @@ impl Visit {
         };
         tokio::select! {
             ended = &mut connection => return told(ended),
-            _ = self.ended.wait_for(|ended| *ended) => {}
-            () = tokio::time::sleep(CONNECTION_LIFE) => {}
+            () = self.stay.is_over() => {}
         }
         connection.as_mut().graceful_shutdown();
         if let Ok(ended) = tokio::time::timeout(ENDING_WAIT, connection).await {

@@ -78,6 +78,24 @@ impl Command for RelayBinding {
     }
 }
 
+/// What is due for a wearable that is being bound.
+pub struct DueOfBinding {
+    /// Who carries it.
+    pub caller: Caller,
+    /// Of which binding.
+    pub id: BindingId,
+}
+
+impl Command for DueOfBinding {
+    type Answer = RelayAnswer;
+
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<RelayAnswer, Failure> {
+        let binding = tables.binding(self.id)?.ok_or(Reason::BindingNotFound)?;
+        let facts = known(binding, tables, env)?;
+        Ok(bindings::due(self.caller, facts)?)
+    }
+}
+
 /// Everything a step of this binding needs.
 fn known(binding: Binding, tables: &mut Tables<'_>, env: &Env) -> Result<RelayFacts, Failure> {
     let token = tables.token(binding.token)?.ok_or(StoreError::Corrupt("binding's token"))?;

@@ -14,7 +14,7 @@ mod syncs;
 mod tokens;
 
 pub use accounts::{ActOnMerchant, OpenAccount, RegisterChip, TakeOnMerchant, TopUpAccount};
-pub use bindings::{RelayBinding, StartBinding};
+pub use bindings::{DueOfBinding, RelayBinding, StartBinding};
 pub use confirm::{AnswerPayment, SweepOverdue};
 pub use makers::{PutChipModel, PutDeviceModel, SetMakerStanding, TakeInList, TakeOnMaker};
 pub use payments::{CancelOrder, NewPayment, Paid, Pay, RefundPayment};
@@ -22,5 +22,5 @@ pub use postings::{KeepPartition, PostClearing, PostPart};
 pub use rules::{RULES_SUBJECT, SetRules};
 pub use shipments::{BeginShipment, FinishShipment, GiveUpShipment, OpenBatch, TakeInChips};
 pub use sweep::FinishReserved;
-pub use syncs::{RelaySync, StartTokenSync};
+pub use syncs::{DueOfSync, RelaySync, StartTokenSync};
 pub use tokens::ActOnToken;
