@@ -316,8 +316,12 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Audit the database in the data folder itself, without asking a cloud; none may be running on it.
-    Verify,
+    /// Audit the database itself, without asking a cloud. None may be running on the file of a data folder; a PostgreSQL
+    /// database is read as it is at one moment, whoever writes it.
+    Verify {
+        #[command(flatten)]
+        database: DatabaseUrl,
+    },
     /// Show what has been done to a thing, newest first: a token, a chip, `maker:CODE`, `model:CODE/NAME`.
     Trail {
         /// The thing.

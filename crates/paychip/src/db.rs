@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use server::Database;
+use store::postgres::{PostgresReader, PostgresUrl};
 use store::sqlite::SqliteEngine;
 use store::{Audit, Queries};
 
@@ -22,6 +23,13 @@ pub(crate) fn verify(place: &Place, keys: &server::Keys, output: Output) -> Resu
     let audit = data.queries.audit().map_err(|error| failed(&error));
     data.close();
     tell(&audit?, output)
+}
+
+/// Audits a PostgreSQL database. It needs no keys: what is sealed and chained is so without secrets.
+pub(crate) fn verify_postgres(url: &PostgresUrl, output: Output) -> Result<(), Fault> {
+    let reader = PostgresReader::open(url).map_err(|error| failed(&error))?;
+    let audit = Queries::new(Box::new(reader)).audit();
+    tell(&audit.map_err(|error| failed(&error))?, output)
 }
 
 fn tell(audit: &Audit, output: Output) -> Result<(), Fault> {

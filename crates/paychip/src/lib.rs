@@ -77,7 +77,10 @@ fn run(cli: Cli, output: Output) -> Result<(), Fault> {
         Command::Risk(command) => risk::run(&place, command, output),
         Command::Bench(bench) => bench::run(&place, &bench, output),
         Command::Audit { command: None } => books::audit(&place, output),
-        Command::Audit { command: Some(cli::AuditCommand::Verify) } => db::verify(&place, &vault.keys(false)?, output),
+        Command::Audit { command: Some(cli::AuditCommand::Verify { database }) } => match database.database()? {
+            server::Database::Sqlite => db::verify(&place, &vault.keys(false)?, output),
+            server::Database::Postgres(url) => db::verify_postgres(&url, output),
+        },
         Command::Audit { command: Some(cli::AuditCommand::Trail { subject }) } => {
             books::trail(&place, &subject, output)
         }
