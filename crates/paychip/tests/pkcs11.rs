@@ -406,6 +406,12 @@ fn a_token_that_is_gone_refuses_at_once_and_is_found_again() {
     for _ in 0..20 {
         assert_eq!(charge(&cloud, &stage.shop, &code), "keys_unavailable");
     }
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let again = agent
+        .post(format!("{}/v1/payments", cloud.url))
+        .header("Authorization", format!("Bearer {}", stage.shop))
+        .send_json(json!({"order": "o", "code": code, "amount": 7, "currency": "CNY"}));
+    assert_eq!(again.unwrap().status().as_u16(), 503, "tills ask again after 503");
     assert!(begun.elapsed() < REFUSAL_PATIENCE, "payments wait for a token that is gone: {:?}", begun.elapsed());
     place.hsm.plug_in();
     let begun = Instant::now();

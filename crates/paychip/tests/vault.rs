@@ -19,6 +19,7 @@ use paychip::api::Api;
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
 use serde_json::{Value, json};
+use support::postgres::Postgres;
 use support::{CODES_A_WATCH, Cloud, STEP_S, program, watches_named};
 use tempfile::TempDir;
 use wearable::CodeForm;
@@ -305,4 +306,54 @@ fn the_memory_of_a_server_is_dumped_nowhere() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", cloud.pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}
+
+#[test]
+fn a_server_that_lacks_a_version_others_use_blames_nobody_and_goes_on_when_it_has_it() {
+    let (place, Some(postgres)) = (Place::new(), Postgres::start()) else { return };
+    let database = postgres.new_database();
+    place.run(&["vault", "init"]).unwrap();
+    let behind = place.folder.path().join("behind");
+    fs::create_dir(&behind).unwrap();
+    let start = |data: &Path| {
+        let mut program = program();
+        program.env("PAYCHIP_DATABASE", &database).env("PAYCHIP_PASSPHRASE_FILE", &place.passphrase);
+        Cloud::start_as(data, &mut program)
+    };
+    let ahead = start(&place.data());
+    for file in ["vault.sealed", "operator.key"] {
+        fs::copy(place.data().join(file), behind.join(file)).unwrap();
+    }
+    let behind_cloud = start(&behind);
+    let ready = |cloud: &Cloud| ureq::get(&format!("{}/ready", cloud.url)).call().is_ok();
+    let mut stage = Stage::new(&ahead);
+    assert_eq!(stage.pay(&behind_cloud, 0), "succeeded");
+
+    // What is only prepared keeps nobody from paying.
+    place.run(&["vault", "rotate", "--prepare"]).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!((stage.pay(&behind_cloud, 1), ready(&behind_cloud)), ("succeeded".to_owned(), true));
+
+    place.run(&["vault", "activate"]).unwrap();
+    let eventually = |what: &str, is_so: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < FOLLOWING_PATIENCE, "{what}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    eventually("it does not learn that it lacks a version", &|| !ready(&behind_cloud));
+    let wallet = Api::new(ahead.url.clone(), stage.wallet_key.clone());
+    let mut new = watches_named(&ahead, &wallet, "new", 1);
+    let code = next_code(&mut new[0], 0);
+    let charge = |cloud: &Cloud| {
+        let body = json!({"order": "behind", "code": code, "amount": 7, "currency": "CNY"});
+        Api::new(cloud.url.clone(), stage.shop.clone()).post("/v1/payments", &body).map_err(|fault| fault.code)
+    };
+    assert_eq!(charge(&behind_cloud).unwrap_err(), "keys_unavailable");
+    // The same order at the other server, and here once the file has come.
+    assert_eq!(charge(&ahead).unwrap()["state"], "succeeded");
+    fs::copy(place.sealed(), behind.join("vault.sealed")).unwrap();
+    eventually("it does not go on with the file it lacked", &|| ready(&behind_cloud));
+    assert_eq!(pay_as(&behind_cloud, &stage.shop, &mut new[0], 1), "succeeded");
 }

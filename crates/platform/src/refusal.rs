@@ -16,8 +16,8 @@ pub enum RefusalClass {
     Conflict,
     /// The caller must wait.
     TooMany,
-    /// The platform itself could not do it.
-    Internal,
+    /// What is needed for it is away; the same again may do.
+    Unavailable,
 }
 
 macro_rules! reasons {
@@ -129,7 +129,7 @@ reasons! {
     CertificateForged, Invalid, "certificate_forged", "A signature does not fit, or the signer had no right to sign.";
     CertificateNotYetValid, Invalid, "certificate_not_yet_valid", "This certificate or list is not valid yet.";
     CertificateExpired, Invalid, "certificate_expired", "This certificate or list has expired.";
-    KeysUnavailable, Internal, "keys_unavailable", "The key vault did not answer; nothing was done.";
+    KeysUnavailable, Unavailable, "keys_unavailable", "The key vault did not answer; nothing was done.";
 }
 
 /// A refused request: the reason, and the field it lies in where there is one.

@@ -63,6 +63,11 @@ pub trait KeyVault: Send + Sync {
         [Some(current), current.checked_sub(1).filter(|before| *before > 0)].into_iter().flatten().collect()
     }
 
+    /// Whether it answers at all now.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     /// Whether an answer may take long, because another machine or module gives it: whoever must not hold up others asks
     /// where waiting is allowed.
     fn waits(&self) -> bool {

@@ -9,7 +9,7 @@ use store::sqlite::SqliteEngine;
 use store::{Env, Failure, Queries, Store, StoreError, commands};
 
 use crate::data_dir::DataDir;
-use crate::vault::{KeyRing, KeysAt, MasterVault};
+use crate::vault::{KeyRing, KeysAt, MasterKey, MasterKeyState, MasterVault};
 use crate::{Keys, StartError, entropy};
 
 /// Partitions of a PostgreSQL database that a server writes at the same time, each over a connection of its own.
@@ -64,8 +64,21 @@ impl Database {
         match self {
             Self::Sqlite => Ok(()),
             Self::Postgres(url) => {
-                let checks: Vec<_> = ring.keys().iter().map(|key| (key.version, key.check_value())).collect();
-                postgres::agree_on_master_keys(url, &checks)
+                let of = |key: &MasterKey| (key.version, key.check_value());
+                let is_next = |key: &&MasterKey| key.state == MasterKeyState::Next;
+                let used: Vec<_> = ring.keys().iter().filter(|key| !is_next(key)).map(of).collect();
+                postgres::agree_on_master_keys(url, &used, ring.keys().iter().find(is_next).map(of))
+            }
+        }
+    }
+
+    /// What other servers of this database use and this ring lacks; none where it lacks nothing.
+    pub(crate) fn lacked_by(&self, ring: &KeyRing) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Sqlite => Ok(None),
+            Self::Postgres(url) => {
+                let own: Vec<_> = ring.keys().iter().map(|key| (key.version, key.check_value())).collect();
+                postgres::lacked_master_key(url, &own)
             }
         }
     }

@@ -107,7 +107,7 @@ impl From<Refusal> for ApiError {
             RefusalClass::NotFound => StatusCode::NOT_FOUND,
             RefusalClass::Conflict => StatusCode::CONFLICT,
             RefusalClass::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            RefusalClass::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            RefusalClass::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         let error = Self::new(status, refusal.reason.code(), refusal.reason.message());
         match refusal.field {

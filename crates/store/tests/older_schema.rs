@@ -54,6 +54,6 @@ fn the_one_master_key_of_an_earlier_schema_is_version_1() {
     )
     .unwrap();
     assert_eq!(master_key_versions(&url).unwrap(), [1]);
-    agree_on_master_keys(&url, &[(1, [1; 16])]).unwrap();
-    agree_on_master_keys(&url, &[(1, [2; 16])]).unwrap_err();
+    agree_on_master_keys(&url, &[(1, [1; 16])], None).unwrap();
+    agree_on_master_keys(&url, &[(1, [2; 16])], None).unwrap_err();
 }

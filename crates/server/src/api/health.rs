@@ -17,12 +17,19 @@ pub(crate) async fn health() -> &'static str {
     "ok"
 }
 
-/// The store takes commands.
+/// The store takes commands, and there are keys for them.
 #[utoipa::path(get, path = "/ready", tag = "operations",
     responses((status = 200, body = String), (status = 503, body = ErrorAnswer)))]
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
-    if app.store.is_running() {
+    if app.store.is_running() && app.env.vault.is_ready() {
         return Ok("ready");
+    }
+    if app.store.is_running() {
+        return Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "keys_unavailable",
+            "Other servers use a master key that this one lacks.",
+        ));
     }
     Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "The store has stopped."))
 }

@@ -12,7 +12,7 @@ mod sealed;
 mod token;
 mod watch;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use paycode::{CodeFormat, TokenIndex};
@@ -26,9 +26,9 @@ pub use fault::VaultFault;
 pub(crate) use file::open_ring;
 pub use file::{IMPORTED_FILE, KeysAt, MasterKeyView, SEALED_FILE, StoredVault, TOKEN_FILE};
 pub use passphrase::Passphrase;
-pub(crate) use ring::KeyRing;
 pub use ring::MasterKeyState;
 use ring::Material;
+pub(crate) use ring::{KeyRing, MasterKey};
 pub use token::{TokenAccess, TokenFault, TokenUri};
 pub(crate) use watch::follow;
 
@@ -47,11 +47,13 @@ const CHIP_KEY_BYTES: usize = 16;
 pub(crate) struct MasterVault {
     ring: RwLock<Arc<KeyRing>>,
     generation: AtomicU64,
+    /// Other servers use a key that this one lacks: a code under it would look like a guess.
+    is_behind: AtomicBool,
 }
 
 impl MasterVault {
     pub(crate) fn new(ring: KeyRing) -> Self {
-        Self { ring: RwLock::new(Arc::new(ring)), generation: AtomicU64::new(0) }
+        Self { ring: RwLock::new(Arc::new(ring)), generation: AtomicU64::new(0), is_behind: AtomicBool::new(false) }
     }
 
     /// The master keys as they are now.
@@ -65,12 +67,20 @@ impl MasterVault {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// Derives nothing while the server lacks a key that others use.
+    pub(crate) fn set_behind(&self, is_behind: bool) -> bool {
+        self.is_behind.swap(is_behind, Ordering::AcqRel)
+    }
+
     fn derive<const N: usize>(
         &self,
         version: u8,
         label: &[u8],
         context: &[u8],
     ) -> Result<Zeroizing<[u8; N]>, VaultError> {
+        if !self.is_ready() {
+            return Err(VaultError);
+        }
         let ring = self.ring();
         let master = ring.get(version).ok_or(VaultError)?;
         let mut key = Zeroizing::new([0; N]);
@@ -144,6 +154,10 @@ impl KeyVault for MasterVault {
 
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.is_behind.load(Ordering::Acquire)
     }
 
     fn waits(&self) -> bool {

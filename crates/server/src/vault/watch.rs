@@ -20,6 +20,9 @@ pub(crate) async fn follow(folder: PathBuf, at: KeysAt, keys: Keys, database: Da
     let mut seen = None;
     loop {
         ticks.tick().await;
+        let (asked, held) = (database.clone(), Arc::clone(&vault));
+        // A database that does not answer is nothing new: payments are told so.
+        let _ = tokio::task::spawn_blocking(move || look_at_others(&asked, &held)).await;
         let now = file_id(&folder, at);
         if now.is_none() || now == seen {
             continue;
@@ -36,6 +39,18 @@ pub(crate) async fn follow(folder: PathBuf, at: KeysAt, keys: Keys, database: Da
             }
             Err(_) => return,
         }
+    }
+}
+
+/// Stops deriving while other servers use a key that this one lacks: codes under it would look like guesses, and honest
+/// merchants be suspended for them. The file that brings the key ends it.
+fn look_at_others(database: &Database, vault: &MasterVault) {
+    let Ok(lacked) = database.lacked_by(&vault.ring()) else { return };
+    let was_behind = vault.set_behind(lacked.is_some());
+    match lacked {
+        Some(error) if !was_behind => tracing::error!(%error, "no keys are derived until the key vault's file is here"),
+        None if was_behind => tracing::info!("every master key in use is here"),
+        _ => {}
     }
 }
 
@@ -61,7 +76,7 @@ fn reload(folder: &std::path::Path, keys: &Keys, database: &Database, vault: &Ma
         Err(error) => return Err(refused(&error.to_string())),
     }
     let (current, in_force) = (ring.current(), ring.in_force());
-    if (current, &in_force) != (before.current(), &before.in_force()) {
+    if ring.keys().len() != before.keys().len() || (current, &in_force) != (before.current(), &before.in_force()) {
         tracing::info!(current, ?in_force, "the key vault has changed");
         vault.replace(ring);
     }

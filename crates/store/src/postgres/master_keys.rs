@@ -25,38 +25,61 @@ pub fn master_key_versions(url: &PostgresUrl) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-/// Remembers which keys a server has, and compares them with those of the others: with another key every code ever issued
-/// would be wrong. All are remembered or none.
+/// Remembers which keys a server uses, and compares them with those of the others: with another key every code ever issued
+/// would be wrong. All are remembered or none. The next key is compared and not remembered: nothing is made with it yet, and
+/// servers that lack it may go on until something is.
 ///
 /// # Errors
 /// [`StoreError::Engine`] where a version is another key, or the database is used with one this server does not have.
-pub fn agree_on_master_keys(url: &PostgresUrl, keys: &[KeyCheck]) -> Result<(), StoreError> {
+pub fn agree_on_master_keys(url: &PostgresUrl, used: &[KeyCheck], next: Option<KeyCheck>) -> Result<(), StoreError> {
     Runner::new()?.wait(async {
         let (mut client, driver) = link::connect(url).await.map_err(failed)?;
-        let agreed = agree(&mut client, keys).await;
+        let agreed = agree(&mut client, used, next).await;
         driver.abort();
         agreed
     })
 }
 
-async fn agree(client: &mut tokio_postgres::Client, keys: &[KeyCheck]) -> Result<(), StoreError> {
+/// What a server that has these keys lacks of those its database is used with; none where it lacks nothing.
+///
+/// # Errors
+/// Those of the connection.
+pub fn lacked_master_key(url: &PostgresUrl, own: &[KeyCheck]) -> Result<Option<String>, StoreError> {
+    Runner::new()?.wait(async {
+        let (client, driver) = link::connect(url).await.map_err(failed)?;
+        let known = known_keys(&client).await;
+        driver.abort();
+        Ok(lacked(&known?, own))
+    })
+}
+
+async fn agree(
+    client: &mut tokio_postgres::Client,
+    used: &[KeyCheck],
+    next: Option<KeyCheck>,
+) -> Result<(), StoreError> {
     let transaction = client.transaction().await.map_err(failed)?;
-    for (version, check_value) in keys {
+    for (version, check_value) in used {
         let insert = "INSERT INTO paychip.master_keys VALUES ($1, $2) ON CONFLICT DO NOTHING";
         transaction.execute(insert, &[&i16::from(*version), &&check_value[..]]).await.map_err(failed)?;
     }
-    let known = known_keys(&transaction).await?;
-    for (version, check_value) in known {
-        let text = match keys.iter().find(|(own, _)| *own == version) {
-            Some((_, own)) if own[..] == check_value[..] => continue,
-            Some(_) => {
-                format!("version {version} of this server's master key is not the one this database is used with")
-            }
-            None => format!("this database is used with version {version} of the master key, which this server lacks"),
-        };
-        return Err(StoreError::Engine(text));
+    let own: Vec<KeyCheck> = used.iter().copied().chain(next).collect();
+    match lacked(&known_keys(&transaction).await?, &own) {
+        Some(text) => Err(StoreError::Engine(text)),
+        None => transaction.commit().await.map_err(failed),
     }
-    transaction.commit().await.map_err(failed)
+}
+
+fn lacked(known: &BTreeMap<u8, Vec<u8>>, own: &[KeyCheck]) -> Option<String> {
+    known.iter().find_map(|(version, check_value)| match own.iter().find(|(own, _)| own == version) {
+        Some((_, own)) if own[..] == check_value[..] => None,
+        Some(_) => {
+            Some(format!("version {version} of this server's master key is not the one this database is used with"))
+        }
+        None => {
+            Some(format!("this database is used with version {version} of the master key, which this server lacks"))
+        }
+    })
 }
 
 async fn known_keys(client: &impl tokio_postgres::GenericClient) -> Result<BTreeMap<u8, Vec<u8>>, StoreError> {

@@ -45,7 +45,7 @@ use crate::key::{Key, List, Named, Numbered};
 use citus::Layout;
 use lease::{Held, LEASE_MS, RENEW_BELOW_MS};
 use link::{Link, failed, is_lost};
-pub use master_keys::{KeyCheck, agree_on_master_keys, master_key_versions};
+pub use master_keys::{KeyCheck, agree_on_master_keys, lacked_master_key, master_key_versions};
 pub use reader::PostgresReader;
 pub use url::PostgresUrl;
 use write::Ended;
