@@ -12,8 +12,9 @@ use crate::data_dir::DataDir;
 use crate::vault::{KeyRing, KeysAt, MasterKey, MasterKeyState, MasterVault};
 use crate::{Keys, StartError, entropy};
 
-/// Partitions of a PostgreSQL database that a server writes at the same time, each over a connection of its own.
-const PARTITIONS: usize = 4;
+/// Partitions of a PostgreSQL database that a server writes at the same time, each over a connection of its own: one
+/// decides while the other waits. More would make each batch smaller, and what is done once a batch is most of the cost.
+const PARTITIONS: usize = 2;
 /// How often a server looks for partitions whose server is gone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// The most postings of such a partition in one go; what is left then is found by the next look.
