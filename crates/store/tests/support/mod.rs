@@ -16,13 +16,14 @@ use platform::accounts::{Account, TopUp};
 use platform::makers::BatchId;
 use platform::merchants::Merchant;
 use platform::payments::MerchantNumber;
+use platform::payments::refund::RefundRequest;
 use platform::tokens::{ActRequest, Token, TokenAction, TokenState};
 use platform::{
-    AccountId, Caller, Change, ChipId, KeyHash, KeyVault, KeyVersions, MerchantId, Settings, TokenId, TopUpId,
-    VaultError,
+    AccountId, Caller, Change, ChipId, KeyHash, KeyVault, KeyVersions, MerchantId, PaymentId, RefundId, Settings,
+    TokenId, TopUpId, VaultError,
 };
 use protocol::scp03::KeySet;
-use store::commands::{ActOnToken, NewPayment, Paid, Pay, TopUpAccount};
+use store::commands::{ActOnToken, NewPayment, Paid, Pay, RefundPayment, TopUpAccount};
 use store::homes::{DEFAULT_HOMES, Homes};
 use store::postgres::{PostgresEngine, PostgresReader};
 use store::sqlite::SqliteEngine;
@@ -343,4 +344,23 @@ pub fn code_of(index: TokenIndex, steps: i64, sequence: u8) -> String {
     let key = TestVault.pay_key(&CodeFormat::DEFAULT, index, 1).unwrap();
     let pay = PayKey::new(Suite::International, &key);
     make(&CodeFormat::DEFAULT, &mask, &pay, index, stamp, true).unwrap().as_str().to_owned()
+}
+
+/// The payment that was made.
+pub fn payment(paid: Paid) -> platform::payments::Payment {
+    match paid {
+        Paid::Payment(payment) => payment,
+        Paid::Wait { wait_ms } => panic!("told to wait {wait_ms} ms"),
+    }
+}
+
+/// A number of a merchant.
+pub fn number(text: &str) -> MerchantNumber {
+    MerchantNumber::parse(text, "refund").unwrap()
+}
+
+/// A refund of the shop.
+pub fn refund(id: u8, payment: PaymentId, number_text: &str, amount_minor: u64) -> RefundPayment {
+    let request = RefundRequest { id: RefundId([id; 16]), number: number(number_text), amount_minor, now_ms: NOW_MS };
+    RefundPayment { merchant: SHOP, payment, request }
 }
