@@ -39,6 +39,9 @@ fn wallet_of(cloud: &Cloud, name: &str) -> (Api, String) {
     (Api::new(cloud.url.clone(), key.clone()), key)
 }
 
+/// What [`socket`] says of a connection that was closed before anything was answered.
+const NOT_LET_IN: u16 = 0;
+
 /// A WebSocket, or the status and the code of the refusal.
 fn socket(cloud: &Cloud, path: &str, key: &str) -> Result<Socket, (u16, String)> {
     let address = cloud.url.strip_prefix("http://").unwrap();
@@ -55,6 +58,7 @@ fn socket(cloud: &Cloud, path: &str, key: &str) -> Result<Socket, (u16, String)>
             let body: Value = serde_json::from_slice(answer.body().as_deref().unwrap_or_default()).unwrap_or_default();
             Err((answer.status().as_u16(), body["error"]["code"].as_str().unwrap_or_default().to_owned()))
         }
+        Err(tungstenite::HandshakeError::Failure(error)) => Err((NOT_LET_IN, error.to_string())),
         Err(error) => panic!("{error}"),
     }
 }
@@ -163,10 +167,19 @@ fn open_sockets_are_counted_and_end_with_the_server() {
     let path = format!("/v1/bindings/{}/socket", text(&binding, "id").unwrap());
     std::thread::sleep(std::time::Duration::from_millis(300));
     let mut sockets: Vec<Socket> = (0..4).map(|_| socket(&play.cloud, &path, &key).unwrap()).collect();
-    let address = play.cloud.url.strip_prefix("http://").unwrap();
-    let one_more = TcpStream::connect(address).unwrap();
-    let request = format!("ws://{address}{path}").into_client_request().unwrap();
-    assert!(client(request, one_more).is_err(), "a socket keeps its place among the connections");
+    let one_more = socket(&play.cloud, &path, &key).map(drop).unwrap_err();
+    assert_eq!(one_more.0, NOT_LET_IN, "a socket keeps its place among the connections: {}", one_more.1);
+    // And gives it back.
+    drop(sockets.pop());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let in_its_place = loop {
+        match socket(&play.cloud, &path, &key) {
+            Ok(socket) => break socket,
+            Err(error) => assert!(std::time::Instant::now() < until, "{error:?}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    sockets.push(in_its_place);
     sockets.iter_mut().for_each(|socket| drop(next(socket)));
     assert!(play.cloud.terminate().success());
     assert_eq!(closed(&mut sockets[0]), (u16::from(CloseCode::Away), "the server ends".to_owned()));

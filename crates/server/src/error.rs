@@ -45,12 +45,12 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    /// An error with a code and a sentence.
     /// The stable code.
     pub(crate) fn code(&self) -> &'static str {
         self.answer.error.code
     }
 
+    /// An error with a code and a sentence.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let error = ErrorBody { code, message: message.into(), field: None };
         Self { status, answer: Box::new(ErrorAnswer { error, payment: None }), retry_after_s: None }

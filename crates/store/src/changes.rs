@@ -148,7 +148,7 @@ impl Tables<'_> {
         }
     }
 
-    /// A token is two rows: one that never changes, and its part of the account's purse. While it lives, its chip has
+    /// A token is two rows: one that hardly ever changes, and its part of the account's purse. While it lives, its chip has
     /// no other.
     fn put_token(&mut self, token: &Token) -> Result<(), StoreError> {
         let homes = self.homes();

@@ -74,7 +74,7 @@ tables! {
         ApiKeys = "api_keys",
         /// Chips by their id.
         Chips = "chips",
-        /// Tokens, by the number in their codes: what does not change of them.
+        /// Tokens, by the number in their codes: what no payment changes of them.
         TokenNumbers = "token_numbers",
         /// The one living token of a chip. One, so a chip never has two owners.
         LivingTokens = "living_tokens",

@@ -55,6 +55,7 @@ on_every_database! {
     a_shop_that_guesses_is_braked_before_its_codes_are_looked_at,
     old_codes_replayed_and_codes_of_a_fast_clock_freeze_nobody,
     a_token_is_frozen_once_four_shops_have_guessed_at_it,
+    the_mask_key_a_chip_was_given_at_a_sync_is_remembered,
 }
 
 async fn a_code_pays_once_and_a_repeated_order_is_the_same_payment(home: Home) {
@@ -401,5 +402,18 @@ async fn a_token_is_frozen_once_four_shops_have_guessed_at_it(home: Home) {
     let events = world.queries.events_of(&TOKEN.to_string()).unwrap();
     let alert = events.iter().find(|event| event.name == "wrong_codes").unwrap();
     assert_eq!((alert.actor.as_str(), alert.why.as_str()), ("risk", "16 wrong codes from 4 merchants"));
+    world.assert_sound();
+}
+
+async fn the_mask_key_a_chip_was_given_at_a_sync_is_remembered(home: Home) {
+    let world = World::with_money(home, 1_000).await;
+    payment(world.pay("o-1", &code(0, 0), 100).await.unwrap());
+    let before = world.queries.token(TOKEN).unwrap().unwrap();
+    let after = Token { mask_key_version: before.mask_key_version + 1, ..before.clone() };
+    world.store.execute(Put(vec![Change::PutToken(after.clone())])).await.unwrap();
+    assert_eq!(world.queries.token(TOKEN).unwrap(), Some(after.clone()), "and what payments change is as it was");
+    // Nothing of it is only in memory.
+    let world = World::open(world.close());
+    assert_eq!(world.queries.token(TOKEN).unwrap(), Some(after));
     world.assert_sound();
 }

@@ -20,7 +20,7 @@ mod provenance;
 mod steps;
 
 pub use offer::{OFFER_PREFIX, Offer};
-pub use provenance::{ASKED_PARTS, Provenance};
+pub use provenance::Provenance;
 pub use steps::{BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest, due, relay, start};
 
 use pki::Serial;

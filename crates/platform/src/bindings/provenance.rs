@@ -13,13 +13,14 @@ use protocol::applet::{
 
 use crate::chips::Origin;
 use crate::makers::manifest::{ManifestHeader, key_hash};
+use crate::makers::shipments::line_stands;
 use crate::makers::{AppletVersion, ChipModel, Maker, RevokedList, Standing, reason_of};
 use crate::relays::encoded;
 use crate::{ChipId, Reason};
 
 /// How many parts of its certificate chain a chip is asked for: 1,400 bytes, which hold its own certificate, in one message
 /// with everything else.
-pub const ASKED_PARTS: usize = 7;
+const ASKED_PARTS: usize = 7;
 /// How many commands ask for the proof.
 pub(super) const QUESTIONS: usize = 1 + ASKED_PARTS;
 
@@ -52,14 +53,9 @@ impl Provenance {
         if self.model.as_ref().is_none_or(|model| model.standing != Standing::Active) {
             return Err(Reason::ModelNotFound);
         }
-        let line = &self.header.authority;
-        line.check_issued_by_root(&self.maker.root, now_s).map_err(reason_of)?;
-        let ends = |list: &Option<RevokedList>, serial: &[u8]| list.as_ref().is_some_and(|list| list.ends(serial));
-        let own_ended = certificate.is_some_and(|serial| ends(&self.ended_by_line, serial));
-        if ends(&self.ended_by_root, line.serial()) || own_ended {
-            return Err(Reason::CertificateRevoked);
-        }
-        Ok(())
+        line_stands(&self.header, &self.maker, self.ended_by_root.as_ref(), now_s).map_err(|refusal| refusal.reason)?;
+        let is_ended = self.ended_by_line.as_ref().zip(certificate).is_some_and(|(list, serial)| list.ends(serial));
+        if is_ended { Err(Reason::CertificateRevoked) } else { Ok(()) }
     }
 
     /// Judges a chip's proof: its certificate is its maker's, of its model, not ended and valid now, for the key of the

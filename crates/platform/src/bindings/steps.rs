@@ -370,6 +370,7 @@ fn installation(facts: &RelayFacts) -> Result<Sealed, Refusal> {
     .map_err(|_| Reason::BindingFailed)?;
     let install = [applet::store_data(order)];
     relays::seal(&facts.keys.chip, &facts.binding.host_challenge, card_answer, &install)
+        .map_err(|_| Reason::BindingFailed.into())
 }
 
 fn due_script(facts: &RelayFacts) -> Result<Vec<u8>, Refusal> {

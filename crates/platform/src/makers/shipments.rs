@@ -106,21 +106,21 @@ pub fn begin(
     }
     let own = facts.batch.filter(|batch| batch.maker == maker.code && batch.key_version == header.key_version);
     own.ok_or(Refusal::at(Reason::BatchNotFound, "batch"))?;
-    line_stands(&header, &maker, facts.revoked.as_ref(), now_ms)?;
+    line_stands(&header, &maker, facts.revoked.as_ref(), now_ms / 1_000)?;
     let running = Running::of_header(&header);
     let shipment = Shipment { id, header, running, state: ShipmentState::Receiving, created_ms: now_ms };
     Ok(shipment.change("shipment_begun", now_ms))
 }
 
 /// Whether the maker's root stands now behind the line that signs under this header.
-fn line_stands(
+pub(crate) fn line_stands(
     header: &ManifestHeader,
     maker: &Maker,
     revoked: Option<&RevokedList>,
-    now_ms: UnixMs,
+    now_s: u64,
 ) -> Result<(), Refusal> {
     let authority = &header.authority;
-    authority.check_issued_by_root(&maker.root, now_ms / 1_000).map_err(|fault| refused(fault, "authority"))?;
+    authority.check_issued_by_root(&maker.root, now_s).map_err(|fault| refused(fault, "authority"))?;
     if revoked.is_some_and(|list| list.ends(authority.serial())) {
         return Err(Refusal::at(Reason::CertificateRevoked, "authority"));
     }
@@ -198,7 +198,7 @@ pub fn finish(
         return Err(Reason::ShipmentIncomplete.into());
     }
     maker.must_be_active()?;
-    line_stands(&shipment.header, maker, revoked, now_ms)?;
+    line_stands(&shipment.header, maker, revoked, now_ms / 1_000)?;
     if shipment.running.is_signed(&shipment.header.authority, signature) {
         Ok(Shipment { state: ShipmentState::Complete, ..shipment }.change("shipment_complete", now_ms))
     } else {

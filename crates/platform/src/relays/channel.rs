@@ -2,10 +2,10 @@
 
 use protocol::apdu::{Command, Response, StatusWord};
 use protocol::applet;
-use protocol::scp03::{KeySet, Level, host};
+use protocol::scp03::{self, KeySet, Level, host};
 use zeroize::Zeroizing;
 
-use crate::{Reason, Refusal};
+use crate::Reason;
 
 /// The longest command or answer inside a script, bytes.
 const APDU_BYTES: usize = 300;
@@ -56,20 +56,19 @@ pub(crate) struct Sealed {
 /// Wraps commands for the channel that the chip has answered.
 ///
 /// # Errors
-/// [`Reason::BindingFailed`], never in practice: the answer was judged before it was kept.
+/// Those of the channel, never in practice: the answer was judged before it was kept.
 pub(crate) fn seal(
     keys: &KeySet,
     host_challenge: &[u8; 8],
     card_answer: &[u8],
     commands: &[Command<'_>],
-) -> Result<Sealed, Refusal> {
-    let broken = |_| Refusal::from(Reason::BindingFailed);
-    let mut session = host::Session::open(keys, Level::Full, host_challenge, card_answer).map_err(broken)?;
+) -> Result<Sealed, scp03::Error> {
+    let mut session = host::Session::open(keys, Level::Full, host_challenge, card_answer)?;
     let mut buffer = Zeroizing::new([0; APDU_BYTES]);
-    let mut wrapped = vec![session.external_authenticate(&mut *buffer).map_err(broken)?.to_vec()];
+    let mut wrapped = vec![session.external_authenticate(&mut *buffer)?.to_vec()];
     let mut tickets = Vec::with_capacity(commands.len());
     for command in commands {
-        let (bytes, ticket) = session.wrap(command, &mut *buffer).map_err(broken)?;
+        let (bytes, ticket) = session.wrap(command, &mut *buffer)?;
         wrapped.push(bytes.to_vec());
         tickets.push(ticket);
     }

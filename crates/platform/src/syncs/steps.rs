@@ -260,7 +260,6 @@ fn due_script(facts: &SyncFacts) -> Result<Vec<u8>, Refusal> {
     if facts.sync.state == SyncState::Opening {
         return Ok(opening_script(&facts.sync, facts.chip_keys.version()));
     }
-    // A chip without the token refuses to remove it; what it holds it has told before.
     let commands = order_script(facts)?.commands.into_iter().map(|command| (command, false));
     Ok(relays::script(head(&facts.sync), &commands.collect::<Vec<_>>()))
 }
@@ -292,7 +291,8 @@ fn order_script(facts: &SyncFacts) -> Result<Sealed, Refusal> {
     let mut buffer = Zeroizing::new([0; ORDER_BYTES]);
     let order = order.encode(&mut *buffer).map_err(|_| Reason::SyncFailed)?;
     let commands = [DataObject::TokenStatus.command(), applet::store_data(order)];
-    relays::seal(&facts.chip_keys, &sync.host_challenge, sync.card_answer.as_deref().unwrap_or_default(), &commands)
+    let card_answer = sync.card_answer.as_deref().unwrap_or_default();
+    relays::seal(&facts.chip_keys, &sync.host_challenge, card_answer, &commands).map_err(|_| Reason::SyncFailed.into())
 }
 
 /// The same sync with a new channel.

@@ -141,13 +141,14 @@ impl Visit {
     }
 
     async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
-        let (router, stay) = (self.router, self.stay.clone());
+        // Cloned for each request, so behind one count of this connection's own.
+        let (mut router, stay) = (self.router, Arc::new(self.stay.clone()));
         let service = TowerToHyperService::new(tower::service_fn(move |mut request: Request<Incoming>| {
             // Only what may go on as something else needs to know.
             if request.headers().contains_key(header::UPGRADE) {
-                request.extensions_mut().insert(stay.clone());
+                request.extensions_mut().insert(Stay::clone(&stay));
             }
-            router.clone().call(request)
+            router.call(request)
         }));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -21,7 +21,8 @@ impl Command for StartBinding {
         let before = tables.binding_by_offer(request.offer.chip, request.offer.nonce)?;
         let before = before.map(|binding| known(binding, tables, env)).transpose()?;
         let chip = tables.present_chip(request.offer.chip)?;
-        let provenance = chip.as_ref().map_or(Ok(None), |(chip, shipment)| provenance(chip, shipment, tables))?;
+        let provenance =
+            chip.as_ref().map_or(Ok(None), |(chip, shipment)| provenance(chip, shipment.as_ref(), tables))?;
         let facts = StartFacts {
             chip: chip.map(|(chip, _)| chip),
             provenance,
@@ -108,7 +109,7 @@ fn known(binding: Binding, tables: &mut Tables<'_>, env: &Env) -> Result<RelayFa
         pay: env.vault.pay_key(&token.format, token.index, token.pay_key_version)?,
         mask: env.vault.mask_key(&token.format, token.mask_key_version)?,
     };
-    let provenance = provenance(&chip, &shipment, tables)?;
+    let provenance = provenance(&chip, shipment.as_ref(), tables)?;
     Ok(RelayFacts { binding, token, account, provenance, keys })
 }
 
@@ -122,10 +123,10 @@ pub(super) fn chip_keys(chip: &Chip, shipment: Option<&Shipment>, env: &Env) -> 
 /// Where a chip comes from, as things stand now.
 fn provenance(
     chip: &Chip,
-    shipment: &Option<Shipment>,
+    shipment: Option<&Shipment>,
     tables: &mut Tables<'_>,
 ) -> Result<Option<Provenance>, Failure> {
-    let Some((origin, shipment)) = chip.origin.zip(shipment.as_ref()) else { return Ok(None) };
+    let Some((origin, shipment)) = chip.origin.zip(shipment) else { return Ok(None) };
     let header = &shipment.header;
     let maker = tables.maker(&header.maker)?.ok_or(StoreError::Corrupt("shipment's maker"))?;
     Ok(Some(Provenance {

@@ -1,6 +1,6 @@
 //! What each row holds, and how it becomes the platform's types and back.
 //!
-//! A token is kept in two parts: what never changes under the number in its codes, and what each payment changes in the
+//! A token is kept in two parts: what no payment changes under the number in its codes, and what each payment changes in the
 //! [`Purse`] of its account, beside the balance and the day's use. So a payment reads two rows of the wearer's, and
 //! changes one.
 

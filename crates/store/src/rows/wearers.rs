@@ -101,7 +101,7 @@ pub(crate) fn token_place(fields: &[u8]) -> Result<Key, StoreError> {
     row.end().map(|()| Key::token_number(&format, index))
 }
 
-/// The part of a token that never changes; the rest is its [`Spend`].
+/// The part of a token that no payment changes; the rest is its [`Spend`].
 pub(crate) fn put_token(row: &Token) -> Vec<u8> {
     Encoder::new(FORM)
         .raw(&row.id.0)
