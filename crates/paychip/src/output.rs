@@ -5,6 +5,8 @@ use std::io::{IsTerminal as _, Write};
 
 use serde_json::{Value, json};
 
+use platform::text::is_hidden;
+
 use crate::fault::Fault;
 
 /// Prints for people or for scripts.
@@ -20,13 +22,13 @@ impl Output {
 
     /// The answer of a command: `lines` for people, `document` for scripts.
     pub(crate) fn answer(self, lines: &str, document: &Value) {
-        self.raw(&if self.json { document.to_string() } else { lines.to_owned() });
+        self.raw(&if self.json { harmless_json(document) } else { harmless(lines) });
     }
 
     /// Something on the way to the answer; scripts do not see it.
     pub(crate) fn note(self, line: &str) {
         if !self.json {
-            self.raw(line);
+            self.raw(&harmless(line));
         }
     }
 
@@ -55,9 +57,9 @@ impl Output {
     pub(crate) fn fault(self, fault: &Fault) {
         if self.json {
             let error = json!({"code": fault.code, "message": fault.message, "field": fault.field, "hint": fault.hint});
-            eprintln!("{}", json!({ "error": error }));
+            eprintln!("{}", harmless_json(&json!({ "error": error })));
         } else {
-            eprintln!("error: {fault}");
+            eprintln!("error: {}", harmless(&fault.to_string()));
         }
     }
 
@@ -70,5 +72,52 @@ impl Output {
     /// Text as it is. A reader that has gone away (`| head`) is no error.
     pub(crate) fn raw(self, text: &str) {
         let _ = writeln!(std::io::stdout(), "{text}");
+    }
+}
+
+/// Text for a terminal. What the program shows comes from a cloud, a file or a command line of somebody: what in it would move
+/// the cursor, turn writing round or not show at all is written as its number. Lines stay lines.
+fn harmless(text: &str) -> String {
+    escaped(text, |character, to| to.extend(character.escape_unicode()))
+}
+
+/// The same for JSON, in which such a character can only stand in a string, and has an escape there.
+fn harmless_json(document: &Value) -> String {
+    escaped(&document.to_string(), |character, to| {
+        let mut units = [0; 2];
+        for unit in character.encode_utf16(&mut units) {
+            to.push_str(&format!("\\u{unit:04x}"));
+        }
+    })
+}
+
+fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hidden(character) && !['\n', '\t'].contains(&character) {
+            escape(character, &mut shown);
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    const EVIL: &str = "a\u{1b}[2J\u{9b}31m\u{202e}b\u{200b}\rc\u{e0041}";
+
+    #[test]
+    fn nothing_that_is_printed_moves_a_cursor_or_turns_writing_round() {
+        let shown = harmless(&format!("one\n\t{EVIL}"));
+        assert_eq!(shown, "one\n\ta\\u{1b}[2J\\u{9b}31m\\u{202e}b\\u{200b}\\u{d}c\\u{e0041}");
+        let document = json!({ EVIL: [EVIL] });
+        let shown = harmless_json(&document);
+        assert!(!shown.chars().any(is_hidden), "{shown:?}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), document, "it is the same document");
     }
 }

@@ -2,6 +2,7 @@
 
 use ledger::{Amount, Balances, Currency, posting};
 
+use crate::text::is_readable;
 use crate::{AccountId, Booking, Change, KeyHash, Reason, Refusal, TopUpId, UnixMs};
 
 /// The longest holder name, bytes of UTF-8.
@@ -59,13 +60,13 @@ pub fn open(request: OpenAccount) -> Result<(Account, Vec<Change>), Refusal> {
     Ok((account.clone(), vec![Change::PutAccount(account)]))
 }
 
-/// A name fit for display: trimmed, not empty, no control characters, bounded.
+/// A name fit for display: trimmed, not empty, [readable](is_readable), bounded.
 ///
 /// # Errors
 /// [`Reason::FieldMalformed`] or [`Reason::FieldTooLong`], at `field`.
 pub fn display_name(text: &str, field: &'static str) -> Result<String, Refusal> {
     let name = text.trim();
-    if name.is_empty() || name.chars().any(char::is_control) {
+    if name.is_empty() || !is_readable(name) {
         return Err(Refusal::at(Reason::FieldMalformed, field));
     }
     if name.len() > MAX_NAME_LEN {
@@ -104,7 +105,7 @@ pub fn top_up(
     balances: &Balances,
 ) -> Result<(TopUp, Vec<Change>), Refusal> {
     let reference_fits = (1..=MAX_REFERENCE_LEN).contains(&request.reference.len());
-    if !reference_fits || request.reference.chars().any(char::is_control) {
+    if !reference_fits || !is_readable(&request.reference) {
         return Err(Refusal::at(Reason::FieldMalformed, "reference"));
     }
     if let Some(before) = before {

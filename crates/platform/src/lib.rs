@@ -19,6 +19,7 @@ mod relays;
 pub mod risk;
 mod settings;
 pub mod syncs;
+pub mod text;
 pub mod tokens;
 mod vault;
 

@@ -1,8 +1,9 @@
-//! JSON bodies and query strings, read strictly: a wrong field is named, an unknown one refused, the size bounded.
+//! JSON bodies, query strings and parts of paths, read strictly: a wrong field is named, an unknown one refused, the size
+//! bounded.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -81,6 +82,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
             );
             named(error, &rejection.body_text())
         })
+    }
+}
+
+/// The part of the path that names a thing.
+pub(crate) struct PathPart(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathPart {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let part: Result<Path<String>, _> = Path::from_request_parts(parts, state).await;
+        part.map(|Path(part)| Self(part))
+            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "path_malformed", "The path is not UTF-8."))
     }
 }
 

@@ -19,6 +19,8 @@ Usage: simulate --seed N | --seeds N [--from N]  [--steps N] [--trace]
 Bindings, a world of their own:
   --bindings N [--seed S]   worlds from seed S on (1 unless told), until N bindings were begun
   --systematic              each message of a binding under each attack in turn
+
+  --help      this text
 ";
 
 /// Events of a seed where nobody says how many.
@@ -45,6 +47,9 @@ fn options(words: &[String]) -> Result<Options, String> {
             options.systematic = true;
             continue;
         }
+        if !["--seed", "--seeds", "--from", "--steps", "--bindings"].contains(&word.as_str()) {
+            return Err(format!("there is no {word}"));
+        }
         let value = words.next().and_then(|value| value.parse::<u64>().ok());
         let value = value.ok_or_else(|| format!("{word} wants a number"))?;
         match word.as_str() {
@@ -52,8 +57,7 @@ fn options(words: &[String]) -> Result<Options, String> {
             "--seeds" => options.last = value,
             "--from" => options.first = value,
             "--steps" => options.steps = value,
-            "--bindings" => options.bindings = Some(value),
-            _ => return Err(format!("there is no {word}")),
+            _ => options.bindings = Some(value),
         }
     }
     if options.bindings.is_some() || options.systematic {
@@ -64,6 +68,10 @@ fn options(words: &[String]) -> Result<Options, String> {
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| ["--help", "-h", "help"].contains(&word.as_str())) {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
     let options = match options(&words) {
         Ok(options) => options,
         Err(sentence) => {

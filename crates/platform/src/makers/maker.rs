@@ -4,6 +4,7 @@ use pki::Certificate;
 
 use super::{MakerCode, event, refused};
 use crate::accounts::MAX_NAME_LEN;
+use crate::text::is_readable;
 use crate::{Change, Reason, Refusal, UnixMs};
 
 /// What a maker makes. The number is what is stored.
@@ -122,7 +123,7 @@ pub fn take_on(request: TakeOnMaker, before: Option<Maker>) -> Result<(Maker, Ve
     if name.len() > MAX_NAME_LEN {
         return Err(Refusal::at(Reason::FieldTooLong, "name"));
     }
-    if name.trim().is_empty() || name.chars().any(char::is_control) {
+    if name.trim().is_empty() || !is_readable(&name) {
         return Err(Refusal::at(Reason::FieldMalformed, "name"));
     }
     let root = Certificate::from_file(&root).map_err(|fault| refused(fault, "root"))?;

@@ -1,7 +1,7 @@
 //! `/v1/accounts`: wearers' accounts, their money and their books.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use ledger::posting::wallet;
 use platform::accounts::{Account, OpenAccount, TopUp};
@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::BookLineView;
 use crate::App;
 use crate::auth::{Holder, Operator, WALLET_KEY};
-use crate::body::{Body, Params};
+use crate::body::{Body, Params, PathPart};
 use crate::entropy::{fresh_key, now_ms, random};
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -101,7 +101,7 @@ pub(crate) struct MomentQuery {
 pub(crate) async fn show(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Params(query): Params<MomentQuery>,
 ) -> Result<Json<AccountView>, ApiError> {
     let account = found(&app, &caller, &id)?;
@@ -151,7 +151,7 @@ pub(crate) struct TopUpView {
 pub(crate) async fn top_up(
     State(app): State<App>,
     _: Operator,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Body(new): Body<NewTopUp>,
 ) -> Result<Json<TopUpView>, ApiError> {
     let now_ms = now_ms();
@@ -195,7 +195,7 @@ impl BookQuery {
 pub(crate) async fn book(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Params(query): Params<BookQuery>,
 ) -> Result<Json<Vec<BookLineView>>, ApiError> {
     let account = found(&app, &caller, &id)?;

@@ -2,7 +2,7 @@
 //! change. Messages are those of `spec/relay.md`, in hex.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use platform::bindings::{Binding, Offer, RelayAnswer, StartRequest};
 use platform::{AccountId, BindingId, Caller, Reason, Refusal, TokenId};
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::App;
 use crate::auth::Holder;
-use crate::body::Body;
+use crate::body::{Body, PathPart};
 use crate::entropy::{now_ms, random};
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -114,7 +114,7 @@ pub(super) fn message_of(hexadecimal: &str) -> Result<Vec<u8>, Refusal> {
 pub(crate) async fn relay(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Body(relayed): Body<RelayedMessage>,
 ) -> Result<Json<BindingView>, ApiError> {
     let message = message_of(&relayed.message)?;
@@ -134,7 +134,7 @@ pub(crate) async fn relay(
 pub(crate) async fn show(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<BindingView>, ApiError> {
     let binding = app.queries.binding(BindingId::parse(&id)?)?;
     let binding = binding

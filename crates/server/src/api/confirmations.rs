@@ -1,7 +1,7 @@
 //! `/v1/confirmations`: payments that wait for their wearer, and the wearer's answer. The wallet key decides whose they are.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use platform::payments::Payment;
 use platform::payments::confirm::Answer;
 use platform::{AccountId, Caller, PaymentId, Reason, Refusal};
@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::App;
 use crate::auth::Holder;
-use crate::body::Params;
+use crate::body::{Params, PathPart};
 use crate::entropy::now_ms;
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -86,7 +86,7 @@ async fn answer(app: App, caller: Holder, id: &str, answer: Answer) -> Result<Js
 pub(crate) async fn confirm(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<ConfirmationView>, ApiError> {
     answer(app, caller, &id, Answer::Confirm).await
 }
@@ -98,7 +98,7 @@ pub(crate) async fn confirm(
 pub(crate) async fn refuse(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<ConfirmationView>, ApiError> {
     answer(app, caller, &id, Answer::Refuse).await
 }

@@ -1,7 +1,7 @@
 //! `/v1/makers`: who makes chips and devices, which models of theirs are taken, which certificates are ended.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use paycode::Suite;
 use platform::makers::{
@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::App;
 use crate::auth::Operator;
-use crate::body::{Body, MAX_BODY_BYTES, Params};
+use crate::body::{Body, MAX_BODY_BYTES, Params, PathPart};
 use crate::entropy::now_ms;
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -198,7 +198,7 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(app): State<App>,
     _: Operator,
-    Path(code): Path<String>,
+    PathPart(code): PathPart,
 ) -> Result<Json<MakerPage>, ApiError> {
     let code = MakerCode::parse(&code)?;
     let maker = app.queries.maker(&code)?.ok_or(Refusal::at(Reason::MakerNotFound, "maker"))?;
@@ -221,7 +221,7 @@ async fn set_standing(app: &App, code: &str, standing: Standing) -> Result<Json<
 pub(crate) async fn withdraw(
     State(app): State<App>,
     _: Operator,
-    Path(code): Path<String>,
+    PathPart(code): PathPart,
 ) -> Result<Json<MakerView>, ApiError> {
     set_standing(&app, &code, Standing::Withdrawn).await
 }
@@ -233,7 +233,7 @@ pub(crate) async fn withdraw(
 pub(crate) async fn readmit(
     State(app): State<App>,
     _: Operator,
-    Path(code): Path<String>,
+    PathPart(code): PathPart,
 ) -> Result<Json<MakerView>, ApiError> {
     set_standing(&app, &code, Standing::Active).await
 }
@@ -260,7 +260,7 @@ pub(crate) struct NewChipModel {
 pub(crate) async fn put_chip_model(
     State(app): State<App>,
     _: Operator,
-    Path(maker): Path<String>,
+    PathPart(maker): PathPart,
     Body(new): Body<NewChipModel>,
 ) -> Result<Json<ChipModelView>, ApiError> {
     let model = ChipModel {
@@ -301,7 +301,7 @@ pub(crate) struct NewDeviceModel {
 pub(crate) async fn put_device_model(
     State(app): State<App>,
     _: Operator,
-    Path(maker): Path<String>,
+    PathPart(maker): PathPart,
     Body(new): Body<NewDeviceModel>,
 ) -> Result<Json<DeviceModelView>, ApiError> {
     let model = DeviceModel {
@@ -364,7 +364,7 @@ impl From<RevokedList> for RevokedListView {
 pub(crate) async fn revoke(
     State(app): State<App>,
     _: Operator,
-    Path(maker): Path<String>,
+    PathPart(maker): PathPart,
     Body(new): Body<NewList>,
 ) -> Result<Json<RevokedListView>, ApiError> {
     let command = TakeInList {

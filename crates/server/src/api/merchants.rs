@@ -1,7 +1,7 @@
 //! `/v1/merchants`: shops, what they are owed, and their books.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use ledger::posting::payable;
 use platform::merchants::{Category, Merchant, MerchantAction, Position, TakeOn};
@@ -15,7 +15,7 @@ use super::accounts::{BookQuery, default_currency};
 use super::events::Why;
 use crate::App;
 use crate::auth::{MERCHANT_KEY, Operator, Shop};
-use crate::body::{Body, MaybeBody, Params};
+use crate::body::{Body, MaybeBody, Params, PathPart};
 use crate::entropy::{fresh_key, now_ms, random};
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -132,7 +132,7 @@ async fn act(app: App, id: &str, action: MerchantAction, why: Why) -> Result<Jso
 pub(crate) async fn suspend(
     State(app): State<App>,
     _: Operator,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     MaybeBody(why): MaybeBody<Why>,
 ) -> Result<Json<MerchantView>, ApiError> {
     act(app, &id, MerchantAction::Suspend, why).await
@@ -145,7 +145,7 @@ pub(crate) async fn suspend(
 pub(crate) async fn reinstate(
     State(app): State<App>,
     _: Operator,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     MaybeBody(why): MaybeBody<Why>,
 ) -> Result<Json<MerchantView>, ApiError> {
     act(app, &id, MerchantAction::Reinstate, why).await

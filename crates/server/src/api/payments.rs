@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use platform::merchants::Merchant;
 use platform::payments::cancel::CancelRequest;
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::accounts::default_currency;
 use crate::App;
 use crate::auth::Shop;
-use crate::body::{Body, Params};
+use crate::body::{Body, Params, PathPart};
 use crate::entropy::{now_ms, random};
 use crate::error::{ApiError, ErrorAnswer, ErrorBody};
 
@@ -174,7 +174,7 @@ pub(crate) struct WaitQuery {
 pub(crate) async fn show(
     State(app): State<App>,
     Shop(merchant): Shop,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Params(query): Params<WaitQuery>,
 ) -> Result<Json<PaymentView>, ApiError> {
     let until = Instant::now() + Duration::from_secs(query.wait_s.unwrap_or(0).min(MAX_WAIT_S));
@@ -289,7 +289,7 @@ impl From<Refund> for RefundView {
 pub(crate) async fn refund(
     State(app): State<App>,
     Shop(merchant): Shop,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Body(new): Body<NewRefund>,
 ) -> Result<Json<RefundView>, ApiError> {
     let now_ms = now_ms();
@@ -310,7 +310,7 @@ pub(crate) async fn refund(
 pub(crate) async fn refunds(
     State(app): State<App>,
     Shop(merchant): Shop,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<Vec<RefundView>>, ApiError> {
     let payment = found(&app, &merchant, &id)?;
     Ok(Json(app.queries.refunds_of(payment.id)?.into_iter().map(RefundView::from).collect()))

@@ -1,7 +1,7 @@
 //! `/v1/risk`: the operator's rules: shown, checked, set, tried on the past; and why a payment was decided as it was.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use platform::payments::Payment;
 use platform::risk::replay::Replayed;
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::App;
 use crate::auth::Operator;
-use crate::body::{Body, Params};
+use crate::body::{Body, Params, PathPart};
 use crate::entropy::now_ms;
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -272,7 +272,7 @@ pub(crate) struct ExplanationView {
 pub(crate) async fn explain(
     State(app): State<App>,
     _: Operator,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<ExplanationView>, ApiError> {
     let payment = app.queries.payment(PaymentId::parse(&id)?)?;
     let payment = payment.ok_or_else(|| Refusal::from(Reason::PaymentNotFound))?;

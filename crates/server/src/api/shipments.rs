@@ -1,7 +1,7 @@
 //! `/v1/shipments` and batches: the keys a maker's line gives its chips, and the manifests that come back (spec/manifest.md).
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use pki::{PublicKey, SIGNATURE_BYTES, Scheme};
 use platform::makers::manifest::{BadLine, LINE_BYTES, ManifestHeader, ShippedChip};
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::App;
 use crate::auth::Operator;
-use crate::body::{Body, MAX_BODY_BYTES};
+use crate::body::{Body, MAX_BODY_BYTES, PathPart};
 use crate::entropy::{now_ms, random};
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -47,7 +47,7 @@ pub(crate) struct BatchView {
 pub(crate) async fn open_batch(
     State(app): State<App>,
     _: Operator,
-    Path(maker): Path<String>,
+    PathPart(maker): PathPart,
     Body(new): Body<NewBatch>,
 ) -> Result<(StatusCode, Json<BatchView>), ApiError> {
     let malformed = Refusal::at(Reason::FieldMalformed, "factory_key");
@@ -136,7 +136,7 @@ pub(crate) async fn begin(
 pub(crate) async fn show(
     State(app): State<App>,
     _: Operator,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<ShipmentView>, ApiError> {
     let shipment = app.queries.shipment(ShipmentId::parse(&id)?)?;
     Ok(Json(shipment.ok_or(Refusal::from(Reason::ShipmentNotFound))?.into()))
@@ -159,7 +159,7 @@ pub(crate) struct Lines {
 pub(crate) async fn take_in(
     State(app): State<App>,
     _: Operator,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Body(piece): Body<Lines>,
 ) -> Result<Json<ShipmentView>, ApiError> {
     let mut chips = Vec::with_capacity(MAX_PIECE);
@@ -188,7 +188,7 @@ pub(crate) struct Signature {
 pub(crate) async fn finish(
     State(app): State<App>,
     _: Operator,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Body(end): Body<Signature>,
 ) -> Result<Json<ShipmentView>, ApiError> {
     let mut signature = [0; SIGNATURE_BYTES];
@@ -210,7 +210,7 @@ pub(crate) async fn finish(
 pub(crate) async fn give_up(
     State(app): State<App>,
     _: Operator,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<ShipmentView>, ApiError> {
     let command = GiveUpShipment { id: ShipmentId::parse(&id)?, now_ms: now_ms() };
     Ok(Json(app.store.execute(command).await?.into()))

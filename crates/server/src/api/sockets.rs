@@ -2,7 +2,7 @@
 //! after its last word it closes.
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use super::relayed::{Due, Work};
 use crate::App;
 use crate::auth::Holder;
+use crate::body::PathPart;
 use crate::door::Stay;
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -43,7 +44,7 @@ const REFUSED: u16 = 4_000;
 pub(crate) async fn binding(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     request: Request,
 ) -> Result<Response, ApiError> {
     open(app, caller.0, Work::Binding(BindingId::parse(&id)?), request).await
@@ -56,7 +57,7 @@ pub(crate) async fn binding(
 pub(crate) async fn sync(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     request: Request,
 ) -> Result<Response, ApiError> {
     open(app, caller.0, Work::Sync(TokenId::parse(&id)?), request).await

@@ -2,7 +2,7 @@
 //! which it can neither read nor change. Messages are those of `spec/relay.md`, in hex.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use platform::syncs::{StartSync, SyncAnswer, TokenSync};
 use platform::{Reason, Refusal, TokenId};
@@ -14,7 +14,7 @@ use super::bindings::{RelayedMessage, message_of};
 use super::tokens;
 use crate::App;
 use crate::auth::Holder;
-use crate::body::Body;
+use crate::body::{Body, PathPart};
 use crate::entropy::{now_ms, random};
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -63,7 +63,7 @@ fn answer(answer: &SyncAnswer) -> SyncView {
 pub(crate) async fn start(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<(StatusCode, Json<SyncView>), ApiError> {
     let request = StartSync {
         caller: caller.0,
@@ -84,7 +84,7 @@ pub(crate) async fn start(
 pub(crate) async fn relay(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     Body(relayed): Body<RelayedMessage>,
 ) -> Result<Json<SyncView>, ApiError> {
     let command = RelaySync {
@@ -103,7 +103,7 @@ pub(crate) async fn relay(
 pub(crate) async fn show(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<SyncView>, ApiError> {
     let token = tokens::found(&app, &caller, &id)?;
     let sync = app.queries.sync_of(token.id)?.ok_or(Refusal::from(Reason::SyncNotFound))?;

@@ -1,7 +1,7 @@
 //! `/v1/tokens`: what a wearer pays with, and how it is stopped.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use platform::tokens::{ActRequest, Token, TokenAction};
 use platform::{AccountId, Caller, Reason, Refusal, TokenId};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::events::{self, EventView, Why};
 use crate::App;
 use crate::auth::Holder;
-use crate::body::{MaybeBody, Params};
+use crate::body::{MaybeBody, Params, PathPart};
 use crate::entropy::now_ms;
 use crate::error::{ApiError, ErrorAnswer};
 
@@ -80,7 +80,7 @@ pub(super) fn found(app: &App, caller: &Holder, id: &str) -> Result<Token, ApiEr
 pub(crate) async fn show(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<TokenView>, ApiError> {
     found(&app, &caller, &id).map(|token| Json(token.into()))
 }
@@ -91,7 +91,7 @@ pub(crate) async fn show(
 pub(crate) async fn trail(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<Vec<EventView>>, ApiError> {
     let token = found(&app, &caller, &id)?;
     events::of(&app, &token.id.to_string())
@@ -111,7 +111,7 @@ async fn act(app: App, caller: Holder, id: &str, action: TokenAction, why: Why) 
 pub(crate) async fn freeze(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     MaybeBody(why): MaybeBody<Why>,
 ) -> Result<Json<TokenView>, ApiError> {
     act(app, caller, &id, TokenAction::Freeze, why).await
@@ -125,7 +125,7 @@ pub(crate) async fn freeze(
 pub(crate) async fn resume(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     MaybeBody(why): MaybeBody<Why>,
 ) -> Result<Json<TokenView>, ApiError> {
     act(app, caller, &id, TokenAction::Resume, why).await
@@ -139,7 +139,7 @@ pub(crate) async fn resume(
 pub(crate) async fn lost(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     MaybeBody(why): MaybeBody<Why>,
 ) -> Result<Json<TokenView>, ApiError> {
     act(app, caller, &id, TokenAction::Lost, why).await
@@ -152,7 +152,7 @@ pub(crate) async fn lost(
 pub(crate) async fn renew(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     MaybeBody(why): MaybeBody<Why>,
 ) -> Result<Json<TokenView>, ApiError> {
     act(app, caller, &id, TokenAction::Renew, why).await
@@ -164,7 +164,7 @@ pub(crate) async fn renew(
 pub(crate) async fn revoke(
     State(app): State<App>,
     caller: Holder,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     MaybeBody(why): MaybeBody<Why>,
 ) -> Result<Json<TokenView>, ApiError> {
     act(app, caller, &id, TokenAction::Revoke, why).await
