@@ -149,8 +149,10 @@ async fn connection(address: String, run: Rc<Run>) -> std::io::Result<()> {
         run.answered.set(run.answered.get() + 1);
         let status = answer.get(9..12).unwrap_or_default();
         if status != b"200" && status != b"204" {
-            let text = String::from_utf8_lossy(answer.get(..length).unwrap_or_default()).into_owned();
-            *run.refused.borrow_mut() = Some(text);
+            let text = String::from_utf8_lossy(answer.get(..length).unwrap_or_default());
+            let (sent_ms, took_ms) = ((begun - run.begun).as_millis(), begun.elapsed().as_millis());
+            *run.refused.borrow_mut() =
+                Some(format!("request {number}, sent {sent_ms} ms into the run and answered after {took_ms} ms: {text}"));
             return Ok(());
         }
         if ended >= run.measured.0 && ended < run.measured.1 {

@@ -17,6 +17,7 @@ const SLEEP: Duration = Duration::from_secs(1);
 
 /// Carries over until the engine closes; then whatever is left, and ends.
 pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<Shared>) {
+    step_back();
     loop {
         let waiting = shared.read().before.clone();
         let Some((generation, segment)) = waiting else {
@@ -34,12 +35,14 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
         };
         match file.carry(&generation, segment) {
             Ok(()) => {
-                shared.write().before = None;
-                shared.notify();
-                if let Err(error) = log::remove(&database, segment) {
+                if let Err(error) = log::leave(&database, segment) {
                     // It is in the file: the next start removes it.
-                    tracing::warn!(%error, "a segment of the log that was carried over could not be removed");
+                    tracing::warn!(%error, "a segment of the log that was carried over could not be put aside");
                 }
+                // Freeing fifty thousand rows takes a while: not while others wait for the lock.
+                let carried = shared.write().before.take();
+                shared.notify();
+                drop((generation, carried));
             }
             Err(NotCarried::TryAgain(error)) => {
                 tracing::error!(%error, "the log could not be carried over; it is kept, and tried again");
@@ -57,6 +60,20 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
         }
     }
 }
+
+/// Lets every other thread go first: nobody waits for what is carried over, until there is too much of it, and then the
+/// others rest. Linux keeps this for each thread; elsewhere it would hold back the whole program.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    /// As far back as there is.
+    const LAST: i32 = 19;
+    if let Err(error) = rustix::process::setpriority_process(None, LAST) {
+        tracing::debug!(%error, "the carrier keeps the priority of the others");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}
 
 fn give_up(shared: &Shared, error: StoreError) {
     shared.signals().broken = Some(error);

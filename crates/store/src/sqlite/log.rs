@@ -1,31 +1,27 @@
 //! The log in front of the database file: what a transaction writes goes to the end of one file with one sync of the
 //! disk, and is acknowledged then. Carrying it over into the file's trees is done later, for many transactions at once.
 //!
-//! The log is a row of segments, files `paychip.log.N`. A segment is removed once the database file holds all of it and
-//! says so (table `carried`).
+//! The log is a row of segments, files `paychip.log.N`. Once the database file holds all of a segment and says so (table
+//! `carried`), its file is taken for a later segment: it keeps its place on the disk, so that a sync has only the record
+//! itself to write, and waits for nothing that the file system does for other files. What was in it stays behind the new
+//! records, and counts for nothing, for a record's check knows its segment.
 //!
-//! A record is a mark, its length, how much of the segment was durable when it was written, a check over all of that and
-//! its content, and the content. Several records may be on their way to the disk at once, and a power cut may leave any of
-//! them torn, a whole one behind a torn one too: none of them was acknowledged. So a bad record is where the log ends,
-//! unless a later one says that it had been durable: then it is damage, and nothing is passed over in silence.
+//! Several records may be on their way to the disk at once, and a power cut may leave any of them torn, a whole one behind a
+//! torn one too: none of them was acknowledged. So a bad record is where the log ends, unless a later one says that it had
+//! been durable: then it is damage, and nothing is passed over in silence. All segments but the last have a record that ends
+//! them.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
+use super::record::{self, Record};
 use crate::StoreError;
-use crate::engine::{Outcome, RowWrite, Writes};
-use crate::key::{Key, List, Named, Numbered};
+use crate::engine::{Outcome, Writes};
 
-/// What a record begins with.
-const MARK: [u8; 4] = *b"pclR";
-/// Bytes in front of a record's content: mark (4), length (4), bytes durable before (8), check (8).
-const HEAD_BYTES: usize = 24;
-/// The longest content of a record. A batch is far shorter; a longer length is damage.
-const MAX_CONTENT_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes of zeros that a segment grows by, ahead of what is written to it.
+const GROWN_BY: usize = 1024 * 1024;
 
 /// The segment that is written.
 pub(super) struct Log {
@@ -34,51 +30,71 @@ pub(super) struct Log {
     file: Arc<File>,
     /// Bytes of whole records in it.
     length: u64,
+    /// Bytes that have their place on the disk.
+    placed: u64,
     buffer: Vec<u8>,
 }
 
 impl Log {
-    /// Begins segment `number`, an empty file.
+    /// Begins segment `number`, in the file that an earlier one has left where there is one.
     pub(super) fn begin(database: &Path, number: u64) -> Result<Self, StoreError> {
         let path = segment(database, number);
-        let file =
-            OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| failed(&path, &error))?;
-        if let Err(error) = sync_folder(database) {
+        if path.exists() {
+            // Nothing in it may be lost.
+            return Err(failed(&path, &std::io::ErrorKind::AlreadyExists.into()));
+        }
+        Self::open(database, number, &path).inspect_err(|_| {
             // Another try must not find it there.
             let _ = std::fs::remove_file(&path);
-            return Err(error);
-        }
-        Ok(Self { database: database.to_owned(), number, file: Arc::new(file), length: 0, buffer: Vec::new() })
+        })
+    }
+
+    fn open(database: &Path, number: u64, path: &Path) -> Result<Self, StoreError> {
+        // Where there is none, or it can't be had, a new file does.
+        let _ = std::fs::rename(spare(database), path);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|error| failed(path, &error))?;
+        let placed = file.metadata().map_err(|error| failed(path, &error))?.len();
+        sync_folder(database)?;
+        let (database, file) = (database.to_owned(), Arc::new(file));
+        Ok(Self { database, number, file, length: 0, placed, buffer: Vec::new() })
     }
 
     /// Appends what a transaction writes, and says in it how many bytes of this segment are `durable`. It is durable itself
     /// once [`Log::file`] has been synced.
     pub(super) fn append(&mut self, writes: &Writes, durable: u64) -> Outcome {
-        self.buffer.clear();
-        self.buffer.extend([0; HEAD_BYTES]);
-        encode(writes, &mut self.buffer);
-        let content = self.buffer.split_off(HEAD_BYTES);
-        self.buffer.clear();
-        // A batch is far shorter than 4 GiB.
-        let length = content.len() as u32;
-        self.buffer.extend(MARK);
-        self.buffer.extend(length.to_be_bytes());
-        self.buffer.extend(durable.to_be_bytes());
-        self.buffer.extend(check(durable, &content));
-        self.buffer.extend(content);
-        if let Err(error) = (&*self.file).write_all(&self.buffer) {
+        record::write(self.number, writes, durable, &mut self.buffer);
+        if let Err(error) = self.put() {
             return self.forget_tail(failed(&segment(&self.database, self.number), &error));
         }
         self.length += self.buffer.len() as u64;
         Outcome::Committed
     }
 
+    /// Writes what is in the buffer behind the last record.
+    fn put(&mut self) -> std::io::Result<()> {
+        let mut file = &*self.file;
+        let end = self.length + self.buffer.len() as u64;
+        if end > self.placed {
+            file.seek(SeekFrom::Start(self.placed))?;
+            // A disk without room for more than the record itself still takes that.
+            if file.write_all(&vec![0; GROWN_BY]).is_ok() {
+                self.placed += GROWN_BY as u64;
+            }
+        }
+        file.seek(SeekFrom::Start(self.length))?;
+        file.write_all(&self.buffer)?;
+        self.placed = self.placed.max(end);
+        Ok(())
+    }
+
     /// After a write that failed half way (a full disk): the half is cut off.
     fn forget_tail(&mut self, error: StoreError) -> Outcome {
-        use std::io::{Seek, SeekFrom};
-        let cut = self.file.set_len(self.length).and_then(|()| (&*self.file).seek(SeekFrom::Start(self.length)));
-        match cut {
-            Ok(_) => Outcome::RolledBack(error),
+        match self.file.set_len(self.length) {
+            Ok(()) => {
+                self.placed = self.length;
+                Outcome::RolledBack(error)
+            }
             Err(_) => Outcome::Unknown(error),
         }
     }
@@ -97,16 +113,22 @@ impl Log {
         self.number
     }
 
-    /// Leaves no empty segment behind.
-    pub(super) fn remove_if_empty(&self) {
+    /// Leaves nothing behind that holds nothing.
+    pub(super) fn close(&self) {
+        // The next start does without it.
+        let _ = std::fs::remove_file(spare(&self.database));
         if self.length == 0 && remove(&self.database, self.number).is_err() {
             // The next start removes it.
             tracing::warn!(segment = self.number, "an empty segment of the log could not be removed");
         }
     }
 
-    /// Ends this segment and begins the next.
+    /// Ends this segment, all of which is durable, and begins the next. Where the next can't be begun, this one goes on: its
+    /// next record takes the place of the end.
     pub(super) fn turn(&mut self) -> Result<(), StoreError> {
+        record::write_end(self.number, self.length, &mut self.buffer);
+        let ended = self.put().and_then(|()| self.file.sync_data());
+        ended.map_err(|error| failed(&segment(&self.database, self.number), &error))?;
         *self = Self::begin(&self.database, self.number + 1)?;
         Ok(())
     }
@@ -114,6 +136,11 @@ impl Log {
 
 fn segment(database: &Path, number: u64) -> PathBuf {
     database.with_extension(format!("log.{number}"))
+}
+
+/// The file of an earlier segment, for the next one to be begun.
+fn spare(database: &Path) -> PathBuf {
+    database.with_extension("log.spare")
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> StoreError {
@@ -129,6 +156,26 @@ pub(super) fn sync_folder(database: &Path) -> Result<(), StoreError> {
 pub(super) fn remove(database: &Path, number: u64) -> Result<(), StoreError> {
     let path = segment(database, number);
     std::fs::remove_file(&path).map_err(|error| failed(&path, &error))
+}
+
+/// Leaves the file of a segment whose content is in the database file to a later segment, or removes it where that can't
+/// be: where a copy of the database is being made of it (see [`link_segments`]), what is in it must stay.
+pub(super) fn leave(database: &Path, number: u64) -> Result<(), StoreError> {
+    let (path, spare) = (segment(database, number), spare(database));
+    // From here on nobody finds it under its number, so that no more links come to it.
+    std::fs::rename(&path, &spare).map_err(|error| failed(&path, &error))?;
+    if has_one_name(&spare) { Ok(()) } else { std::fs::remove_file(&spare).map_err(|error| failed(&spare, &error)) }
+}
+
+#[cfg(unix)]
+fn has_one_name(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).is_ok_and(|about| about.nlink() == 1)
+}
+
+#[cfg(not(unix))]
+fn has_one_name(_: &Path) -> bool {
+    false
 }
 
 /// Makes the segments of a database those of a copy as well: the copy's stay when the others are removed.
@@ -171,142 +218,27 @@ pub(super) fn read_segment(database: &Path, number: u64, last: bool) -> Result<V
     let mut bytes = Vec::new();
     File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| failed(&path, &error))?;
     let mut transactions = Vec::new();
-    let mut at = 0;
-    while let Some(record) = record_at(&bytes, at) {
-        transactions.push(decode(record.content).ok_or(StoreError::Corrupt("log"))?);
-        at = record.end;
-    }
-    if at < bytes.len() && (!last || was_durable(&bytes, at)) {
-        return Err(StoreError::Corrupt("log"));
-    }
-    Ok(transactions)
-}
-
-/// Whether a record behind this place says that more than what is before it had been durable.
-fn was_durable(bytes: &[u8], bad: usize) -> bool {
-    let rest = bytes.get(bad..).unwrap_or_default();
-    let marks = rest.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
-    marks.filter_map(|(place, _)| record_at(bytes, bad + place)).any(|record| record.durable > bad as u64)
-}
-
-/// A whole record.
-struct Record<'b> {
-    content: &'b [u8],
-    durable: u64,
-    /// Where the next one begins.
-    end: usize,
-}
-
-fn record_at(bytes: &[u8], at: usize) -> Option<Record<'_>> {
-    let mut rest = bytes.get(at..)?;
-    let is_marked = take(&mut rest)? == MARK;
-    let length = u32::from_be_bytes(take(&mut rest)?) as usize;
-    let durable = u64::from_be_bytes(take(&mut rest)?);
-    let right = take::<8>(&mut rest)?;
-    let content = rest.get(..length).filter(|_| is_marked && (1..=MAX_CONTENT_BYTES).contains(&length))?;
-    (check(durable, content) == right).then_some(Record { content, durable, end: at + HEAD_BYTES + length })
-}
-
-fn check(durable: u64, content: &[u8]) -> [u8; 8] {
-    let mut hash = Sha256::new();
-    hash.update(durable.to_be_bytes());
-    hash.update(content);
-    let mut check = [0; 8];
-    check.copy_from_slice(&hash.finalize()[..8]);
-    check
-}
-
-/// The first byte of each piece of a record.
-const NUMBERED: u8 = 1;
-const NAMED: u8 = 2;
-const LISTED: u8 = 3;
-/// What becomes of a row.
-const NEW: u8 = 1;
-const CHANGED: u8 = 2;
-const REMOVED: u8 = 3;
-
-fn encode(writes: &Writes, to: &mut Vec<u8>) {
-    for RowWrite { key, before, after } in &writes.rows {
-        match key {
-            Key::Number(table, number) => {
-                to.extend([NUMBERED, *table as u8]);
-                to.extend(number.to_be_bytes());
+    let (mut at, mut ends_with_file) = (0, false);
+    loop {
+        match record::at(number, &bytes, at) {
+            Some(Record::Transaction { content, end, is_first_form, .. }) => {
+                transactions.push(record::decode(content).ok_or(StoreError::Corrupt("log"))?);
+                (at, ends_with_file) = (end, is_first_form);
             }
-            Key::Name(table, name) => {
-                to.extend([NAMED, *table as u8]);
-                put_bytes(name, to);
-            }
-        }
-        match (before, after) {
-            (None, Some(row)) => {
-                to.push(NEW);
-                put_bytes(row, to);
-            }
-            (Some(_), Some(row)) => {
-                to.push(CHANGED);
-                put_bytes(row, to);
-            }
-            (_, None) => to.push(REMOVED),
+            Some(Record::End) => return Ok(transactions),
+            None => break,
         }
     }
-    for (list, owner, id) in &writes.listed {
-        to.extend([LISTED, *list as u8]);
-        put_bytes(owner, to);
-        to.extend(id);
-    }
-}
-
-fn put_bytes(bytes: &[u8], to: &mut Vec<u8>) {
-    // Rows and names are far shorter than 4 GiB.
-    to.extend((bytes.len() as u32).to_be_bytes());
-    to.extend(bytes);
-}
-
-/// Nothing where the content is not what [`encode`] wrote.
-fn decode(mut rest: &[u8]) -> Option<Writes> {
-    let mut writes = Writes::default();
-    while let Some((kind, after)) = rest.split_first() {
-        rest = after;
-        let table = usize::from(take::<1>(&mut rest)?[0]);
-        let key = match *kind {
-            NUMBERED => Key::Number(*Numbered::ALL.get(table)?, u64::from_be_bytes(take(&mut rest)?)),
-            NAMED => Key::Name(*Named::ALL.get(table)?, take_bytes(&mut rest)?.to_vec()),
-            LISTED => {
-                let owner = take_bytes(&mut rest)?.to_vec();
-                writes.listed.push((*List::ALL.get(table)?, owner, take(&mut rest)?));
-                continue;
-            }
-            _ => return None,
-        };
-        let (before, after) = match take::<1>(&mut rest)?[0] {
-            NEW => (None, Some(take_bytes(&mut rest)?.to_vec())),
-            // What it was before is of no use any more, only that it was.
-            CHANGED => (Some(Vec::new()), Some(take_bytes(&mut rest)?.to_vec())),
-            REMOVED => (Some(Vec::new()), None),
-            _ => return None,
-        };
-        writes.rows.push(RowWrite { key, before, after });
-    }
-    Some(writes)
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (value, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*value)
-}
-
-fn take_bytes<'r>(rest: &mut &'r [u8]) -> Option<&'r [u8]> {
-    let length = u32::from_be_bytes(take(rest)?) as usize;
-    let (value, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(value)
+    let is_whole = if last { !record::was_durable(number, &bytes, at) } else { ends_with_file && at == bytes.len() };
+    if is_whole { Ok(transactions) } else { Err(StoreError::Corrupt("log")) }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
+    use crate::engine::RowWrite;
+    use crate::key::{Key, List, Named, Numbered};
 
     fn writes(number: u64) -> Writes {
         let row = |key, before, after| RowWrite { key, before, after };
@@ -324,12 +256,98 @@ mod tests {
     fn segment_of(count: u64, synced: bool) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("paychip.db");
-        let mut log = Log::begin(&database, 1).unwrap();
-        for number in 0..count {
+        let log = filled(Log::begin(&database, 1).unwrap(), 0..count, synced);
+        log.file.set_len(log.length).unwrap();
+        (folder, database)
+    }
+
+    fn filled(mut log: Log, numbers: core::ops::Range<u64>, synced: bool) -> Log {
+        for number in numbers {
             let durable = if synced { log.length() } else { 0 };
             assert_eq!(log.append(&writes(number), durable), Outcome::Committed);
         }
+        log
+    }
+
+    /// The second segment, in the file of the first: that held this many records, and it this many.
+    fn in_a_used_file(before: u64, after: u64) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("paychip.db");
+        drop(filled(Log::begin(&database, 1).unwrap(), 0..before, true));
+        leave(&database, 1).unwrap();
+        assert_eq!(segments(&database).unwrap(), [0; 0]);
+        let log = filled(Log::begin(&database, 2).unwrap(), 0..after, true);
+        assert_eq!(log.placed, GROWN_BY as u64, "it has its place from the first");
+        assert_eq!(segments(&database).unwrap(), [2]);
         (folder, database)
+    }
+
+    #[test]
+    fn what_an_earlier_segment_left_in_the_file_is_no_part_of_a_later_one() {
+        for after in 0..4 {
+            let (_folder, database) = in_a_used_file(3, after);
+            let expected: Vec<_> = (0..after).map(writes).collect();
+            assert_eq!(read_segment(&database, 2, true).unwrap(), expected);
+            assert_eq!(read_segment(&database, 2, false), Err(StoreError::Corrupt("log")), "no end was written");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_was_ended_ends_there_and_one_that_goes_on_does_not() {
+        let (_folder, database) = segment_of(0, true);
+        let mut log = filled(Log::begin(&database, 2).unwrap(), 0..2, true);
+        // The third can't be begun.
+        std::fs::write(segment(&database, 3), b"in the way").unwrap();
+        assert!(log.turn().is_err());
+        assert_eq!(std::fs::read(segment(&database, 3)).unwrap(), b"in the way");
+        assert_eq!(read_segment(&database, 2, false).unwrap(), [writes(0), writes(1)]);
+        log = filled(log, 2..4, true);
+        assert_eq!(read_segment(&database, 2, true).unwrap(), (0..4).map(writes).collect::<Vec<_>>());
+        std::fs::remove_file(segment(&database, 3)).unwrap();
+        log.turn().unwrap();
+        assert_eq!(log.number(), 3);
+        for last in [true, false] {
+            assert_eq!(read_segment(&database, 2, last).unwrap(), (0..4).map(writes).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn damage_in_front_of_the_end_is_damage_in_the_last_segment_too() {
+        let (_folder, database) = segment_of(0, true);
+        let mut log = filled(Log::begin(&database, 2).unwrap(), 0..1, true);
+        log.turn().unwrap();
+        let mut bytes = std::fs::read(segment(&database, 2)).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(segment(&database, 2), bytes).unwrap();
+        assert_eq!(read_segment(&database, 2, true), Err(StoreError::Corrupt("log")));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_that_a_copy_is_made_of_is_not_written_to_again() {
+        let (_folder, database) = segment_of(3, true);
+        let copy = database.with_file_name("copy.db");
+        link_segments(&database, &copy).unwrap();
+        leave(&database, 1).unwrap();
+        drop(filled(Log::begin(&database, 2).unwrap(), 7..9, true));
+        assert_eq!(read_segment(&copy, 1, true).unwrap(), [writes(0), writes(1), writes(2)]);
+    }
+
+    #[test]
+    fn segments_of_the_first_form_are_read() {
+        let (_folder, database) = segment_of(0, true);
+        let mut bytes = Vec::new();
+        for number in 0..2 {
+            bytes.extend(record::of_first_form(&writes(number), bytes.len() as u64));
+        }
+        std::fs::write(segment(&database, 1), &bytes).unwrap();
+        for last in [true, false] {
+            assert_eq!(read_segment(&database, 1, last).unwrap(), [writes(0), writes(1)], "{last}");
+        }
+        bytes.pop();
+        std::fs::write(segment(&database, 1), &bytes).unwrap();
+        assert_eq!(read_segment(&database, 1, true).unwrap(), [writes(0)]);
+        assert_eq!(read_segment(&database, 1, false), Err(StoreError::Corrupt("log")));
     }
 
     #[test]
@@ -348,7 +366,7 @@ mod tests {
             std::fs::write(&path, &whole[..length]).unwrap();
             assert_eq!(read_segment(&database, 1, true).unwrap(), [writes(0)], "{length}");
             let older = read_segment(&database, 1, false);
-            assert_eq!(older.is_err(), length > whole.len() / 2, "only the last segment can have been cut off");
+            assert_eq!(older, Err(StoreError::Corrupt("log")), "only the last segment can have been cut off");
             let mut unwritten = whole[..length].to_vec();
             unwritten.resize(whole.len() + 100, 0);
             std::fs::write(&path, unwritten).unwrap();

@@ -9,6 +9,7 @@ mod file;
 mod kept;
 mod log;
 mod pending;
+mod record;
 mod schema;
 mod schema_1;
 mod syncer;
@@ -233,7 +234,7 @@ impl Drop for SqliteEngine {
             // A carrier that panicked has told so itself; the next start carries over what it left.
             let _ = carrier.join();
         }
-        self.log.remove_if_empty();
+        self.log.close();
     }
 }
 
