@@ -280,6 +280,7 @@ impl<P: Platform> Chip<P> {
             Command::ChooseSlot(slot) => records::choose_slot(&mut self.store, *slot).map(|()| 0),
             Command::SelfTest => self.self_test(),
             Command::GenerateKey(scheme) => self.generate_key(*scheme, out),
+            Command::Vouch(domain, slot) => answers::vouch(&mut self.store, *domain, *slot),
         }
     }
 
@@ -390,6 +391,7 @@ fn allows(lifecycle: Lifecycle, command: &Command<'_>) -> bool {
             Order::SetState(StateChange::Terminate) => lifecycle != Terminated,
             Order::SetState(StateChange::Suspend | StateChange::Resume) => matches!(lifecycle, Bound | Suspended),
         },
+        Command::Vouch(..) => matches!(lifecycle, Bound | Suspended),
         Command::Verify { .. } | Command::ChangePasscode(_) | Command::GetPaymentCode(_) | Command::ChooseSlot(_) => {
             lifecycle == Bound
         }

@@ -63,6 +63,8 @@ pub(crate) enum Command<'a> {
     ChooseSlot(Option<Slot>),
     /// SELF TEST.
     SelfTest,
+    /// VOUCH: the data came from whoever rules the slot, which is all there is to say of them.
+    Vouch(Domain, Slot),
 }
 
 /// GlobalPlatform 11.8.2.2: P2 of PUT KEY for a key set that begins with key 1.
@@ -89,6 +91,7 @@ impl<'a> TryFrom<Received<'a>> for Command<'a> {
             (0x80, ins::CHOOSE_SLOT) => choose_slot(&apdu),
             (0x80, ins::SELF_TEST) => self_test(&apdu),
             (0x80, ins::GENERATE_KEY) => generate_key(&apdu, rights),
+            (0x80, ins::VOUCH) => vouch(&apdu, rights),
             (_, instruction) => Err(unknown(instruction)),
         }
     }
@@ -110,7 +113,8 @@ fn unknown(instruction: u8) -> StatusWord {
         | ins::ATTEST
         | ins::CHOOSE_SLOT
         | ins::SELF_TEST
-        | ins::GENERATE_KEY => StatusWord::UNKNOWN_CLASS,
+        | ins::GENERATE_KEY
+        | ins::VOUCH => StatusWord::UNKNOWN_CLASS,
         _ => StatusWord::UNKNOWN_INSTRUCTION,
     }
 }
@@ -223,6 +227,19 @@ fn generate_key<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<
     let scheme = Scheme::from_byte(apdu.p2).ok_or(StatusWord::WRONG_P1_P2)?;
     expect_length(apdu, 0)?;
     Ok(Command::GenerateKey(scheme))
+}
+
+/// What was decrypted here, the device has not seen: there is nothing to vouch for.
+fn vouch<'a>(apdu: &apdu::Command<'a>, rights: Rights) -> Result<Command<'a>, StatusWord> {
+    expect(rights.authenticated)?;
+    if rights.encrypted.is_yes() {
+        return Err(StatusWord::SECURITY_STATUS);
+    }
+    if apdu.p1 != 0 {
+        return Err(StatusWord::WRONG_P1_P2);
+    }
+    let slot = Slot::new(apdu.p2).ok_or(StatusWord::REFERENCE_NOT_FOUND)?;
+    Ok(Command::Vouch(rights.domain, slot))
 }
 
 fn expect(verdict: Verdict) -> Result<(), StatusWord> {

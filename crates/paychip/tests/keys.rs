@@ -118,6 +118,7 @@ const ENDPOINTS: &[(&str, &str, For, Stranger)] = &[
     ("post", "/v1/tokens/{token}/lost", Holder, TOKEN),
     ("post", "/v1/tokens/{token}/renew", Holder, TOKEN),
     ("post", "/v1/tokens/{token}/revoke", Holder, TOKEN),
+    ("get", "/v1/tokens/{token}/results", Holder, TOKEN),
 ];
 
 fn send(cloud: &Cloud, method: &str, path: &str, key: &str, body: Option<&Value>) -> (u16, Value) {

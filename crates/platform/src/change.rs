@@ -11,7 +11,7 @@ use crate::merchants::Merchant;
 use crate::payments::{DayUse, Payment, Refund};
 use crate::postings::Unposted;
 use crate::risk::History;
-use crate::syncs::TokenSync;
+use crate::syncs::{TokenSync, UsedCode};
 use crate::tokens::Token;
 use crate::{AccountId, Caller, MerchantId, PaymentId, TokenId, UnixMs};
 
@@ -40,6 +40,15 @@ pub enum Change {
     PutDayUse(DayUse),
     /// What rules may know of an account and one of its tokens.
     PutHistory(Box<History>),
+    /// A code of a token was used for a payment, whatever became of it: the newest few are known.
+    KeepUsedCode {
+        /// Whose.
+        account: AccountId,
+        /// The token.
+        token: TokenId,
+        /// Which payment, and which code.
+        used: UsedCode,
+    },
     /// A payment waits for its wearer, until the time its state says, or waits no more.
     SetPending {
         /// The payment.

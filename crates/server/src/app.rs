@@ -84,6 +84,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list))
         .routes(routes!(tokens::show))
         .routes(routes!(tokens::trail))
+        .routes(routes!(tokens::results))
         .routes(routes!(tokens::freeze))
         .routes(routes!(tokens::resume))
         .routes(routes!(tokens::lost))

@@ -73,6 +73,9 @@ impl Tables<'_> {
                 purse.day_unverified_minor = row.unverified_minor;
             }),
             Change::PutHistory(history) => self.change_purse(history.account, |purse| purse.put_history(history)),
+            Change::KeepUsedCode { account, token, used } => {
+                self.change_purse(*account, |purse| purse.keep_used_code(*token, *used))
+            }
             Change::SetPending { payment, account, until_ms, waits } => {
                 self.change_purse(*account, |purse| {
                     purse.waiting.retain(|waiting| waiting != payment);

@@ -16,7 +16,7 @@ use platform::merchants::Merchant;
 use platform::payments::{DayUse, MerchantNumber, Payment, Refund};
 use platform::postings::Unposted;
 use platform::risk::History;
-use platform::syncs::TokenSync;
+use platform::syncs::{TokenResult, TokenSync};
 use platform::tokens::Token;
 use platform::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
@@ -144,6 +144,19 @@ impl Tables<'_> {
         let fields = self.fields(&Key::Number(Numbered::Syncs, token.number()))?;
         let sync = fields.map(|fields| rows::sync(&fields)).transpose()?;
         Ok(sync.filter(|sync| sync.token == token))
+    }
+
+    /// What became of the payments that a token's last codes were used for, newest first.
+    pub fn results_of(&mut self, token: &Token) -> Result<Vec<TokenResult>, StoreError> {
+        let spend = self.present_purse(token.account)?.spend_of(token.id);
+        let codes = spend.map(|spend| spend.codes.clone()).unwrap_or_default();
+        let mut results = Vec::with_capacity(codes.len());
+        for used in codes {
+            let payment = self.payment(used.payment)?.ok_or(StoreError::Corrupt("payments"))?;
+            let merchant = self.merchant(payment.merchant)?.ok_or(StoreError::Corrupt("merchants"))?.name;
+            results.push(TokenResult { payment, merchant, stamp: used.stamp });
+        }
+        Ok(results)
     }
 
     pub fn payment(&mut self, id: PaymentId) -> Result<Option<Payment>, StoreError> {

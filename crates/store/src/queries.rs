@@ -9,7 +9,7 @@ use platform::makers::shipments::Shipment;
 use platform::makers::{ChipModel, DeviceModel, Maker, MakerCode};
 use platform::merchants::Merchant;
 use platform::payments::{MerchantNumber, Payment, Refund};
-use platform::syncs::TokenSync;
+use platform::syncs::{TokenResult, TokenSync, UsedCode};
 use platform::tokens::Token;
 use platform::{AccountId, BindingId, ChipId, KeyHash, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
@@ -238,6 +238,23 @@ impl Queries {
         self.with(|view| {
             let waiting = purse(view, account)?.waiting;
             present(waiting.into_iter().map(|id| payment(view, id)))
+        })
+    }
+
+    /// What became of the payments that a token's last codes were used for, newest first, at most
+    /// [`platform::syncs::MAX_RESULTS`].
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn results_of(&self, token: &Token) -> Result<Vec<TokenResult>, StoreError> {
+        self.with(|view| {
+            let codes = purse(view, token.account)?.spend_of(token.id).map(|spend| spend.codes.clone());
+            let result = |used: UsedCode| {
+                let Some(payment) = payment(view, used.payment)? else { return Ok(None) };
+                let merchant = merchant(view, payment.merchant)?;
+                Ok(merchant.map(|merchant| TokenResult { payment, merchant: merchant.name, stamp: used.stamp }))
+            };
+            present(codes.unwrap_or_default().into_iter().map(result))
         })
     }
 

@@ -83,6 +83,11 @@ impl PaymentCode {
         self.verified
     }
 
+    /// When and as which of its half minute the chip made it.
+    pub(crate) const fn stamp(&self) -> CodeStamp {
+        self.stamp
+    }
+
     /// Codes left before a sync is needed.
     pub fn codes_left(&self) -> u16 {
         self.codes_left

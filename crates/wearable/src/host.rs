@@ -6,12 +6,14 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostFault;
 
-/// What the SDK keeps across a reboot. Nothing here is secret, and losing it costs at most one repeated
-/// binding step.
+/// What the SDK keeps across a reboot. No key is in it; losing it costs at most one repeated binding step and the last
+/// results. Who was paid is the wearer's business: keep it as you keep the wearer's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// How far binding has come: [`Host::store`] is given at most 32 bytes.
     Progress,
+    /// What became of the last payments: [`Host::store`] is given 453 bytes, after a sync that told something.
+    Results,
 }
 
 impl Key {
@@ -19,6 +21,7 @@ impl Key {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Progress => "paychip-progress",
+            Self::Results => "paychip-results",
         }
     }
 }

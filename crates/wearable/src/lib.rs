@@ -18,6 +18,7 @@ mod host;
 pub mod offer;
 pub mod qr;
 mod relay;
+mod results;
 pub mod screen;
 mod wearable;
 
@@ -30,6 +31,7 @@ pub use code::PaymentCode;
 pub use error::Error;
 pub use host::{Device, Host, HostFault, Key};
 pub use offer::Offer;
-pub use protocol::applet::{CodeForm, Lifecycle, PasscodeState};
+pub use protocol::applet::{CodeForm, Lifecycle, PasscodeState, PaymentOutcome};
 pub use relay::Progress;
+pub use results::{MAX_RESULTS, PaymentResult};
 pub use wearable::{Status, Wearable};

@@ -15,6 +15,7 @@ use crate::code::Text;
 use crate::element::{Answer, Element};
 use crate::error::Error;
 use crate::host::{Host, Key};
+use crate::results::Results;
 
 /// How far the work between cloud and chip has come: binding, most of all; sync and unbinding as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,8 @@ enum Arrived {
     Script,
     /// The cloud's last word, with its code if the work failed.
     Outcome(Option<Text<MAX_CODE_BYTES>>),
+    /// The cloud's last word: done, and nobody is bound now.
+    Unbound,
 }
 
 /// The state of the relay: three buffers of one message each, and where it stands.
@@ -97,6 +100,8 @@ pub(crate) struct Relay {
     failure: Text<MAX_CODE_BYTES>,
     /// Offers made so far, over all reboots.
     offers: u32,
+    /// What the cloud has told of payments.
+    results: Results,
     /// The number of our last message.
     number: u8,
     /// The number of a message that arrived broken.
@@ -142,6 +147,7 @@ impl Relay {
             session: None,
             failure: Text::EMPTY,
             offers: 0,
+            results: Results::new(),
             number: 0,
             broken: None,
         }
@@ -149,6 +155,18 @@ impl Relay {
 
     pub(crate) const fn progress(&self) -> Progress {
         self.progress
+    }
+
+    pub(crate) const fn results(&self) -> &Results {
+        &self.results
+    }
+
+    /// Reads the results that were kept, where they are still somebody's.
+    pub(crate) fn load_results<H: Host>(&mut self, host: &mut H, is_bound: bool) {
+        self.results.load(host);
+        if !is_bound {
+            self.results.forget(host);
+        }
     }
 
     pub(crate) fn failure(&self) -> &str {
@@ -199,6 +217,7 @@ impl Relay {
     /// A new offer is shown: what was under way before is given up.
     pub(crate) fn offered<H: Host>(&mut self, host: &mut H) {
         self.cancel(host);
+        self.results.forget(host);
         self.progress = Progress::Offered;
     }
 
@@ -238,6 +257,10 @@ impl Relay {
                 self.progress = Progress::Working { percent };
             }
             Ok(Arrived::Outcome(failure)) => self.finish(failure),
+            Ok(Arrived::Unbound) => {
+                self.finish(None);
+                self.results.forget(host);
+            }
             Err(_) => {
                 self.broken = frame.first().copied();
                 return;
@@ -273,12 +296,11 @@ impl Relay {
                 Verdict::AnswerAgain => Arrived::Again,
                 Verdict::Drop => Arrived::Nothing,
             },
-            Ok(Message::Outcome(outcome)) if Some(outcome.session()) == self.session => {
-                Arrived::Outcome(match outcome {
-                    Outcome::Done { .. } => None,
-                    Outcome::Failed { code, .. } => Some(Text::new(code)),
-                })
-            }
+            Ok(Message::Outcome(outcome)) if Some(outcome.session()) == self.session => match outcome {
+                Outcome::Done { account_label: "", .. } => Arrived::Unbound,
+                Outcome::Done { .. } => Arrived::Outcome(None),
+                Outcome::Failed { code, .. } => Arrived::Outcome(Some(Text::new(code))),
+            },
             // Results are ours to send; the outcome of other work, or what cannot be read, is not for us.
             Ok(_) | Err(_) => Arrived::Nothing,
         })
@@ -317,6 +339,9 @@ impl Relay {
         let silent = element.exchange(command.apdu, &mut answer).is_err() || answer.whole().len() > MAX_ANSWER_BYTES;
         let bytes = if silent { &[][..] } else { answer.whole() };
         let accepted = !silent && answer.response().is_ok_and(|response| response.status.is_ok());
+        if accepted && self.results.carried_out(command.apdu) {
+            self.results.save(element.host_mut());
+        }
         self.answers.append(&(bytes.len() as u16).to_be_bytes());
         self.answers.append(bytes);
         let room = RESULTS_HEAD_BYTES + self.answers.length + 2 + MAX_ANSWER_BYTES <= MAX_MESSAGE_BYTES;

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::offer::{NONCE_BYTES, Offer};
 use crate::relay::{Progress, Relay};
+use crate::results::PaymentResult;
 
 /// How often the opening of a channel is asked for while the chip holds it back (`9305`): `spec/secure-channel.md` 9.3.
 const MAX_ASKED_AGAIN: u8 = 40;
@@ -108,6 +109,7 @@ impl<H: Host> Wearable<H> {
         self.element.start()?;
         let status = self.status()?;
         self.relay.load(self.element.host_mut());
+        self.relay.load_results(self.element.host_mut(), status.is_bound());
         self.host_mut().log(if status.is_bound() { "paychip: started, bound" } else { "paychip: started, not bound" });
         Ok(status)
     }
@@ -201,6 +203,17 @@ impl<H: Host> Wearable<H> {
     /// How far the work between cloud and chip has come.
     pub fn progress(&self) -> Progress {
         self.relay.progress()
+    }
+
+    /// What became of the last payments, newest code first, at most [`MAX_RESULTS`](crate::MAX_RESULTS): told by the cloud in a sync, and vouched for by
+    /// the chip, so that no phone can make it up. What it has not been told of yet may have been paid all the same.
+    pub fn results(&self) -> impl Iterator<Item = PaymentResult<'_>> {
+        self.relay.results().iter()
+    }
+
+    /// What became of the newest code that the cloud has told of.
+    pub fn last_result(&self) -> Option<PaymentResult<'_>> {
+        self.results().next()
     }
 
     /// The cloud's code for why the work has failed, for the help desk; empty unless it has.

@@ -30,6 +30,8 @@ pub(crate) enum WatchCommand {
         #[arg(long, value_name = "FILE")]
         png: Option<PathBuf>,
     },
+    /// What became of the last payments, as the cloud told the watch in its last sync.
+    Results,
     /// Let the cloud do what there is to do at the chip: a new code budget and clock, or take away a token that was revoked.
     Sync {
         /// Whose watch it is, by name; the newest account's when absent.

@@ -9,6 +9,7 @@ pub mod factory;
 pub mod folder;
 pub mod host;
 mod inside;
+pub mod results;
 pub(crate) mod session;
 pub mod sync;
 
@@ -88,8 +89,18 @@ pub(crate) fn run(place: &Place, name: &str, command: WatchCommand, output: Outp
                     format!("Synced: {left} codes until the next sync.")
                 }
             };
-            output.answer(&line, &done);
+            let told: Vec<String> = results::lines(&watch);
+            let lines = std::iter::once(line).chain(told).collect::<Vec<_>>().join("\n");
+            output.answer(&lines, &done);
             session::keep(&folder, watch)
+        }
+        WatchCommand::Results => {
+            let watch = open(&folder)?;
+            let lines = results::lines(&watch);
+            let nothing = "The cloud has told nothing of payments yet: `paychip watch sync`";
+            let shown = if lines.is_empty() { nothing.to_owned() } else { lines.join("\n") };
+            output.answer(&shown, &results::document(&watch));
+            Ok(())
         }
         WatchCommand::Unbind { account, why } => {
             let wallet = place.as_party(&place.account(account.as_deref())?)?;

@@ -1,7 +1,7 @@
 //! The decisions of a binding: what starts it, and what each message from the chip leads to.
 
 use protocol::applet::{self, Grant, InstallToken, Order, Slot};
-use protocol::scp03::KeySet;
+use protocol::scp03::{KeySet, Level};
 use zeroize::Zeroizing;
 
 use super::provenance::{self, Proof, Provenance, QUESTIONS};
@@ -369,7 +369,7 @@ fn installation(facts: &RelayFacts) -> Result<Sealed, Refusal> {
     .encode(&mut *order)
     .map_err(|_| Reason::BindingFailed)?;
     let install = [applet::store_data(order)];
-    relays::seal(&facts.keys.chip, &facts.binding.host_challenge, card_answer, &install)
+    relays::seal(&facts.keys.chip, Level::Full, &facts.binding.host_challenge, card_answer, &install)
         .map_err(|_| Reason::BindingFailed.into())
 }
 

@@ -11,6 +11,7 @@ use super::{DayUse, Decline, Fingerprint, MerchantNumber, Payment, PaymentState}
 use crate::guesses::{self, Guesses};
 use crate::merchants::Merchant;
 use crate::risk::{self, Decision, Effect, Facts, History, RuleSet};
+use crate::syncs::UsedCode;
 use crate::tokens::{Token, TokenState};
 use crate::{Booking, Change, MerchantId, PaymentId, Reason, Refusal, Settings, UnixMs};
 
@@ -113,7 +114,9 @@ pub fn decide(
             let guesses = token.guesses.clone();
             let token = spend(token, hit.stamp, counter, mark);
             let (token, ended) = end_in_time(token, request.now_ms);
+            let used = UsedCode { payment: request.id, stamp: hit.stamp };
             let mut changes = vec![Change::PutToken(token.clone())];
+            changes.push(Change::KeepUsedCode { account: token.account, token: token.id, used });
             changes.extend(ended);
             let (outcome, decision) = match purse {
                 Some(purse) => {

@@ -59,11 +59,12 @@ pub(crate) struct Sealed {
 /// Those of the channel, never in practice: the answer was judged before it was kept.
 pub(crate) fn seal(
     keys: &KeySet,
+    level: Level,
     host_challenge: &[u8; 8],
     card_answer: &[u8],
     commands: &[Command<'_>],
 ) -> Result<Sealed, scp03::Error> {
-    let mut session = host::Session::open(keys, Level::Full, host_challenge, card_answer)?;
+    let mut session = host::Session::open(keys, level, host_challenge, card_answer)?;
     let mut buffer = Zeroizing::new([0; APDU_BYTES]);
     let mut wrapped = vec![session.external_authenticate(&mut *buffer)?.to_vec()];
     let mut tickets = Vec::with_capacity(commands.len());

@@ -1,13 +1,16 @@
 //! The steps of a sync against the card's end of SCP03, and every way they go wrong.
 
-use ledger::Currency;
+use ledger::{Amount, Currency};
+use paycode::{Sequence, Stamp, TimeStep};
 use protocol::apdu::StatusWord;
+use protocol::applet::{PaymentNotice, PaymentOutcome};
 use protocol::script::{Message, Outcome, SessionId};
 
 use super::*;
-use crate::relays::card::{Card, results};
+use crate::payments::{MerchantNumber, Payment, PaymentState};
+use crate::relays::card::{Card, results as results_message};
 use crate::tokens::tests::token;
-use crate::{AccountId, KeyHash};
+use crate::{AccountId, KeyHash, MerchantId, PaymentId};
 
 const NOW_MS: u64 = 1_763_890_000_000;
 const OTHER: TokenId = TokenId([0x77; 16]);
@@ -31,7 +34,8 @@ fn request(token: &Token) -> StartSync {
 }
 
 fn begun(token: &Token, living: Option<TokenId>) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
-    let facts = StartSyncFacts { token: token.clone(), living, chip_key_version: 1, mask_key_version: 2 };
+    let facts =
+        StartSyncFacts { token: token.clone(), living, chip_key_version: 1, mask_key_version: 2, told: Vec::new() };
     start(&request(token), &facts, &Settings::default())
 }
 
@@ -45,7 +49,7 @@ fn facts(sync: &TokenSync, token: &Token) -> SyncFacts {
     };
     let living = (token.state != TokenState::Revoked).then_some(token.id);
     let (chip_keys, mask_key) = (keys(), Zeroizing::new([9; 16]));
-    SyncFacts { sync: sync.clone(), token: token.clone(), living, account, chip_keys, mask_key }
+    SyncFacts { sync: sync.clone(), token: token.clone(), living, account, chip_keys, mask_key, results: Vec::new() }
 }
 
 fn step(facts: SyncFacts, message: &[u8], now_ms: u64) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
@@ -128,7 +132,7 @@ fn what_may_be_synced() {
     }
     let token = in_state(TokenState::Active);
     let stranger = StartSync { caller: Caller::Wearer(AccountId([0xEE; 16])), ..request(&token) };
-    let facts = StartSyncFacts { token, living: None, chip_key_version: 1, mask_key_version: 1 };
+    let facts = StartSyncFacts { token, living: None, chip_key_version: 1, mask_key_version: 1, told: Vec::new() };
     let refused = start(&stranger, &facts, &Settings::default()).map(|_| ()).unwrap_err();
     assert_eq!(refused.reason, Reason::TokenNotFound);
 }
@@ -250,9 +254,114 @@ fn a_sync_ends_when_it_is_late_or_superseded_or_its_token_was_stopped() {
     let held_back = |script: u8| {
         let sync = TokenSync { script, ..begun.sync.clone() };
         let answers = [vec![0x90, 0x00], vec![0x93, 0x05]];
-        let message = results(SessionId(sync.session), script.into(), &answers);
+        let message = results_message(SessionId(sync.session), script.into(), &answers);
         step(facts(&sync, &token), &message, NOW_MS).unwrap().0.sync
     };
     assert_eq!(held_back(MAX_ASKED_AGAIN - 1).state, SyncState::Opening);
     assert_eq!(held_back(MAX_ASKED_AGAIN).failure, Some(Reason::ChipRefusedChannel));
+}
+
+fn result(token: &Token, number: u8, state: PaymentState) -> TokenResult {
+    let payment = Payment {
+        id: PaymentId([number; 16]),
+        merchant: MerchantId([1; 16]),
+        order: MerchantNumber::parse("1", "order").unwrap(),
+        fingerprint: None,
+        amount: Some(Amount::new(1_200, Currency::CNY).unwrap()),
+        state,
+        account: Some(token.account),
+        token: Some(token.id),
+        verified: false,
+        refunded_minor: 0,
+        created_ms: NOW_MS,
+        category: None,
+        decision: None,
+    };
+    let stamp = Stamp::new(TimeStep(u32::from(number)), Sequence::FIRST);
+    TokenResult { payment, merchant: "Tea House".to_owned(), stamp }
+}
+
+/// Up to the opening of the channel for notices.
+fn refilled(token: &Token, results: &[TokenResult]) -> (Card, SyncAnswer) {
+    let (mut card, ordering) = opened_for(token);
+    let message = card.run(&ordering.message);
+    let known = SyncFacts { results: results.to_vec(), ..facts(&ordering.sync, token) };
+    let (answer, changes) = step(known, &message, NOW_MS).unwrap();
+    assert_eq!(names(&changes), ["refilled"], "the refill counts, whatever comes of the telling");
+    (card, answer)
+}
+
+#[test]
+fn a_refill_tells_what_is_news_and_remembers_what_was_vouched_for() {
+    let token = in_state(TokenState::Active);
+    let results = [result(&token, 2, PaymentState::Cancelled), result(&token, 1, PaymentState::Succeeded)];
+    let (mut card, announcing) = refilled(&token, &results);
+    assert_eq!((announcing.sync.state, announcing.sync.host_challenge), (SyncState::Announcing, [8; 8]));
+    let message = card.run(&announcing.message);
+    let (telling, _) = step(facts(&announcing.sync, &token), &message, NOW_MS).unwrap();
+    assert_eq!(telling.sync.state, SyncState::Telling);
+    // Byte for byte again, whatever has become of the payments since.
+    let (again, changes) = step(facts(&telling.sync, &token), &message, NOW_MS).unwrap();
+    assert_eq!((&again.message, changes), (&telling.message, vec![]));
+    let message = card.run(&telling.message);
+    let notice = PaymentNotice::decode(card.installed.as_ref().unwrap()).unwrap();
+    assert_eq!((notice.outcome, notice.merchant, notice.stamp.step()), (PaymentOutcome::Cancelled, "Tea House", 2));
+    let (done, _) = step(facts(&telling.sync, &token), &message, NOW_MS).unwrap();
+    assert_eq!((done.sync.state, last_word(&done.message)), (SyncState::Done, Ok("L***".to_owned())));
+    let told: Vec<u8> = done.sync.told.iter().map(|told| told.payment.0[0]).collect();
+    assert_eq!(told, [2, 1]);
+    // The next sync has nothing to tell, until something changes.
+    let mut changed = results.clone();
+    changed[1].payment.refunded_minor = 5;
+    for (results, news) in [(&results, 0), (&changed, 1)] {
+        assert_eq!(untold(results, &done.sync.told).len(), news);
+    }
+    let known = StartSyncFacts {
+        token: token.clone(),
+        living: None,
+        chip_key_version: 1,
+        mask_key_version: 1,
+        told: done.sync.told.clone(),
+    };
+    let (next, _) = start(&request(&token), &known, &Settings::default()).unwrap();
+    assert_eq!(next.sync.told, done.sync.told);
+}
+
+#[test]
+fn a_telling_that_fails_leaves_the_refill_done_and_the_news_untold() {
+    let token = in_state(TokenState::Active);
+    let results = [result(&token, 1, PaymentState::Succeeded)];
+    let frozen = Token { state: TokenState::FrozenByWearer, ..token.clone() };
+    let late_ms = NOW_MS + Settings::default().confirmation_lifetime_ms + 1;
+    for (what, answers, token, now_ms) in [
+        ("held back", vec![vec![0x90, 0x00], vec![0x93, 0x05]], &token, NOW_MS),
+        ("silent", vec![vec![0x90, 0x00]], &token, NOW_MS),
+        ("made up", vec![vec![0x90, 0x00], [&[7; 29][..], &[0x90, 0x00]].concat()], &token, NOW_MS),
+        ("frozen meanwhile", vec![vec![0x90, 0x00]], &frozen, NOW_MS),
+        ("late", vec![vec![0x90, 0x00]], &token, late_ms),
+    ] {
+        let (_, announcing) = refilled(&in_state(TokenState::Active), &results);
+        let message = results_message(SessionId(announcing.sync.session), announcing.sync.script.into(), &answers);
+        let (answer, changes) = step(facts(&announcing.sync, token), &message, now_ms).unwrap();
+        assert_eq!((answer.sync.state, answer.sync.told), (SyncState::Done, vec![]), "{what}");
+        assert!(names(&changes).is_empty(), "{what}");
+    }
+    // Each byte of what the chip has answered counts.
+    let (mut card, announcing) = refilled(&token, &results);
+    let message = card.run(&announcing.message);
+    let (telling, _) = step(facts(&announcing.sync, &token), &message, NOW_MS).unwrap();
+    let honest = card.run(&telling.message);
+    for position in 0..honest.len() {
+        let mut altered = honest.clone();
+        altered[position] ^= 1;
+        if let Ok((answer, _)) = step(facts(&telling.sync, &token), &altered, NOW_MS) {
+            assert!(answer.sync.told.is_empty(), "byte {position}");
+        }
+    }
+    // A wiped watch is told nothing.
+    let revoked = in_state(TokenState::Revoked);
+    let (mut card, ordering) = opened_for(&revoked);
+    let message = card.run(&ordering.message);
+    let known = SyncFacts { results: results.to_vec(), ..facts(&ordering.sync, &revoked) };
+    assert_eq!(step(known, &message, NOW_MS).unwrap().0.sync.state, SyncState::Done);
 }

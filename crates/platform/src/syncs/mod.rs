@@ -5,16 +5,21 @@
 //!
 //! ```text
 //!  (none) ──asked for──▶ Opening ──answers the channel──▶ Ordering ──confirms──▶ Done
-//!                         │  ▲                              │
-//!                         │  └──────── channel lost ◀───────┤
-//!                         └────────────▶ Failed ◀───────────┘
+//!                         │  ▲                              │  │                  ▲
+//!                         │  └──────── channel lost ◀───────┤  └▶ Announcing ▶ Telling
+//!                         └────────────▶ Failed ◀───────────┘     where payments are to be told
 //! ```
+//!
+//! After a refill the wearable is told what became of its payments, in a channel of its own that it can read. Where that fails
+//! the sync is done all the same, and the next one tells.
 //!
 //! A sync changes no money and no right: a wipe that never arrives leaves keys in a chip that pay nothing, a refill that
 //! arrives twice sets what it set before. One token has one sync, the newest; the messages of an older one are refused.
 
+mod results;
 mod steps;
 
+pub use results::{MAX_RESULTS, Notice, TokenResult, Told, UsedCode};
 pub use steps::{StartSync, StartSyncFacts, SyncAnswer, SyncFacts, due, relay, start};
 
 use crate::{Reason, TokenId, UnixMs};
@@ -69,12 +74,18 @@ pub enum SyncState {
     Done = 3,
     /// It ended without.
     Failed = 4,
+    /// The chip has confirmed; it was asked to open a channel for notices of payments.
+    Announcing = 5,
+    /// The notices are on their way.
+    Telling = 6,
 }
 
 impl SyncState {
     /// The state with this stored number.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Opening, Self::Ordering, Self::Done, Self::Failed].into_iter().find(|state| *state as u8 == number)
+        [Self::Opening, Self::Ordering, Self::Done, Self::Failed, Self::Announcing, Self::Telling]
+            .into_iter()
+            .find(|state| *state as u8 == number)
     }
 
     /// The name in the API.
@@ -84,6 +95,8 @@ impl SyncState {
             Self::Ordering => "ordering",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Announcing => "announcing",
+            Self::Telling => "telling",
         }
     }
 
@@ -92,6 +105,7 @@ impl SyncState {
         match self {
             Self::Opening => 10,
             Self::Ordering => 30,
+            Self::Announcing | Self::Telling => 90,
             Self::Done => 100,
             Self::Failed => 0,
         }
@@ -102,6 +116,7 @@ impl SyncState {
         match self {
             Self::Opening => 30,
             Self::Ordering => 70,
+            Self::Announcing | Self::Telling => 90,
             Self::Done => 100,
             Self::Failed => 0,
         }
@@ -135,6 +150,10 @@ pub struct TokenSync {
     pub mask_key_version: u8,
     /// The highest transaction counter the cloud had seen before the order left for the chip.
     pub counter_before: Option<u32>,
+    /// What the wearable has been told of payments, in this sync and before, at most [`MAX_RESULTS`].
+    pub told: Vec<Told>,
+    /// What it is to be told in this one, oldest first, at most [`MAX_RESULTS`].
+    pub notices: Vec<Notice>,
     /// Where it is.
     pub state: SyncState,
     /// Why it ended without confirmation.

@@ -1,10 +1,11 @@
 //! The decisions of a sync: what starts it, and what each message from the chip leads to.
 
 use protocol::applet::{self, DataObject, Grant, MaskKeyUpdate, Order, RemoveToken, Slot, SyncGrant, TokenStatuses};
-use protocol::scp03::KeySet;
+use protocol::scp03::{KeySet, Level};
 use zeroize::Zeroizing;
 
-use super::{MAX_ASKED_AGAIN, MAX_CHANNELS, SyncState, TokenSync, Work};
+use super::results::{after, untold};
+use super::{MAX_ASKED_AGAIN, MAX_CHANNELS, SyncState, TokenResult, TokenSync, Told, Work};
 use crate::accounts::Account;
 use crate::payments::Decline;
 use crate::relays::{self, Head, Opening, Results, Sealed, encoded, judge_opening};
@@ -39,6 +40,8 @@ pub struct StartSyncFacts {
     pub chip_key_version: u8,
     /// The version of mask keys for new grants.
     pub mask_key_version: u8,
+    /// What the wearable was told of payments by the syncs before.
+    pub told: Vec<Told>,
 }
 
 /// The state of a sync and the message its wearable gets.
@@ -78,6 +81,8 @@ pub fn start(
         code_budget: settings.codes.budget,
         mask_key_version: facts.mask_key_version,
         counter_before: None,
+        told: facts.told.clone(),
+        notices: Vec::new(),
         state: SyncState::Opening,
         failure: None,
         created_ms: request.now_ms,
@@ -110,6 +115,8 @@ pub struct SyncFacts {
     pub chip_keys: KeySet,
     /// The mask key of the sync's version.
     pub mask_key: Zeroizing<[u8; 16]>,
+    /// What became of the token's last payments, newest first, at most [`super::MAX_RESULTS`].
+    pub results: Vec<TokenResult>,
 }
 
 /// Decides what a message from the wearable leads to. `host_challenge` is fresh, for a channel that must be opened anew.
@@ -135,18 +142,18 @@ pub fn relay(
     match facts.sync.state {
         SyncState::Done => return Ok((done_answer(facts.sync, &facts.account), Vec::new())),
         SyncState::Failed => return Ok((failed_answer(facts.sync), Vec::new())),
-        SyncState::Opening | SyncState::Ordering => {}
+        SyncState::Opening | SyncState::Ordering | SyncState::Announcing | SyncState::Telling => {}
     }
     // Frozen, ended or bound anew meanwhile: what was right to order is not right any more.
     if work_for(&facts.token, facts.living, now_ms) != Ok(facts.sync.work) {
-        return Ok(fail(facts, Reason::TokenStateForbids));
+        return Ok(end(facts, Reason::TokenStateForbids));
     }
     let lifetime_ms = match facts.sync.state {
         SyncState::Opening => settings.binding_lifetime_ms,
         _ => settings.confirmation_lifetime_ms,
     };
     if now_ms > facts.sync.created_ms.saturating_add(lifetime_ms) {
-        return Ok(fail(facts, Reason::SyncExpired));
+        return Ok(end(facts, Reason::SyncExpired));
     }
     if results.number != u16::from(facts.sync.script) {
         // A repeat of something answered before: say again what is due now.
@@ -155,6 +162,8 @@ pub fn relay(
     }
     match facts.sync.state {
         SyncState::Opening => opened(facts, &results, host_challenge, now_ms),
+        SyncState::Announcing => announced(facts, &results),
+        SyncState::Telling => heard(facts, &results),
         _ => ordered(facts, &results, host_challenge, now_ms),
     }
 }
@@ -170,7 +179,7 @@ pub fn due(caller: Caller, facts: SyncFacts) -> Result<SyncAnswer, Refusal> {
     Ok(match facts.sync.state {
         SyncState::Done => done_answer(facts.sync, &facts.account),
         SyncState::Failed => failed_answer(facts.sync),
-        SyncState::Opening | SyncState::Ordering => {
+        SyncState::Opening | SyncState::Ordering | SyncState::Announcing | SyncState::Telling => {
             let message = due_script(&facts)?;
             SyncAnswer { sync: facts.sync, message }
         }
@@ -222,7 +231,7 @@ fn ordered(
             Ok(cloned(facts, now_ms))
         }
         // It was not there any more, and the chip has said so itself: the order was carried out before, or never needed.
-        (_, Some(_), true) | (Work::Wipe, Some(None), false) => Ok(confirmed(facts, now_ms)),
+        (_, Some(_), true) | (Work::Wipe, Some(None), false) => Ok(confirmed(facts, host_challenge, now_ms)),
         _ if facts.sync.channels >= MAX_CHANNELS => Ok(fail(facts, Reason::SyncFailed)),
         _ => Ok(reopen(facts, host_challenge)),
     }
@@ -236,14 +245,64 @@ fn counter_held(data: &[u8], token: TokenId) -> Option<Option<u32>> {
     Some(held.map(|held| held.transaction_counter))
 }
 
-fn confirmed(facts: SyncFacts, now_ms: UnixMs) -> (SyncAnswer, Vec<Change>) {
-    let sync = TokenSync { state: SyncState::Done, ..facts.sync };
+/// The order is carried out. After a refill the wearable is told what became of its payments, where that is news to it.
+fn confirmed(facts: SyncFacts, host_challenge: [u8; 8], now_ms: UnixMs) -> (SyncAnswer, Vec<Change>) {
+    let notices = match facts.sync.work {
+        Work::Refill => untold(&facts.results, &facts.sync.told),
+        Work::Wipe => Vec::new(),
+    };
+    let sync = if notices.is_empty() {
+        TokenSync { state: SyncState::Done, ..facts.sync }
+    } else {
+        let script = facts.sync.script.saturating_add(1);
+        let state = SyncState::Announcing;
+        TokenSync { state, script, host_challenge, card_answer: None, notices, ..facts.sync }
+    };
     let event = Event::about_token(sync.token, now_ms, sync.work.event(), Caller::Wearer(facts.token.account));
     let mut changes = vec![Change::PutSync(sync.clone()), Change::AddEvent(event)];
     if sync.work == Work::Refill && facts.token.mask_key_version != sync.mask_key_version {
         changes.push(Change::PutToken(Token { mask_key_version: sync.mask_key_version, ..facts.token }));
     }
-    (done_answer(sync, &facts.account), changes)
+    if sync.state == SyncState::Done {
+        return (done_answer(sync, &facts.account), changes);
+    }
+    let message = opening_script(&sync, facts.chip_keys.version());
+    (SyncAnswer { sync, message }, changes)
+}
+
+/// The chip has answered the opening of the channel for notices: they go out. Where it has opened none, the sync is done.
+fn announced(facts: SyncFacts, results: &Results) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
+    let opening = judge_opening(&facts.chip_keys, &facts.sync.host_challenge, results.answers.get(1));
+    let Opening::Opened(card_answer) = opening else { return Ok(done(facts)) };
+    let script = facts.sync.script.saturating_add(1);
+    let sync = TokenSync { script, card_answer: Some(card_answer), state: SyncState::Telling, ..facts.sync };
+    let facts = SyncFacts { sync, ..facts };
+    let message = due_script(&facts)?;
+    let changes = vec![Change::PutSync(facts.sync.clone())];
+    Ok((SyncAnswer { sync: facts.sync, message }, changes))
+}
+
+/// The wearable has had its chip vouch for the notices: those it did vouch for, the wearable has been told.
+fn heard(mut facts: SyncFacts, results: &Results) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
+    let vouched = notices_script(&facts)?.read(&results.answers);
+    let told = facts.sync.notices.iter().zip(vouched).filter(|(_, answer)| answer.is_some());
+    facts.sync.told = after(&facts.sync.told, told.map(|(notice, _)| notice.told));
+    Ok(done(facts))
+}
+
+/// It is over: what was ordered is carried out, and what was to be told is told or is left to the next sync.
+fn done(facts: SyncFacts) -> (SyncAnswer, Vec<Change>) {
+    let sync = TokenSync { state: SyncState::Done, notices: Vec::new(), ..facts.sync };
+    let change = Change::PutSync(sync.clone());
+    (done_answer(sync, &facts.account), vec![change])
+}
+
+/// It can not go on: it has failed, unless the chip had carried the order out.
+fn end(facts: SyncFacts, why: Reason) -> (SyncAnswer, Vec<Change>) {
+    match facts.sync.state {
+        SyncState::Announcing | SyncState::Telling => done(facts),
+        _ => fail(facts, why),
+    }
 }
 
 /// The cloud had seen a higher counter before the order left than the chip had reached when it carried it out: somebody
@@ -257,10 +316,14 @@ fn cloned(facts: SyncFacts, now_ms: UnixMs) -> (SyncAnswer, Vec<Change>) {
 }
 
 fn due_script(facts: &SyncFacts) -> Result<Vec<u8>, Refusal> {
-    if facts.sync.state == SyncState::Opening {
-        return Ok(opening_script(&facts.sync, facts.chip_keys.version()));
-    }
-    let commands = order_script(facts)?.commands.into_iter().map(|command| (command, false));
+    let sealed = match facts.sync.state {
+        SyncState::Opening | SyncState::Announcing => {
+            return Ok(opening_script(&facts.sync, facts.chip_keys.version()));
+        }
+        SyncState::Telling => notices_script(facts)?,
+        _ => order_script(facts)?,
+    };
+    let commands = sealed.commands.into_iter().map(|command| (command, false));
     Ok(relays::script(head(&facts.sync), &commands.collect::<Vec<_>>()))
 }
 
@@ -292,7 +355,17 @@ fn order_script(facts: &SyncFacts) -> Result<Sealed, Refusal> {
     let order = order.encode(&mut *buffer).map_err(|_| Reason::SyncFailed)?;
     let commands = [DataObject::TokenStatus.command(), applet::store_data(order)];
     let card_answer = sync.card_answer.as_deref().unwrap_or_default();
-    relays::seal(&facts.chip_keys, &sync.host_challenge, card_answer, &commands).map_err(|_| Reason::SyncFailed.into())
+    relays::seal(&facts.chip_keys, Level::Full, &sync.host_challenge, card_answer, &commands)
+        .map_err(|_| Reason::SyncFailed.into())
+}
+
+/// The notices in a channel that the wearable can read, and nobody write in. Nothing secret is ever in it.
+fn notices_script(facts: &SyncFacts) -> Result<Sealed, Refusal> {
+    let sync = &facts.sync;
+    let commands: Vec<_> = sync.notices.iter().map(|notice| applet::vouch(Slot::FIRST, &notice.bytes)).collect();
+    let card_answer = sync.card_answer.as_deref().unwrap_or_default();
+    relays::seal(&facts.chip_keys, Level::CMacRMac, &sync.host_challenge, card_answer, &commands)
+        .map_err(|_| Reason::SyncFailed.into())
 }
 
 /// The same sync with a new channel.

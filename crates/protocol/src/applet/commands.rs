@@ -39,6 +39,8 @@ pub mod ins {
     pub const SELF_TEST: u8 = 0x4E;
     /// GENERATE KEY (`84 46 00 scheme`).
     pub const GENERATE_KEY: u8 = 0x46;
+    /// VOUCH (`84 4A 00 slot`).
+    pub const VOUCH: u8 = 0x4A;
 }
 
 /// The longest command this module encodes, in bytes.

@@ -11,6 +11,7 @@ mod attestation;
 mod commands;
 mod fields;
 mod log;
+mod notice;
 mod orders;
 mod rules;
 mod tokens;
@@ -31,6 +32,7 @@ pub use commands::{
     verify,
 };
 pub use log::{CodeLog, LOG_ENTRY_BYTES, LOGGED_CODES, LoggedCode, encode_code_log};
+pub use notice::{MAX_MERCHANT_BYTES, MAX_NOTICE_BYTES, PaymentNotice, PaymentOutcome, vouch};
 pub use orders::{FactoryData, Grant, InstallToken, MaskKeyUpdate, Order, RemoveToken, StateChange, SyncGrant};
 pub use rules::{PasscodeOrder, SetRules};
 pub use tokens::{TokenStatus, TokenStatusWriter, TokenStatuses, encode_token_statuses};
@@ -107,6 +109,23 @@ pub mod tag {
     pub const PASSCODE_ORDER: Tag = Tag::new(0xE9);
     /// Order: what a token asks of the passcode.
     pub const SET_RULES: Tag = Tag::new(0xEA);
+    /// `EC`, constructed: a notice of a payment.
+    pub const NOTICE: Tag = Tag::new(0xEC);
+    /// `80` in a notice, 1 byte.
+    pub const NOTICE_OUTCOME: Tag = Tag::new(0x80);
+    /// `81` in a notice, 8 bytes.
+    pub const NOTICE_AMOUNT: Tag = Tag::new(0x81);
+    /// `82` in a notice, 8 bytes.
+    pub const NOTICE_REFUNDED: Tag = Tag::new(0x82);
+    /// `83` in a notice, 3 bytes.
+    pub const NOTICE_CURRENCY: Tag = Tag::new(0x83);
+    /// `84` in a notice, 1 byte.
+    pub const NOTICE_DECIMALS: Tag = Tag::new(0x84);
+    /// `85` in a notice, 1 to 40 bytes.
+    pub const NOTICE_MERCHANT: Tag = Tag::new(0x85);
+    /// `86` in a notice, 8 bytes.
+    pub const NOTICE_TIME: Tag = Tag::new(0x86);
+
     /// What to do with the passcode, 1 byte, in [`PASSCODE_ORDER`].
     pub const PASSCODE_ACTION: Tag = Tag::new(0x82);
     /// Whether a passcode must be set, 1 byte, in [`SET_RULES`].

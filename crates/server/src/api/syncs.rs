@@ -24,7 +24,7 @@ pub(crate) struct SyncView {
     token: String,
     /// `refill`: new budget, clock and mask key for a token that pays. `wipe`: a revoked token leaves its chip.
     work: &'static str,
-    /// `opening`, `ordering`, `done` or `failed`.
+    /// `opening`, `ordering`, `announcing`, `telling`, `done` or `failed`.
     state: &'static str,
     /// Percent.
     progress: u8,

@@ -2,8 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use platform::syncs::TokenResult;
 use platform::tokens::{ActRequest, Token, TokenAction};
 use platform::{AccountId, Caller, Reason, Refusal, TokenId};
+use protocol::applet::PaymentOutcome;
 use serde::{Deserialize, Serialize};
 use store::commands;
 use utoipa::{IntoParams, ToSchema};
@@ -95,6 +97,60 @@ pub(crate) async fn trail(
 ) -> Result<Json<Vec<EventView>>, ApiError> {
     let token = found(&app, &caller, &id)?;
     events::of(&app, &token.id.to_string())
+}
+
+/// What became of a payment that one of the token's codes was used for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ResultView {
+    payment: String,
+    /// `paid`, `declined`, `waits` or `cancelled`.
+    outcome: &'static str,
+    /// Minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<u64>,
+    /// ISO 4217 code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<String>,
+    /// What has been given back, minor units.
+    refunded: u64,
+    /// The name of who was paid.
+    merchant: String,
+    /// When: Unix time, milliseconds.
+    created_ms: u64,
+}
+
+impl From<TokenResult> for ResultView {
+    fn from(result: TokenResult) -> Self {
+        let outcome = match result.outcome() {
+            PaymentOutcome::Paid => "paid",
+            PaymentOutcome::Declined => "declined",
+            PaymentOutcome::Waits => "waits",
+            PaymentOutcome::Cancelled => "cancelled",
+        };
+        let TokenResult { payment, merchant, .. } = result;
+        Self {
+            payment: payment.id.to_string(),
+            outcome,
+            amount: payment.amount.map(|amount| amount.minor()),
+            currency: payment.amount.map(|amount| amount.currency().to_string()),
+            refunded: payment.refunded_minor,
+            merchant,
+            created_ms: payment.created_ms,
+        }
+    }
+}
+
+/// What became of the payments that the token's last codes were used for, newest first, at most four: what the wearable is
+/// told at its next sync.
+#[utoipa::path(get, path = "/v1/tokens/{token}/results", tag = "tokens", params(("token", description = "token id")),
+    responses((status = 200, body = Vec<ResultView>), (status = 404, body = ErrorAnswer)))]
+pub(crate) async fn results(
+    State(app): State<App>,
+    caller: Holder,
+    PathPart(id): PathPart,
+) -> Result<Json<Vec<ResultView>>, ApiError> {
+    let token = found(&app, &caller, &id)?;
+    Ok(Json(app.queries.results_of(&token)?.into_iter().map(ResultView::from).collect()))
 }
 
 async fn act(app: App, caller: Holder, id: &str, action: TokenAction, why: Why) -> Result<Json<TokenView>, ApiError> {

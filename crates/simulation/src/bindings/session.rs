@@ -272,7 +272,7 @@ impl World {
                 session.ended = match answer.sync.state {
                     SyncState::Done => Some(BindingState::Done),
                     SyncState::Failed => Some(BindingState::Failed),
-                    SyncState::Opening | SyncState::Ordering => None,
+                    SyncState::Opening | SyncState::Ordering | SyncState::Announcing | SyncState::Telling => None,
                 };
                 session.due = Some(answer.message);
             }

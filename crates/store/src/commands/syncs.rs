@@ -17,6 +17,7 @@ impl Command for StartTokenSync {
         let (chip, _) = tables.present_chip(token.chip)?.ok_or(StoreError::Corrupt("token's chip"))?;
         let facts = StartSyncFacts {
             living: tables.token_of_chip(token.chip)?.map(|living| living.id),
+            told: tables.sync_of(token.id)?.map(|before| before.told).unwrap_or_default(),
             token,
             chip_key_version: chip.key_version,
             mask_key_version: env.vault.versions().mask,
@@ -84,6 +85,7 @@ fn known(caller: Caller, id: TokenId, tables: &mut Tables<'_>, env: &Env) -> Res
         account: tables.account(token.account)?.ok_or(StoreError::Corrupt("token's account"))?,
         chip_keys: chip_keys(&chip, shipment.as_ref(), env)?,
         mask_key: env.vault.mask_key(&token.format, sync.mask_key_version)?,
+        results: tables.results_of(&token)?,
         sync,
         token,
     })

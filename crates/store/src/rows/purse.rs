@@ -6,6 +6,7 @@ use platform::guesses::{Guesses, MAX_GUESSING_MERCHANTS, SPENT_MARKS, SpentMarks
 use platform::merchants::{Category, Position};
 use platform::risk::history::{MAX_CATEGORIES, Spent};
 use platform::risk::{History, RECENT_PAYMENTS, Sums};
+use platform::syncs::{MAX_RESULTS, UsedCode};
 use platform::tokens::TokenState;
 use platform::{AccountId, PaymentId, TokenId};
 
@@ -14,8 +15,8 @@ use super::codec::{Decoder, Encoder};
 use crate::StoreError;
 
 /// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends; 3 what
-/// risk rules may know of what was paid before.
-const PURSE_FORM: u8 = 3;
+/// risk rules may know of what was paid before; 4 which payments a token's last codes were used for.
+const PURSE_FORM: u8 = 4;
 
 /// What changes with every payment of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct Spend {
     pub(crate) expires_ms: Option<u64>,
     /// What rules may know of it. It is changed by itself.
     pub(crate) used: TokenUse,
+    /// What its last codes were used for, newest first, at most [`MAX_RESULTS`]. It is changed by itself.
+    pub(crate) codes: Vec<UsedCode>,
 }
 
 /// What a token has paid before.
@@ -129,6 +132,16 @@ fn read_spent(row: &mut Decoder<'_>) -> Result<Spent, StoreError> {
     Ok(Spent { day_number: row.i64()?, day: read_sums(row)?, month: read_sums(row)? })
 }
 
+fn write_stamp(row: Encoder, stamp: Stamp) -> Encoder {
+    row.u32(stamp.step.0).u8(stamp.sequence.get())
+}
+
+fn read_stamp(row: &mut Decoder<'_>) -> Result<Stamp, StoreError> {
+    let step = TimeStep(row.u32()?);
+    let sequence = Sequence::new(row.u8()?).map_err(|_| row.corrupt())?;
+    Ok(Stamp::new(step, sequence))
+}
+
 impl Purse {
     /// The purse of a new account.
     pub(crate) fn empty(currency: Currency) -> Self {
@@ -152,8 +165,16 @@ impl Purse {
     /// Puts a token as it is now; what it has paid before stays what it is.
     pub(crate) fn put_spend(&mut self, spend: Spend) {
         match self.spends.iter_mut().find(|known| known.token == spend.token) {
-            Some(known) => *known = Spend { used: known.used, ..spend },
+            Some(known) => *known = Spend { used: known.used, codes: core::mem::take(&mut known.codes), ..spend },
             None => self.spends.push(spend),
+        }
+    }
+
+    /// Keeps what a code of a token was used for; what was used longest ago is let go.
+    pub(crate) fn keep_used_code(&mut self, token: TokenId, used: UsedCode) {
+        if let Some(spend) = self.spends.iter_mut().find(|spend| spend.token == token) {
+            spend.codes.truncate(MAX_RESULTS - 1);
+            spend.codes.insert(0, used);
         }
     }
 
@@ -238,7 +259,7 @@ impl Spend {
         let row = row
             .raw(&self.token.0)
             .u8(self.state as u8)
-            .maybe(self.last_stamp, |row, stamp| row.u32(stamp.step.0).u8(stamp.sequence.get()))
+            .maybe(self.last_stamp, write_stamp)
             .maybe(self.last_counter, Encoder::u32)
             .u64(self.guesses.since_ms)
             .u32(self.guesses.codes);
@@ -247,24 +268,22 @@ impl Spend {
         let row = self.guesses.merchants.iter().fold(row, |row, merchant| row.u64(*merchant));
         let row = row.u8(self.spent.marks().len() as u8);
         let row = self.spent.marks().iter().fold(row, |row, mark| row.u32(*mark));
-        self.used.write(row.maybe(self.expires_ms, Encoder::u64))
+        let row = self.used.write(row.maybe(self.expires_ms, Encoder::u64)).u8(self.codes.len() as u8);
+        self.codes.iter().fold(row, |row, used| write_stamp(row.raw(&used.payment.0), used.stamp))
     }
 
     fn read(row: &mut Decoder<'_>, form: u8) -> Result<Self, StoreError> {
         let token = TokenId(row.raw()?);
         let state = TokenState::from_number(row.u8()?);
         let state = row.known(state)?;
-        let last_stamp = row.maybe(|row| {
-            let step = TimeStep(row.u32()?);
-            let sequence = Sequence::new(row.u8()?).map_err(|_| row.corrupt())?;
-            Ok(Stamp::new(step, sequence))
-        })?;
+        let last_stamp = row.maybe(read_stamp)?;
         let last_counter = row.maybe(Decoder::u32)?;
         if form == 1 {
             // Misses in a row, whoever they came from.
             row.u32()?;
             let (guesses, spent, used) = (Guesses::default(), SpentMarks::default(), TokenUse::default());
-            return Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms: None, used });
+            let (expires_ms, codes) = (None, Vec::new());
+            return Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms, used, codes });
         }
         let mut guesses = Guesses { since_ms: row.u64()?, codes: row.u32()?, merchants: Vec::new() };
         for _ in 0..row.at_most(MAX_GUESSING_MERCHANTS)? {
@@ -278,7 +297,11 @@ impl Spend {
         let spent = SpentMarks::from_marks(marks.into_iter().take(known));
         let expires_ms = row.maybe(Decoder::u64)?;
         let used = if form >= 3 { TokenUse::read(row)? } else { TokenUse::default() };
-        Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms, used })
+        let mut codes = Vec::new();
+        for _ in 0..if form >= 4 { row.at_most(MAX_RESULTS)? } else { 0 } {
+            codes.push(UsedCode { payment: PaymentId(row.raw()?), stamp: read_stamp(row)? });
+        }
+        Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms, used, codes })
     }
 }
 
@@ -298,6 +321,7 @@ mod tests {
             spent: SpentMarks::default().with(9).with(10),
             expires_ms: last_counter.map(u64::from),
             used: TokenUse::default(),
+            codes: Vec::new(),
         };
         let balance = Balance { minor: -1, last_record: 7 };
         let mut purse = Purse { balance, day: -2, ..Purse::empty(Currency::CNY) };
@@ -330,6 +354,13 @@ mod tests {
             2,
             "a token's change keeps its history"
         );
+        for number in 1..=6 {
+            purse.keep_used_code(TokenId([2; 16]), UsedCode { payment: PaymentId([number; 16]), stamp });
+        }
+        purse.put_spend(spend(2, Some(stamp), None));
+        let kept: Vec<u8> =
+            purse.spend_of(TokenId([2; 16])).unwrap().codes.iter().map(|used| used.payment.0[0]).collect();
+        assert_eq!(kept, [6, 5, 4, 3], "the newest, and a token's change keeps them");
         purse.waiting = vec![PaymentId([4; 16]), PaymentId([5; 16])];
         let bytes = purse.to_row();
         assert_eq!(Purse::from_row(&bytes), Ok(purse));

@@ -4,9 +4,9 @@ use paycode::{CodeFormat, Suite, TokenIndex};
 use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
 use platform::chips::{Chip, Origin};
-use platform::syncs::{SyncState, TokenSync, Work};
+use platform::syncs::{MAX_RESULTS, Notice, SyncState, TokenSync, Told, Work};
 use platform::tokens::Token;
-use platform::{AccountId, BindingId, ChipId, KeyHash, Reason, ShipmentId, TokenId, TopUpId};
+use platform::{AccountId, BindingId, ChipId, KeyHash, PaymentId, Reason, ShipmentId, TokenId, TopUpId};
 
 use super::codec::{Decoder, Encoder};
 use super::{FORM, Spend};
@@ -172,6 +172,7 @@ impl Spend {
             spent: token.spent,
             expires_ms: token.expires_ms,
             used: Default::default(),
+            codes: Vec::new(),
         }
     }
 }
@@ -235,8 +236,11 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
     row.end().map(|()| binding)
 }
 
+/// The form syncs have now. 2 added what the wearable is told of payments.
+const SYNC_FORM: u8 = 2;
+
 pub(crate) fn put_sync(row: &TokenSync) -> Vec<u8> {
-    Encoder::new(FORM)
+    let fields = Encoder::new(SYNC_FORM)
         .raw(&row.token.0)
         .raw(&row.session)
         .u8(row.work as u8)
@@ -252,11 +256,21 @@ pub(crate) fn put_sync(row: &TokenSync) -> Vec<u8> {
         .u8(row.state as u8)
         .maybe(row.failure.map(Reason::code), Encoder::text)
         .u64(row.created_ms)
-        .finish()
+        .u8(row.told.len() as u8);
+    let fields = row.told.iter().fold(fields, put_told).u8(row.notices.len() as u8);
+    row.notices.iter().fold(fields, |fields, notice| put_told(fields, &notice.told).bytes(&notice.bytes)).finish()
+}
+
+fn put_told(fields: Encoder, told: &Told) -> Encoder {
+    fields.raw(&told.payment.0).u8(told.outcome).u64(told.refunded_minor)
+}
+
+fn told(row: &mut Decoder<'_>) -> Result<Told, StoreError> {
+    Ok(Told { payment: PaymentId(row.raw()?), outcome: row.u8()?, refunded_minor: row.u64()? })
 }
 
 pub(crate) fn sync(fields: &[u8]) -> Result<TokenSync, StoreError> {
-    let mut row = Decoder::new("syncs", FORM, fields)?;
+    let (mut row, form) = Decoder::up_to("syncs", SYNC_FORM, fields)?;
     let (token, session) = (TokenId(row.raw()?), row.raw()?);
     let work = Work::from_number(row.u8()?);
     let work = row.known(work)?;
@@ -268,7 +282,18 @@ pub(crate) fn sync(fields: &[u8]) -> Result<TokenSync, StoreError> {
     let state = row.known(state)?;
     let failure = reason(&mut row)?;
     let created_ms = row.u64()?;
+    let (mut told_before, mut notices) = (Vec::new(), Vec::new());
+    if form >= 2 {
+        for _ in 0..row.at_most(MAX_RESULTS)? {
+            told_before.push(told(&mut row)?);
+        }
+        for _ in 0..row.at_most(MAX_RESULTS)? {
+            notices.push(Notice { told: told(&mut row)?, bytes: row.bytes()?.to_vec() });
+        }
+    }
     row.end().map(|()| TokenSync {
+        told: told_before,
+        notices,
         token,
         session,
         work,

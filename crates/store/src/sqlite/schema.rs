@@ -9,8 +9,9 @@ use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
 /// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0; 3 knows makers, 4 risk rules, 5
-/// reservations, 6 shipments, 7 syncs.
-const VERSION: usize = 7;
+/// reservations, 6 shipments, 7
+/// syncs, 8 which payments codes were used for.
+const VERSION: usize = 8;
 /// Marks the file as ours (`application_id`): "PCHP".
 const APPLICATION_ID: i32 = 0x5043_4850;
 /// Bytes of a page. Small, because a payment changes one row each in a few pages that no other payment of its batch
@@ -118,7 +119,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             create_tables(&transaction)?;
             create(&transaction)?;
         }
-        // Since schema 2 there have only been new tables.
+        // Since schema 2 there have only been new tables, and rows that say more when they are next written.
         2..=VERSION => create_tables(&transaction)?,
         newer => {
             let text = format!("this database has schema {newer}, newer than this program knows");
