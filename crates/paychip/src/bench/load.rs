@@ -151,8 +151,9 @@ async fn connection(address: String, run: Rc<Run>) -> std::io::Result<()> {
         if status != b"200" && status != b"204" {
             let text = String::from_utf8_lossy(answer.get(..length).unwrap_or_default());
             let (sent_ms, took_ms) = ((begun - run.begun).as_millis(), begun.elapsed().as_millis());
-            *run.refused.borrow_mut() =
-                Some(format!("request {number}, sent {sent_ms} ms into the run and answered after {took_ms} ms: {text}"));
+            *run.refused.borrow_mut() = Some(format!(
+                "request {number}, sent {sent_ms} ms into the run and answered after {took_ms} ms: {text}"
+            ));
             return Ok(());
         }
         if ended >= run.measured.0 && ended < run.measured.1 {

@@ -1,17 +1,19 @@
 //! The carrier: a thread that carries over into the database file what waits in front of it, a whole segment of the log
-//! in one transaction, and then removes the segment.
+//! before it puts the segment aside.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{DatabaseFile, NotCarried};
-use super::log;
 use super::pending::Shared;
+use super::{CARRIED_ROWS, log};
 use crate::StoreError;
 
 /// How long the carrier waits before it tries again what did not go (a full disk).
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// The longest it rests after a transaction.
+const MAX_REST: Duration = Duration::from_millis(20);
 /// How long it sleeps where nobody wakes it.
 const SLEEP: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,7 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
             }
             continue;
         };
-        match file.carry(&generation, segment) {
+        match file.carry(&generation, segment, |worked| rest(&shared, worked)) {
             Ok(()) => {
                 if let Err(error) = log::leave(&database, segment) {
                     // It is in the file: the next start removes it.
@@ -58,6 +60,14 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
                 return;
             }
         }
+    }
+}
+
+/// Leaves the disk to the log for as long as it was kept from it, unless too much waits already.
+fn rest(shared: &Shared, worked: Duration) {
+    let is_late = shared.read().present.rows.len() >= CARRIED_ROWS;
+    if !is_late && !shared.signals().closing {
+        std::thread::sleep(worked.min(MAX_REST));
     }
 }
 

@@ -1,14 +1,19 @@
-//! The database file itself: one connection that writes rows, as they come out of the log, in one transaction.
+//! The database file itself: one connection that writes rows, as they come out of the log, some thousand in a transaction.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::pending::Generation;
+use super::pending::{Generation, Piece, Waiting};
 use super::schema::{self, Ids, Rows};
 use super::{CHECKPOINT_PAGES, WRITER_CACHE_KIB, configure};
 use crate::StoreError;
 use crate::key::Key;
+
+/// Pieces written in one transaction: what one sync of the file takes to the disk, which is what the log's next sync waits
+/// for.
+const PIECES: usize = 2_000;
 
 /// The writing connection.
 pub(super) struct DatabaseFile {
@@ -44,18 +49,60 @@ impl DatabaseFile {
         u64::try_from(segment).map_err(|_| StoreError::Corrupt("carried"))
     }
 
-    /// Writes a generation, and that its segment is in the file: both or neither.
-    pub(super) fn carry(&mut self, generation: &Generation, segment: u64) -> Result<(), NotCarried> {
-        let begun = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
-        let written = begun.and_then(|()| self.write(generation, segment));
-        if let Err(error) = written {
-            return Err(self.undo(error));
+    /// Writes a generation, a part at a time and with each part how far it came; after the last, that its segment is in
+    /// the file. `pause` is told after each how long it took. Where it stops half way, and the program too, the next call
+    /// with the same segment goes on from there.
+    ///
+    /// Readers look first among the rows that wait, and the whole generation waits until all of it is in the file: so nobody
+    /// sees half of it.
+    pub(super) fn carry(
+        &mut self,
+        generation: &Generation,
+        segment: u64,
+        pause: impl Fn(Duration),
+    ) -> Result<(), NotCarried> {
+        let mut done = self.done(segment).map_err(NotCarried::TryAgain)?;
+        let mut pieces = generation.pieces().skip(done).peekable();
+        loop {
+            let begun = Instant::now();
+            let opened = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
+            let written = opened.and_then(|()| {
+                for piece in pieces.by_ref().take(PIECES) {
+                    self.write(piece)?;
+                    done += 1;
+                }
+                let is_last = pieces.peek().is_none();
+                self.note(segment, done, is_last).map(|()| is_last)
+            });
+            let is_last = written.map_err(|error| self.undo(error))?;
+            match self.connection.execute_batch("COMMIT") {
+                Ok(()) if is_last => return Ok(()),
+                Ok(()) => pause(begun.elapsed()),
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                    return Err(self.undo(error.into()));
+                }
+                Err(error) => return Err(NotCarried::Broken(error.into())),
+            }
         }
-        match self.connection.execute_batch("COMMIT") {
-            Ok(()) => Ok(()),
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Err(self.undo(error.into())),
-            Err(error) => Err(NotCarried::Broken(error.into())),
+    }
+
+    /// How many pieces of a segment are in the file already.
+    fn done(&self, segment: u64) -> Result<usize, StoreError> {
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let (of, done) = self.connection.query_row("SELECT segment, pieces FROM carrying", [], row)?;
+        if u64::try_from(of) != Ok(segment) {
+            return Ok(0);
         }
+        usize::try_from(done).map_err(|_| StoreError::Corrupt("carrying"))
+    }
+
+    fn note(&self, segment: u64, done: usize, is_last: bool) -> Result<(), StoreError> {
+        let mut carrying = self.connection.prepare_cached("UPDATE carrying SET segment = ?1, pieces = ?2")?;
+        carrying.execute((segment, done))?;
+        if is_last {
+            self.connection.prepare_cached("UPDATE carried SET segment = ?1")?.execute([segment])?;
+        }
+        Ok(())
     }
 
     /// Leaves one whole file behind, with nothing in SQLite's own log: as whoever copies it expects. Where a reader
@@ -75,22 +122,19 @@ impl DatabaseFile {
         }
     }
 
-    fn write(&self, generation: &Generation, segment: u64) -> Result<(), StoreError> {
-        for (key, waiting) in &generation.rows {
-            self.write_row(key, waiting.row.as_deref(), waiting.is_new)?;
-        }
-        for ((list, owner), ids) in &generation.listed {
-            let mut statement = self.connection.prepare_cached(schema::list(Ids::Insert, *list))?;
-            for id in ids {
-                statement.execute((owner, id))?;
+    fn write(&self, piece: Piece<'_>) -> Result<(), StoreError> {
+        match piece {
+            Piece::Row(key, waiting) => self.write_row(key, waiting),
+            Piece::Listed(list, owner, id) => {
+                let mut statement = self.connection.prepare_cached(schema::list(Ids::Insert, list))?;
+                Ok(statement.execute((owner, id)).map(drop)?)
             }
         }
-        let mut carried = self.connection.prepare_cached("UPDATE carried SET segment = ?1")?;
-        Ok(carried.execute([segment]).map(drop)?)
     }
 
-    fn write_row(&self, key: &Key, row: Option<&[u8]>, is_new: bool) -> Result<(), StoreError> {
-        let what = match (is_new, row) {
+    fn write_row(&self, key: &Key, waiting: &Waiting) -> Result<(), StoreError> {
+        let row = waiting.row.as_deref();
+        let what = match (waiting.is_new, row) {
             // It came and went before it was ever in the file.
             (true, None) => return Ok(()),
             (true, Some(_)) => Rows::Insert,
@@ -109,5 +153,105 @@ impl DatabaseFile {
             statement.raw_bind_parameter(2, row)?;
         }
         if statement.raw_execute()? == 1 { Ok(()) } else { Err(StoreError::Corrupt(key.place().0)) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use std::cell::Cell;
+
+    use super::super::log;
+    use super::*;
+    use crate::engine::{RowWrite, Writes};
+    use crate::key::{List, Named, Numbered};
+
+    const SEGMENT: u64 = 7;
+    const ROWS: u64 = 3 * PIECES as u64;
+
+    /// Rows that come, one that changes and one that goes, and ids of a list.
+    fn transactions() -> [Writes; 2] {
+        let name = |number: u64| Key::Name(Named::LivingTokens, number.to_be_bytes().to_vec());
+        let row = |key, before: Option<u8>, after: Option<u8>| {
+            let row = |byte: Option<u8>| byte.map(|byte| vec![byte; 30]);
+            RowWrite { key, before: row(before), after: row(after) }
+        };
+        let id = |number: u64| u128::from(number).to_be_bytes();
+        let first = [row(name(ROWS), None, Some(1)), row(Key::Number(Numbered::Purses, 1), None, Some(1))];
+        let rows = (0..ROWS).map(|number| row(name(number), None, Some(2)));
+        let then = [row(name(ROWS), Some(1), None), row(Key::Number(Numbered::Purses, 1), Some(1), Some(2))];
+        let listed = (0..ROWS).map(|number| (List::MerchantPayments, vec![number as u8; 16], id(number))).collect();
+        [
+            Writes { rows: first.into(), listed: Vec::new() },
+            Writes { rows: then.into_iter().chain(rows).collect(), listed },
+        ]
+    }
+
+    fn generation(of: &[Writes]) -> Generation {
+        let mut generation = Generation::default();
+        of.iter().for_each(|writes| generation.take_in(writes.clone()));
+        generation
+    }
+
+    fn rows(file: &DatabaseFile) -> (u64, u64, Vec<u8>) {
+        let count = |table: &str| {
+            let text = format!("SELECT count(*) FROM {table}");
+            file.connection.query_row(&text, [], |row| row.get::<_, u64>(0)).unwrap()
+        };
+        let purse = "SELECT row FROM purses WHERE key = 1";
+        let purse = file.connection.query_row(purse, [], |row| row.get(0)).unwrap();
+        (count(Named::LivingTokens.name()), count(List::MerchantPayments.name()), purse)
+    }
+
+    /// What a crash would leave after each transaction but the last: the file and SQLite's log beside it.
+    #[test]
+    fn a_segment_carried_half_way_is_carried_on_with_and_nothing_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("paychip.db");
+        let [before, then] = transactions();
+        let mut file = DatabaseFile::open(&path).unwrap();
+        file.carry(&generation(&[before]), SEGMENT - 1, |_| ()).unwrap();
+        let copies = Cell::new(0);
+        file.carry(&generation(core::slice::from_ref(&then)), SEGMENT, |_| {
+            let copy = folder.path().join(format!("copy-{}.db", copies.get()));
+            std::fs::copy(&path, &copy).unwrap();
+            std::fs::copy(path.with_extension("db-wal"), copy.with_extension("db-wal")).unwrap();
+            copies.set(copies.get() + 1);
+        })
+        .unwrap();
+        let expected = (ROWS, ROWS, vec![2; 30]);
+        assert_eq!(rows(&file), expected);
+        assert_eq!(copies.get() as u64, (2 * ROWS + 2) / PIECES as u64);
+        for number in 0..copies.get() {
+            let mut copy = DatabaseFile::open(&folder.path().join(format!("copy-{number}.db"))).unwrap();
+            assert_eq!(copy.carried().unwrap(), SEGMENT - 1, "{number}");
+            let (tokens, listed, _) = rows(&copy);
+            assert!(tokens + listed < 2 * ROWS, "{number}: half of it is there");
+            copy.carry(&generation(core::slice::from_ref(&then)), SEGMENT, |_| ()).unwrap();
+            assert_eq!((rows(&copy), copy.carried().unwrap()), (expected.clone(), SEGMENT), "{number}");
+        }
+    }
+
+    /// What an engine that starts again carries over is in the same order as what the one before carried.
+    #[test]
+    fn a_generation_read_from_the_log_has_its_pieces_in_the_same_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("paychip.db");
+        let transactions = transactions();
+        let mut written = log::Log::begin(&database, 1).unwrap();
+        let mut present = Generation::default();
+        for writes in &transactions {
+            assert_eq!(written.append(writes, written.length()), crate::engine::Outcome::Committed);
+            present.absorb(&generation(core::slice::from_ref(writes)));
+        }
+        let read = generation(&log::read_segment(&database, 1, true).unwrap());
+        let told = |generation: &Generation| {
+            let told = |piece| match piece {
+                Piece::Row(key, waiting) => format!("{key:?} {} {:?}", waiting.is_new, waiting.row),
+                Piece::Listed(list, owner, id) => format!("{list:?} {owner:?} {id:?}"),
+            };
+            generation.pieces().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&read), told(&present));
     }
 }

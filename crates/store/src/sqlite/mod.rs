@@ -1,8 +1,8 @@
 //! The embedded engine: a log that every transaction is appended and synced to, and a SQLite file behind it.
 //!
 //! A transaction that is reported as committed survives a power cut. Its rows wait in memory, where every reader looks
-//! first, until the carrier has written them into the file, thousands of transactions at once: a page that many of them
-//! change is then written once (docs/decisions/0012).
+//! first, until the carrier has written them into the file, thousands of transactions together and in the order of the
+//! file's trees: a page that many of them change is then written once (docs/decisions/0012).
 
 mod carrier;
 mod file;
@@ -53,7 +53,7 @@ const MAX_WAITING_ROWS: usize = 4 * CARRIED_ROWS;
 const HOLD: Duration = Duration::from_millis(100);
 const MAX_HOLDS: usize = 100;
 /// Pages in SQLite's own write-ahead log after which they are carried over into the file.
-const CHECKPOINT_PAGES: i64 = 16_000;
+const CHECKPOINT_PAGES: i64 = 4_000;
 /// Reading connections; more readers wait for one another.
 const READERS: usize = 4;
 /// One file has one writer, and one partition.
@@ -249,7 +249,7 @@ fn recover(path: &Path, file: &mut DatabaseFile) -> Result<u64, StoreError> {
             for writes in log::read_segment(path, number, number == last)? {
                 generation.take_in(writes);
             }
-            file.carry(&generation, number).map_err(|not| match not {
+            file.carry(&generation, number, |_| ()).map_err(|not| match not {
                 NotCarried::TryAgain(error) | NotCarried::Broken(error) => error,
             })?;
         }

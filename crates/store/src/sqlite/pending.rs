@@ -75,6 +75,25 @@ impl Generation {
     }
 }
 
+/// What is written into the database file at once.
+pub(super) enum Piece<'g> {
+    Row(&'g Key, &'g Waiting),
+    Listed(List, &'g [u8], &'g [u8; 16]),
+}
+
+impl Generation {
+    /// All of it, in the order of the file's trees: neighbours come one after the other. It is the same order whenever the
+    /// same segment of the log is read.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let rows = self.rows.iter().map(|(key, waiting)| Piece::Row(key, waiting));
+        rows.chain(
+            self.listed
+                .iter()
+                .flat_map(|((list, owner), ids)| ids.iter().map(move |id| Piece::Listed(*list, owner, id))),
+        )
+    }
+}
+
 /// Both generations.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Generations {

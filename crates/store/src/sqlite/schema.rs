@@ -10,8 +10,8 @@ use crate::key::{List, Named, Numbered};
 
 /// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0; 3 knows makers, 4 risk rules, 5
 /// reservations, 6 shipments, 7
-/// syncs, 8 which payments codes were used for.
-const VERSION: usize = 8;
+/// syncs, 8 which payments codes were used for, 9 how much of a segment is carried over.
+const VERSION: usize = 9;
 /// Marks the file as ours (`application_id`): "PCHP".
 const APPLICATION_ID: i32 = 0x5043_4850;
 /// Bytes of a page. Small, because a payment changes one row each in a few pages that no other payment of its batch
@@ -151,7 +151,12 @@ fn create_tables(connection: &Connection) -> Result<(), StoreError> {
             "CREATE TABLE IF NOT EXISTS {name} (owner BLOB NOT NULL, id BLOB NOT NULL, PRIMARY KEY (owner, id)) STRICT, WITHOUT ROWID"
         ))?;
     }
-    Ok(())
+    // How many pieces of which segment are in the file, while it is being carried over.
+    Ok(connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS carrying (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL,
+         pieces INTEGER NOT NULL) STRICT;
+         INSERT OR IGNORE INTO carrying VALUES (1, 0, 0);",
+    )?)
 }
 
 fn create(connection: &Connection) -> Result<(), StoreError> {
