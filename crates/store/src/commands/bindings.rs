@@ -9,7 +9,8 @@ use protocol::scp03::KeySet;
 
 use crate::{Command, Env, Failure, StoreError, Tables};
 
-/// Starts a binding from a wearable's offer. What is refused is in the audit trail, under the chip.
+/// Starts a binding from a wearable's offer. What is refused is in the audit trail, under the chip: the first few of an account
+/// and day.
 pub struct StartBinding(pub StartRequest);
 
 impl Command for StartBinding {
@@ -34,11 +35,23 @@ impl Command for StartBinding {
         let started = bindings::start(request, facts, &env.settings);
         let (answer, changes) = match started {
             Ok((answer, changes)) => (Ok(answer), changes),
-            Err(refusal) => (Err(refusal), vec![Change::AddEvent(refused(request, refusal.reason))]),
+            Err(refusal) if is_kept(request, tables, env)? => {
+                (Err(refusal), vec![Change::AddEvent(refused(request, refusal.reason))])
+            }
+            Err(refusal) => (Err(refusal), Vec::new()),
         };
         tables.apply_all(&changes)?;
         Ok(answer)
     }
+}
+
+/// Whether the audit trail keeps one more refused start of this account today, and counts it. Whoever has a wallet's key can
+/// think of chips for ever; the trail is not theirs to fill.
+fn is_kept(request: &StartRequest, tables: &mut Tables<'_>, env: &Env) -> Result<bool, Failure> {
+    let day = env.settings.day_of(request.now_ms);
+    let Some(counted) = tables.present_purse(request.account)?.one_more_refused_start(day) else { return Ok(false) };
+    tables.change_purse(request.account, |purse| purse.refused_starts = counted)?;
+    Ok(true)
 }
 
 /// The line of the audit trail for a binding that was refused before it began.

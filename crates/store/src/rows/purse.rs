@@ -15,8 +15,11 @@ use super::codec::{Decoder, Encoder};
 use crate::StoreError;
 
 /// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends; 3 what
-/// risk rules may know of what was paid before; 4 which payments a token's last codes were used for.
-const PURSE_FORM: u8 = 4;
+/// risk rules may know of what was paid before; 4 which payments a token's last codes were used for; 5 how many of its bindings
+/// were refused on a day.
+const PURSE_FORM: u8 = 5;
+/// Refused starts of bindings of one account on one day that the audit trail keeps.
+pub(crate) const MAX_REFUSED_STARTS: u8 = 20;
 
 /// What changes with every payment of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,9 @@ pub(crate) struct Purse {
     pub(crate) spends: Vec<Spend>,
     /// Payments that wait to be confirmed, at most [`platform::payments::pay::MAX_WAITING`].
     pub(crate) waiting: Vec<PaymentId>,
+    /// The day of the last binding that was refused before it began, and how many of that day are in the audit trail, at most
+    /// [`MAX_REFUSED_STARTS`].
+    pub(crate) refused_starts: (i64, u8),
 }
 
 /// What changes of a token.
@@ -155,6 +161,7 @@ impl Purse {
             categories: Vec::new(),
             spends: Vec::new(),
             waiting: Vec::new(),
+            refused_starts: (0, 0),
         }
     }
 
@@ -168,6 +175,14 @@ impl Purse {
             Some(known) => *known = Spend { used: known.used, codes: core::mem::take(&mut known.codes), ..spend },
             None => self.spends.push(spend),
         }
+    }
+
+    /// The count after one more refused start on a day; nothing where the trail has enough of that day. A day that has begun
+    /// stays: of two servers around midnight, the one whose clock is behind opens no other.
+    pub(crate) fn one_more_refused_start(&self, day: i64) -> Option<(i64, u8)> {
+        let (known, count) = self.refused_starts;
+        let (day, count) = if day > known { (day, 0) } else { (known, count) };
+        (count < MAX_REFUSED_STARTS).then_some((day, count + 1))
     }
 
     /// Keeps what a code of a token was used for; what was used longest ago is let go.
@@ -221,7 +236,8 @@ impl Purse {
             .fold(row, |row, (category, spent)| write_spent(row.u16(category.number()), *spent))
             .u16(self.spends.len() as u16);
         let row = self.spends.iter().fold(row, |row, spend| spend.write(row)).u16(self.waiting.len() as u16);
-        self.waiting.iter().fold(row, |row, payment| row.raw(&payment.0)).finish()
+        let row = self.waiting.iter().fold(row, |row, payment| row.raw(&payment.0));
+        row.i64(self.refused_starts.0).u8(self.refused_starts.1).finish()
     }
 
     pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
@@ -236,6 +252,7 @@ impl Purse {
             categories: Vec::new(),
             spends: Vec::new(),
             waiting: Vec::new(),
+            refused_starts: (0, 0),
         };
         if form >= 3 {
             purse.month = read_sums(&mut row)?;
@@ -249,6 +266,9 @@ impl Purse {
         }
         for _ in 0..row.u16()? {
             purse.waiting.push(PaymentId(row.raw()?));
+        }
+        if form >= 5 {
+            purse.refused_starts = (row.i64()?, row.u8()?);
         }
         row.end().map(|()| purse)
     }
@@ -366,6 +386,20 @@ mod tests {
         assert_eq!(Purse::from_row(&bytes), Ok(purse));
         for cut in 0..bytes.len() {
             assert!(Purse::from_row(&bytes[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn so_many_refused_starts_of_a_day_are_counted_and_no_more() {
+        let mut purse = Purse::empty(Currency::CNY);
+        for day in [20_000, 20_001] {
+            for count in 1..=MAX_REFUSED_STARTS {
+                let counted = purse.one_more_refused_start(day);
+                assert_eq!(counted, Some((day, count)));
+                purse.refused_starts = counted.unwrap();
+                assert_eq!(Purse::from_row(&purse.to_row()), Ok(purse.clone()));
+            }
+            assert_eq!((purse.one_more_refused_start(day), purse.one_more_refused_start(day - 1)), (None, None));
         }
     }
 

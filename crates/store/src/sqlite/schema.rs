@@ -9,8 +9,8 @@ use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
 /// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0; 3 knows makers, 4 risk rules, 5
-/// reservations, 6 shipments, 7
-/// syncs, 8 which payments codes were used for, 9 how much of a segment is carried over.
+/// reservations, 6 shipments, 7 syncs, 8 which payments codes were used for, and refused bindings, 9 how much of a segment is
+/// carried over.
 const VERSION: usize = 9;
 /// Marks the file as ours (`application_id`): "PCHP".
 const APPLICATION_ID: i32 = 0x5043_4850;
