@@ -188,22 +188,23 @@ impl SqliteEngine {
         }
     }
 
-    /// Waits while too much waits to be carried over.
-    ///
-    /// # Errors
-    /// Where nothing can be carried over any more.
-    fn hold_back(&self) -> Result<(), StoreError> {
-        let mut signals = self.shared.signals();
+    /// Makes room for what is written next: hands over what the carrier can take, and waits while too much waits.
+    fn make_room(&mut self) -> Outcome {
         for _ in 0..MAX_HOLDS {
+            // Also while this waits: nobody else hands anything over.
+            let turned = self.turn_if_full();
+            if turned != Outcome::Committed || self.shared.read().present.rows.len() < MAX_WAITING_ROWS {
+                return turned;
+            }
+            let signals = self.shared.signals();
             if let Some(error) = &signals.broken {
-                return Err(error.clone());
+                return Outcome::Unknown(error.clone());
             }
-            if self.shared.read().present.rows.len() < MAX_WAITING_ROWS {
-                return Ok(());
+            if self.shared.read().before.is_some() {
+                drop(self.shared.wait(signals, HOLD));
             }
-            signals = self.shared.wait(signals, HOLD);
         }
-        Err(StoreError::Busy)
+        Outcome::RolledBack(StoreError::Busy)
     }
 }
 
@@ -359,14 +360,9 @@ impl Engine for SqliteEngine {
         if writes.is_empty() {
             return self.hand_over(None, done);
         }
-        match self.hold_back() {
-            Ok(()) => {}
-            Err(StoreError::Busy) => return done(Outcome::RolledBack(StoreError::Busy)),
-            Err(error) => return done(Outcome::Unknown(error)),
-        }
-        let turned = self.turn_if_full();
-        if turned != Outcome::Committed {
-            return done(turned);
+        let room = self.make_room();
+        if room != Outcome::Committed {
+            return done(room);
         }
         // Before the oldest that is not known to be durable, everything is.
         let from = self.log.length();
@@ -442,4 +438,28 @@ fn configure(connection: &Connection) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.busy_timeout(LOCK_WAIT)?;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+    use crate::engine::RowWrite;
+
+    /// Only the writer hands over what waits, so it must not wait for that.
+    #[test]
+    fn a_store_that_was_held_back_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut engine = SqliteEngine::open(&folder.path().join("paychip.db")).unwrap();
+        let key = |number: usize| Key::Number(Numbered::Purses, number as u64);
+        let row = |number| RowWrite { key: key(number), before: None, after: Some(vec![1]) };
+        for numbers in [0..MAX_WAITING_ROWS, MAX_WAITING_ROWS..MAX_WAITING_ROWS + 1] {
+            let writes = Writes { rows: numbers.map(row).collect(), listed: Vec::new() };
+            engine.begin().unwrap();
+            assert_eq!(engine.commit(writes), Outcome::Committed);
+        }
+        engine.begin().unwrap();
+        let read = engine.read(&[key(0), key(MAX_WAITING_ROWS)]).unwrap();
+        assert_eq!(read, [Some(vec![1]), Some(vec![1])]);
+    }
 }
