@@ -45,6 +45,7 @@ pub(crate) fn measure(options: &Options<'_>) -> Result<(), String> {
     postgres.create("tpcb")?;
     let tpcb_per_s = postgres.tpcb_per_second(CLIENTS, seconds)?.round();
     println!("TPC-B: {tpcb_per_s} transactions/s with {CLIENTS} clients");
+    postgres.remove("tpcb")?;
     let mut rows = Vec::new();
     for tokens in sizes {
         for engine in ["sqlite", "postgres"] {
@@ -57,7 +58,11 @@ pub(crate) fn measure(options: &Options<'_>) -> Result<(), String> {
             } else {
                 None
             };
+            postgres.settle()?;
             let mut row = clean_run(&data, *tokens, seconds, url.as_deref())?;
+            if url.is_some() {
+                postgres.remove(&database)?;
+            }
             if let Some(row) = row.as_object_mut() {
                 row.insert("tpcb_per_s".to_owned(), json!(tpcb_per_s));
                 row.insert("engine".to_owned(), json!(engine));

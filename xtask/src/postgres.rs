@@ -69,12 +69,25 @@ impl Postgres {
         run(self.as_server("createdb", &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", database]))
     }
 
+    /// Writes what has been changed to its place on the disk, so that nothing measured next waits for what was before.
+    pub(crate) fn settle(&self) -> Result<(), String> {
+        let port = self.port.to_string();
+        run(self.as_server("psql", &["-q", "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-c", "CHECKPOINT"]))
+    }
+
+    /// Removes a database, and with it the work of the server's own housekeeping on it.
+    pub(crate) fn remove(&self, database: &str) -> Result<(), String> {
+        let port = self.port.to_string();
+        run(self.as_server("dropdb", &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", database]))
+    }
+
     /// Transactions a second of pgbench's TPC-B, with this many clients.
     pub(crate) fn tpcb_per_second(&self, clients: usize, seconds: u64) -> Result<f64, String> {
         let (port, clients, seconds) = (self.port.to_string(), clients.to_string(), seconds.to_string());
         let connection = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
         let scale = ["-i", "-q", "-s", "50", "tpcb"];
         printed(self.as_server("pgbench", &[&connection[..], &scale].concat()))?;
+        self.settle()?;
         let measured = ["-c", &clients, "-j", "2", "-T", &seconds, "tpcb"];
         let told = printed(self.as_server("pgbench", &[&connection[..], &measured].concat()))?;
         let tps = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
