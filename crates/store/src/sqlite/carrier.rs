@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{DatabaseFile, NotCarried};
-use super::pending::Shared;
+use super::pending::{Generation, Shared};
 use super::{CARRIED_ROWS, log};
 use crate::StoreError;
 
@@ -14,6 +14,9 @@ use crate::StoreError;
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The longest it rests after a transaction.
 const MAX_REST: Duration = Duration::from_millis(20);
+/// How long it waits at a time, and how often, until nobody else looks at what it has carried over.
+const LOOK: Duration = Duration::from_millis(5);
+const MAX_LOOKS: usize = 100;
 /// How long it sleeps where nobody wakes it.
 const SLEEP: Duration = Duration::from_secs(1);
 
@@ -44,7 +47,8 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
                 // Freeing fifty thousand rows takes a while: not while others wait for the lock.
                 let carried = shared.write().before.take();
                 shared.notify();
-                drop((generation, carried));
+                drop(carried);
+                free(generation);
             }
             Err(NotCarried::TryAgain(error)) => {
                 tracing::error!(%error, "the log could not be carried over; it is kept, and tried again");
@@ -60,6 +64,16 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
                 return;
             }
         }
+    }
+}
+
+/// Frees a generation here, and not in the writer, which looks at it until its next transaction.
+fn free(generation: Arc<Generation>) {
+    for _ in 0..MAX_LOOKS {
+        if Arc::strong_count(&generation) == 1 {
+            break;
+        }
+        std::thread::sleep(LOOK);
     }
 }
 

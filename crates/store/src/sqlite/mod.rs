@@ -13,6 +13,8 @@ mod record;
 mod schema;
 mod schema_1;
 mod syncer;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::VecDeque;
@@ -438,28 +440,4 @@ fn configure(connection: &Connection) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.busy_timeout(LOCK_WAIT)?;
     Ok(())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-mod tests {
-    use super::*;
-    use crate::engine::RowWrite;
-
-    /// Only the writer hands over what waits, so it must not wait for that.
-    #[test]
-    fn a_store_that_was_held_back_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut engine = SqliteEngine::open(&folder.path().join("paychip.db")).unwrap();
-        let key = |number: usize| Key::Number(Numbered::Purses, number as u64);
-        let row = |number| RowWrite { key: key(number), before: None, after: Some(vec![1]) };
-        for numbers in [0..MAX_WAITING_ROWS, MAX_WAITING_ROWS..MAX_WAITING_ROWS + 1] {
-            let writes = Writes { rows: numbers.map(row).collect(), listed: Vec::new() };
-            engine.begin().unwrap();
-            assert_eq!(engine.commit(writes), Outcome::Committed);
-        }
-        engine.begin().unwrap();
-        let read = engine.read(&[key(0), key(MAX_WAITING_ROWS)]).unwrap();
-        assert_eq!(read, [Some(vec![1]), Some(vec![1])]);
-    }
 }
