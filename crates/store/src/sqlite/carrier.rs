@@ -85,7 +85,7 @@ fn rest(shared: &Shared, worked: Duration) {
     }
 }
 
-/// Lets every other thread go first, by a quarter of their share: nobody waits for what is carried over. Not by less, for where
+/// Takes a quarter of what any other thread takes of a busy processor: nobody waits for what is carried over. No less, for where
 /// other programs take all the processors there are it must still come through. Linux keeps this for each thread; elsewhere it would hold back the whole program.
 #[cfg(target_os = "linux")]
 fn step_back() {

@@ -50,8 +50,10 @@ impl Log {
     }
 
     fn open(database: &Path, number: u64, path: &Path) -> Result<Self, StoreError> {
-        // Where there is none, or it can't be had, a new file does.
-        let _ = std::fs::rename(spare(database), path);
+        let spare = spare(database);
+        // Where a copy of the database is being made of it (see `link_segments`), what is in it must stay. Looked at here and
+        // not where it was put aside: a crash may have come between. Without it, or where it can't be had, a new file does.
+        let _ = if has_one_name(&spare) { std::fs::rename(&spare, path) } else { std::fs::remove_file(&spare) };
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         let file = file.map_err(|error| failed(path, &error))?;
         let placed = file.metadata().map_err(|error| failed(path, &error))?.len();
@@ -158,13 +160,11 @@ pub(super) fn remove(database: &Path, number: u64) -> Result<(), StoreError> {
     std::fs::remove_file(&path).map_err(|error| failed(&path, &error))
 }
 
-/// Leaves the file of a segment whose content is in the database file to a later segment, or removes it where that can't
-/// be: where a copy of the database is being made of it (see [`link_segments`]), what is in it must stay.
+/// Leaves the file of a segment whose content is in the database file to a later segment. From then on nobody finds it under
+/// its number, so that no more links come to it.
 pub(super) fn leave(database: &Path, number: u64) -> Result<(), StoreError> {
-    let (path, spare) = (segment(database, number), spare(database));
-    // From here on nobody finds it under its number, so that no more links come to it.
-    std::fs::rename(&path, &spare).map_err(|error| failed(&path, &error))?;
-    if has_one_name(&spare) { Ok(()) } else { std::fs::remove_file(&spare).map_err(|error| failed(&spare, &error)) }
+    let path = segment(database, number);
+    std::fs::rename(&path, spare(database)).map_err(|error| failed(&path, &error))
 }
 
 #[cfg(unix)]

@@ -202,9 +202,7 @@ impl SqliteEngine {
             if let Some(error) = &signals.broken {
                 return Outcome::Unknown(error.clone());
             }
-            if self.shared.read().before.is_some() {
-                drop(self.shared.wait(signals, HOLD));
-            }
+            drop(self.shared.wait(signals, HOLD));
         }
         Outcome::RolledBack(StoreError::Busy)
     }
