@@ -30,20 +30,11 @@ fn line(result: &PaymentResult<'_>) -> String {
 pub fn document(watch: &Watch) -> Value {
     let results = watch.results().map(|result| {
         json!({
-            "outcome": name(result.outcome()), "amount": result.amount_minor(), "refunded": result.refunded_minor(),
+            "outcome": result.outcome().name(), "amount": result.amount_minor(), "refunded": result.refunded_minor(),
             "currency": result.currency(), "merchant": result.merchant(), "unix_s": result.unix_s(),
         })
     });
     results.collect()
-}
-
-const fn name(outcome: PaymentOutcome) -> &'static str {
-    match outcome {
-        PaymentOutcome::Paid => "paid",
-        PaymentOutcome::Declined => "declined",
-        PaymentOutcome::Waits => "waits",
-        PaymentOutcome::Cancelled => "cancelled",
-    }
 }
 
 /// Minor units with a point before the last digits.

@@ -40,6 +40,17 @@ impl PaymentOutcome {
             _ => return None,
         })
     }
+
+    /// Its name in an API and in what a program prints for scripts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Paid => "paid",
+            Self::Declined => "declined",
+            Self::Waits => "waits",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// One payment, as it stood when the cloud wrote this.

@@ -5,7 +5,6 @@ use axum::extract::State;
 use platform::syncs::TokenResult;
 use platform::tokens::{ActRequest, Token, TokenAction};
 use platform::{AccountId, Caller, Reason, Refusal, TokenId};
-use protocol::applet::PaymentOutcome;
 use serde::{Deserialize, Serialize};
 use store::commands;
 use utoipa::{IntoParams, ToSchema};
@@ -121,12 +120,7 @@ pub(crate) struct ResultView {
 
 impl From<TokenResult> for ResultView {
     fn from(result: TokenResult) -> Self {
-        let outcome = match result.outcome() {
-            PaymentOutcome::Paid => "paid",
-            PaymentOutcome::Declined => "declined",
-            PaymentOutcome::Waits => "waits",
-            PaymentOutcome::Cancelled => "cancelled",
-        };
+        let outcome = result.outcome().name();
         let TokenResult { payment, merchant, .. } = result;
         Self {
             payment: payment.id.to_string(),
