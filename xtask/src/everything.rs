@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that must hold, cheapest first.
 
+use std::time::Duration;
+
 use crate::process::{self, cargo, target};
 use crate::steps::Steps;
 use crate::{arrows, bench_chip, demo, firmware, host_tools, no_std, simulate, threat_model, tools};
@@ -14,6 +16,11 @@ pub(crate) enum Extent {
     /// Everything, and large budgets for the tests that take one.
     Long,
 }
+
+/// The longest that a step of a full run may take, building included; it takes a third of that on two cores.
+const STEP_LIMIT: Duration = Duration::from_secs(40 * 60);
+/// The same with large budgets.
+const LONG_STEP_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
@@ -51,14 +58,14 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
 }
 
 fn tests() -> Result<(), String> {
-    test_with(&[])
+    test_with(&[], STEP_LIMIT)
 }
 
 fn long_tests() -> Result<(), String> {
-    test_with(&[("PAYCHIP_LONG", "1")])
+    test_with(&[("PAYCHIP_LONG", "1")], LONG_STEP_LIMIT)
 }
 
-fn test_with(budget: &[(&str, &str)]) -> Result<(), String> {
+fn test_with(budget: &[(&str, &str)], limit: Duration) -> Result<(), String> {
     let mut variables = budget.to_vec();
     // The first step has made sure of it.
     variables.push(("PAYCHIP_REQUIRE_POSTGRES", "1"));
@@ -71,11 +78,11 @@ fn test_with(budget: &[(&str, &str)]) -> Result<(), String> {
     if host_tools::has_token() {
         variables.push((host_tools::REQUIRE_TOKEN, "1"));
     }
-    run_cargo(&["test", "--locked", "--workspace"], &variables)
+    run_cargo(&["test", "--locked", "--workspace"], &variables, limit)
 }
 
 fn documentation() -> Result<(), String> {
-    run_cargo(&["doc", "--locked", "--no-deps", "--workspace"], &[("RUSTDOCFLAGS", "-D warnings")])
+    run_cargo(&["doc", "--locked", "--no-deps", "--workspace"], &[("RUSTDOCFLAGS", "-D warnings")], STEP_LIMIT)
 }
 
 /// Running them needs cargo-fuzz (fuzz/README.md); compiling them does not.
@@ -83,11 +90,11 @@ fn fuzz_targets() -> Result<(), String> {
     let folder = target().join("fuzz");
     let folder = folder.to_string_lossy();
     let arguments = ["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", &*folder];
-    run_cargo(&arguments, &[("RUSTC_BOOTSTRAP", "1")])
+    run_cargo(&arguments, &[("RUSTC_BOOTSTRAP", "1")], STEP_LIMIT)
 }
 
-fn run_cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
+fn run_cargo(arguments: &[&str], variables: &[(&str, &str)], limit: Duration) -> Result<(), String> {
     let mut command = cargo(arguments);
     command.envs(variables.iter().copied());
-    process::run(command)
+    process::run_within(command, limit)
 }

@@ -14,7 +14,7 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ledger::posting::wallet;
 use ledger::{Amount, Currency};
@@ -184,9 +184,13 @@ async fn wearer(number: u64, store: &Store) -> (AccountId, TokenIndex) {
     (id, index)
 }
 
+/// How long a payment may be told to try again: longer than the slowest start of a worker.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
+
 /// Pays the same again and again until there is an answer.
 async fn pay_until_answered(store: &Store, index: TokenIndex, number: u8, busy: &AtomicUsize) -> Paid {
     let order = format!("{}-{number}", index.get());
+    let begun = Instant::now();
     loop {
         let new = NewPayment {
             merchant: SHOP,
@@ -195,14 +199,25 @@ async fn pay_until_answered(store: &Store, index: TokenIndex, number: u8, busy: 
             amount: Amount::new(PRICE_MINOR, Currency::CNY).unwrap(),
             now_ms: NOW_MS,
         };
-        match store.execute(Pay::new(new, &env()).unwrap()).await {
+        let answered = tokio::time::timeout(ANSWER_PATIENCE, store.execute(Pay::new(new, &env()).unwrap()));
+        match answered.await.unwrap_or_else(|_| panic!("{order}: the store says nothing")) {
             Ok(paid) => return paid,
             Err(Failure::Store(StoreError::Busy)) => {
+                assert!(begun.elapsed() < ANSWER_PATIENCE, "{order}: told to try again for too long");
                 busy.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(failure) => panic!("{order}: {failure:?}"),
         }
+    }
+}
+
+/// Sets a mark when a test ends, also where it fails.
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -219,6 +234,7 @@ async fn a_worker_killed_under_load_loses_nothing_that_was_acknowledged_and_doub
         wearers.push(wearer(number, &world.store).await);
     }
     let (done, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let _ends_the_kills = SetOnDrop(Arc::clone(&done));
     let killer = {
         let done = Arc::clone(&done);
         std::thread::spawn(move || {

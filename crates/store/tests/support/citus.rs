@@ -13,6 +13,8 @@ use super::postgres::{programs, unprivileged};
 
 /// How long a server may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How much of the servers' log a failed test shows, bytes.
+const SHOWN_LOG_LEN: usize = 4_096;
 /// The coordinator comes first.
 const NODES: usize = 3;
 
@@ -20,9 +22,17 @@ const NODES: usize = 3;
 const KEEPER: &str = r#"
 port() { echo $PORTS | cut -d' ' -f$(($1 + 1)); }
 start() { "$BIN/postgres" -D "$HOME_DIR/n$1" >>"$HOME_DIR/log" 2>&1 & eval "server$1=$!"; }
+# A process that nobody has asked for its end yet is a zombie, which holds nothing.
+lives() { case "$(ps -o stat= -p "$1")" in ''|Z*) return 1 ;; esac; }
 kill_at_once() {
     eval "pid=\$server$1"
     kill -STOP "$pid"; children=$(ps -o pid= --ppid "$pid"); kill -KILL $pid $children; wait "$pid"
+    # One that waits for the disk dies when the disk has answered. As long as it lives it holds the memory and the port
+    # of the server that is gone, and no new one starts.
+    tries=0
+    for child in $children; do
+        while lives "$child" && [ $tries -lt 3000 ]; do tries=$((tries + 1)); sleep 0.02; done
+    done
 }
 for node in 0 1 2; do
     "$BIN/initdb" -D "$HOME_DIR/n$node" -U paychip --auth=trust --no-sync --no-instructions >"$HOME_DIR/log" 2>&1 || exit 1
@@ -170,14 +180,19 @@ impl Cluster {
     fn hear(&self, expected: &str) {
         let mut line = String::new();
         self.keeper.lock().unwrap().answers.read_line(&mut line).unwrap();
-        let log = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        assert_eq!(line.trim(), expected, "the cluster did not start:\n{}", log());
+        assert_eq!(line.trim(), expected, "the cluster did not start:\n{}", self.end_of_log());
+    }
+
+    /// The last lines that the servers wrote.
+    fn end_of_log(&self) -> String {
+        let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN_LOG_LEN)..]).into_owned()
     }
 
     fn wait_until_up(&self, node: usize) {
         let begun = Instant::now();
         while let Err(error) = self.try_sql(node, "postgres", "SELECT 1") {
-            assert!(begun.elapsed() < START_PATIENCE, "node {node} does not answer: {error}");
+            assert!(begun.elapsed() < START_PATIENCE, "node {node} does not answer: {error}\n{}", self.end_of_log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
