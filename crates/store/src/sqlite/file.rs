@@ -7,17 +7,23 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::pending::{Generation, Piece, Waiting};
 use super::schema::{self, Ids, Rows};
-use super::{CHECKPOINT_PAGES, WRITER_CACHE_KIB, configure};
+use super::{WRITER_CACHE_KIB, configure};
 use crate::StoreError;
 use crate::key::Key;
 
 /// Pieces written in one transaction: what one sync of the file takes to the disk, which is what the log's next sync waits
 /// for.
 const PIECES: usize = 2_000;
+/// Transactions in SQLite's own log after which their pages are brought to their places in the file.
+const CHECKPOINT_EVERY: u32 = 12;
+/// Bytes of SQLite's log that stay on the disk when it begins anew: it is written over, and does not grow with each sync.
+const KEPT_LOG_BYTES: i64 = 64 << 20;
 
 /// The writing connection.
 pub(super) struct DatabaseFile {
     connection: Connection,
+    /// Transactions since SQLite's log was last wholly in the file.
+    in_log: u32,
 }
 
 /// Why rows were not carried over.
@@ -38,9 +44,11 @@ impl DatabaseFile {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        // In `bring_home`, at a better moment.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "journal_size_limit", KEPT_LOG_BYTES)?;
         schema::migrate(&mut connection)?;
-        Ok(Self { connection })
+        Ok(Self { connection, in_log: 0 })
     }
 
     /// The last segment of the log that is in the file.
@@ -59,7 +67,7 @@ impl DatabaseFile {
         &mut self,
         generation: &Generation,
         segment: u64,
-        pause: impl Fn(Duration),
+        mut pause: impl FnMut(Duration),
     ) -> Result<(), NotCarried> {
         let mut done = self.done(segment).map_err(NotCarried::TryAgain)?;
         let mut pieces = generation.pieces().skip(done).peekable();
@@ -76,14 +84,41 @@ impl DatabaseFile {
             });
             let is_last = written.map_err(|error| self.undo(error))?;
             match self.connection.execute_batch("COMMIT") {
-                Ok(()) if is_last => return Ok(()),
-                Ok(()) => pause(begun.elapsed()),
+                Ok(()) => self.in_log += 1,
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                     return Err(self.undo(error.into()));
                 }
                 Err(error) => return Err(NotCarried::Broken(error.into())),
             }
+            if !is_last {
+                pause(begun.elapsed());
+            }
+            if self.in_log >= CHECKPOINT_EVERY {
+                let begun = Instant::now();
+                self.bring_home()?;
+                pause(begun.elapsed());
+            }
+            if is_last {
+                return Ok(());
+            }
         }
+    }
+
+    /// Brings the pages in SQLite's log to their places in the file. Not right behind a commit, as SQLite would: who reads
+    /// then still reads what was there before it, and keeps the last transaction from going home. The log would never be
+    /// home as a whole, and so never begin anew: under load without a pause it grew for as long as that lasted.
+    fn bring_home(&mut self) -> Result<(), NotCarried> {
+        let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages) {
+            Ok((in_log, at_home)) if in_log == at_home => self.in_log = 0,
+            // Who looks at an older state keeps the rest: the next transaction tries again.
+            Ok(_) => {}
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                tracing::warn!(%error, "SQLite's log grows until there is room for the file");
+            }
+            Err(error) => return Err(NotCarried::Broken(error.into())),
+        }
+        Ok(())
     }
 
     /// How many pieces of a segment are in the file already.
@@ -221,7 +256,7 @@ mod tests {
         .unwrap();
         let expected = (ROWS, ROWS, vec![2; 30]);
         assert_eq!(rows(&file), expected);
-        assert_eq!(copies.get() as u64, (2 * ROWS + 2) / PIECES as u64);
+        assert!(copies.get() as u64 >= (2 * ROWS + 2) / PIECES as u64);
         for number in 0..copies.get() {
             let mut copy = DatabaseFile::open(&folder.path().join(format!("copy-{number}.db"))).unwrap();
             assert_eq!(copy.carried().unwrap(), SEGMENT - 1, "{number}");
@@ -230,6 +265,36 @@ mod tests {
             copy.carry(&generation(core::slice::from_ref(&then)), SEGMENT, |_| ()).unwrap();
             assert_eq!((rows(&copy), copy.carried().unwrap()), (expected.clone(), SEGMENT), "{number}");
         }
+    }
+
+    /// A store without a quiet moment always has somebody looking at the file as it was before the last transaction.
+    #[test]
+    fn sqlites_log_begins_anew_also_where_somebody_always_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("paychip.db");
+        let mut file = DatabaseFile::open(&path).unwrap();
+        let reader = Connection::open(&path).unwrap();
+        let look = || reader.query_row("SELECT segment FROM carried", [], |row| row.get::<_, i64>(0)).unwrap();
+        let (mut longest, mut all) = (0, 0);
+        for segment in 1..=24_u64 {
+            let row = |number: u64| RowWrite {
+                key: Key::Name(Named::LivingTokens, (segment << 32 | number).to_be_bytes().to_vec()),
+                before: None,
+                after: Some(vec![1; 200]),
+            };
+            let writes = Writes { rows: (0..ROWS).map(row).collect(), listed: Vec::new() };
+            reader.execute_batch("BEGIN").unwrap();
+            look();
+            file.carry(&generation(&[writes]), segment, |_| {
+                reader.execute_batch("COMMIT; BEGIN").unwrap();
+                look();
+                longest = longest.max(std::fs::metadata(path.with_extension("db-wal")).unwrap().len());
+            })
+            .unwrap();
+            reader.execute_batch("COMMIT").unwrap();
+            all += ROWS * 200;
+        }
+        assert!(longest < all / 3, "{longest} bytes of log for {all} of rows");
     }
 
     /// What an engine that starts again carries over is in the same order as what the one before carried.

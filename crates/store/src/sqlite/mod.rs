@@ -6,6 +6,7 @@
 
 mod carrier;
 mod file;
+mod gaps;
 mod kept;
 mod log;
 mod pending;
@@ -32,9 +33,10 @@ use crate::engine::{Done, Engine, NamedRow, NumberedRow, Outcome, View, Writes};
 use crate::key::{Key, List, Named, Numbered};
 use crate::queries::{Reader, Work};
 use file::{DatabaseFile, NotCarried};
+use gaps::Gaps;
 use kept::Kept;
 use log::Log;
-use pending::{Generation, Overlay, Shared, Source, UNSYNCED, Unsynced};
+use pending::{Generation, Overlay, Shared, Source, UNSYNCED, Unsynced, WaitingAt};
 use syncer::{Appended, MAX_UNSYNCED};
 
 /// Prepared statements kept a connection.
@@ -54,8 +56,6 @@ const MAX_WAITING_ROWS: usize = 4 * CARRIED_ROWS;
 /// How long the writer is held back at a time, and how often, before it says that it is busy.
 const HOLD: Duration = Duration::from_millis(100);
 const MAX_HOLDS: usize = 100;
-/// Pages in SQLite's own write-ahead log after which they are carried over into the file.
-const CHECKPOINT_PAGES: i64 = 4_000;
 /// Reading connections; more readers wait for one another.
 const READERS: usize = 4;
 /// One file has one writer, and one partition.
@@ -70,6 +70,7 @@ pub struct SqliteEngine {
     /// reaches the file after it.
     before: Option<Arc<Generation>>,
     kept: Kept,
+    gaps: Gaps,
     /// What was appended to the log and is not known to be durable, oldest first, each under its number.
     unsynced: VecDeque<Unsynced>,
     appended: u64,
@@ -111,6 +112,7 @@ impl SqliteEngine {
             reading,
             before: None,
             kept: Kept::default(),
+            gaps: Gaps::default(),
             unsynced: VecDeque::new(),
             appended: 0,
             to_sync: Some(to_sync),
@@ -285,23 +287,41 @@ impl SqliteEngine {
         let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
         look(&mut Overlay { file: &mut file, waiting })
     }
+
+    /// A row that is neither kept nor known to be absent.
+    fn look_up(&mut self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        if gaps::are_kept(key) {
+            return self.look_around(key);
+        }
+        let row = self.view(|view| view.read(core::slice::from_ref(key)))?.pop().flatten();
+        self.kept.keep(key, row.as_deref());
+        Ok(row)
+    }
+
+    /// The row under a name; where there is none, how far there is none above it is remembered.
+    fn look_around(&mut self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
+        let next_waiting = match waiting.at(key) {
+            WaitingAt::Row(row) => return Ok(row),
+            WaitingAt::Below(next) => next,
+        };
+        let (row, next) = view::seek(&self.reading, key)?;
+        if let (None, Some(end)) = (&row, gaps::end_of_owner(key)) {
+            let nearest = [next_waiting, next].into_iter().flatten().fold(end, Key::min);
+            self.gaps.learn(key, nearest);
+        }
+        Ok(row)
+    }
 }
 
 impl View for SqliteEngine {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let kept: Vec<_> = keys.iter().map(|key| self.kept.row(key)).collect();
-        let unknown = keys.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
-        let wanted: Vec<Key> = unknown.map(|(key, _)| key.clone()).collect();
-        let mut read = self.view(|view| view.read(&wanted))?.into_iter();
-        let rows = keys.iter().zip(kept).map(|(key, kept)| match kept {
-            Some(row) => row,
-            None => {
-                let row = read.next().flatten();
-                self.kept.keep(key, row.as_deref());
-                row
-            }
-        });
-        Ok(rows.collect())
+        let one = |key| match self.kept.row(key) {
+            Some(row) => Ok(row),
+            None if self.gaps.hold(key) => Ok(None),
+            None => self.look_up(key),
+        };
+        keys.iter().map(one).collect()
     }
 
     fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
@@ -373,6 +393,9 @@ impl Engine for SqliteEngine {
         }
         for write in &writes.rows {
             self.kept.keep(&write.key, write.after.as_deref());
+            if gaps::are_kept(&write.key) {
+                self.gaps.fill(&write.key);
+            }
         }
         self.appended += 1;
         let mut rows = Generation::default();

@@ -122,6 +122,16 @@ impl NewestFirst<'_> {
         self.iter().find_map(|generation| generation.rows.get(key)).map(|waiting| waiting.row.clone())
     }
 
+    /// The first key above this one that waits, also one whose row was removed.
+    fn next(&self, key: &Key) -> Option<Key> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.iter()
+            .filter_map(|generation| generation.rows.range::<Key, _>((Excluded(key), Unbounded)).next())
+            .map(|(key, _)| key)
+            .min()
+            .cloned()
+    }
+
     /// The rows that wait with keys above `after` and up to `up_to`, the lowest `limit` of them.
     fn rows_between(&self, after: &Key, up_to: &Key, limit: usize) -> BTreeMap<Key, Option<Vec<u8>>> {
         use std::ops::Bound::{Excluded, Included};
@@ -205,7 +215,19 @@ pub(super) enum Source<'v> {
     Snapshot(Generations),
 }
 
+/// What waits at a key.
+pub(super) enum WaitingAt {
+    /// Its row; `None` where it was removed.
+    Row(Option<Vec<u8>>),
+    /// No row of it; the first key above that waits.
+    Below(Option<Key>),
+}
+
 impl Source<'_> {
+    pub(super) fn at(&self, key: &Key) -> WaitingAt {
+        self.with(|rows| rows.row(key).map_or_else(|| WaitingAt::Below(rows.next(key)), WaitingAt::Row))
+    }
+
     fn with<T>(&self, look: impl FnOnce(NewestFirst<'_>) -> T) -> T {
         match self {
             Self::Now(shared) => look(shared.read().newest_first()),

@@ -25,6 +25,8 @@ pub(super) enum Rows {
     Update,
     Delete,
     Select,
+    /// The row under a key, or else the next.
+    Seek,
     Scan,
 }
 
@@ -36,7 +38,7 @@ pub(super) enum Ids {
 }
 
 impl Rows {
-    const ALL: [Self; 5] = [Self::Insert, Self::Update, Self::Delete, Self::Select, Self::Scan];
+    const ALL: [Self; 6] = [Self::Insert, Self::Update, Self::Delete, Self::Select, Self::Seek, Self::Scan];
 
     fn write(self, table: &str) -> String {
         match self {
@@ -44,6 +46,7 @@ impl Rows {
             Self::Update => format!("UPDATE {table} SET row = ?2 WHERE key = ?1"),
             Self::Delete => format!("DELETE FROM {table} WHERE key = ?1"),
             Self::Select => format!("SELECT row FROM {table} WHERE key = ?1"),
+            Self::Seek => format!("SELECT key, row FROM {table} WHERE key >= ?1 ORDER BY key LIMIT 1"),
             Self::Scan => format!(
                 "SELECT key, row FROM {table} WHERE key > ?1 AND (?2 IS NULL OR key <= ?2) ORDER BY key LIMIT ?3"
             ),
@@ -64,8 +67,8 @@ impl Ids {
 
 /// Every statement as text, made once: formatting one takes longer than looking it up.
 struct Statements {
-    numbered: Vec<[String; 5]>,
-    named: Vec<[String; 5]>,
+    numbered: Vec<[String; 6]>,
+    named: Vec<[String; 6]>,
     lists: Vec<[String; 2]>,
 }
 

@@ -30,6 +30,56 @@ fn what_was_carried_over_between_two_looks_is_found() {
     assert_eq!(engine.read(&[key(0), key(CARRIED_ROWS - 1)]).unwrap(), [Some(vec![1]), Some(vec![1])]);
 }
 
+/// Names in every order, of a few owners, asked for and added at random, with the carrier beside: against a plain set.
+#[test]
+fn a_name_that_was_added_is_never_taken_for_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("paychip.db");
+    let mut engine = SqliteEngine::open(&path).unwrap();
+    let mut there = std::collections::BTreeSet::new();
+    let mut seed = 7_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let (mut known, mut asked) = (0, 0);
+    for round in 0..4_000_u64 {
+        let table = if random(3) == 0 { Named::RefundNumbers } else { Named::Orders };
+        let name = |owner: u64, number: u64| {
+            Key::Name(table, [&owner.to_be_bytes()[..], format!("{number:04}").as_bytes()].concat())
+        };
+        // Counted up, drawn at random, and again what was there.
+        let keys: Vec<Key> = (0..4)
+            .map(|_| name([3, 4, u64::MAX][random(3) as usize], if random(2) == 0 { round } else { random(4_000) }))
+            .collect();
+        engine.begin().unwrap();
+        for key in &keys {
+            asked += 1;
+            known += usize::from(engine.gaps.hold(key));
+            assert_eq!(engine.read(core::slice::from_ref(key)).unwrap()[0].is_some(), there.contains(key), "{key:?}");
+        }
+        let new: std::collections::BTreeSet<&Key> = keys.iter().filter(|key| !there.contains(*key)).collect();
+        let row = |key: &&Key| RowWrite { key: (*key).clone(), before: None, after: Some(vec![1]) };
+        let writes = Writes { rows: new.iter().map(row).collect(), listed: Vec::new() };
+        // Every third is given up, and its names stay free.
+        if random(3) == 0 {
+            engine.roll_back().unwrap();
+            continue;
+        }
+        assert_eq!(engine.commit(writes), Outcome::Committed);
+        let new: Vec<Key> = new.into_iter().cloned().collect();
+        there.extend(new);
+        if round % 500 == 0 {
+            engine.turn().unwrap();
+        }
+        if round == 2_000 {
+            drop(engine);
+            engine = SqliteEngine::open(&path).unwrap();
+        }
+    }
+    assert!(known * 4 > asked, "of {asked} looks {known} needed no look at the file");
+}
+
 /// Only the writer hands over what waits, so it must not wait for that.
 #[test]
 fn a_store_that_was_held_back_goes_on() {
