@@ -49,6 +49,13 @@ pub enum Change {
         /// Which payment, and which code.
         used: UsedCode,
     },
+    /// One more binding was begun by an account on one of the operator's days.
+    CountBegunBinding {
+        /// Whose.
+        account: AccountId,
+        /// The day, counted from 1970-01-01.
+        day: i64,
+    },
     /// A payment waits for its wearer, until the time its state says, or waits no more.
     SetPending {
         /// The payment.

@@ -7,8 +7,10 @@
 use sha2::{Digest, Sha256};
 
 use crate::merchants::{Merchant, WrongCodes};
+use crate::payments::Decline;
+use crate::payments::code::Verdict;
 use crate::tokens::Token;
-use crate::{Change, CodeSettings, Event, MerchantId, Settings, UnixMs};
+use crate::{Change, CodeSettings, Event, MerchantId, Reason, Refusal, Settings, UnixMs};
 
 /// The most merchants that are remembered of those whose wrong codes named one token.
 pub const MAX_GUESSING_MERCHANTS: usize = 8;
@@ -86,6 +88,76 @@ impl SpentMarks {
     pub fn with(self, mark: u32) -> Self {
         Self::from_marks(core::iter::once(mark).chain(self.marks().iter().copied()))
     }
+}
+
+/// What is counted against the merchant it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// A code of no token.
+    Guess,
+    /// A code that is no guess, and pays nothing however often it is shown.
+    Fruitless,
+}
+
+impl Counted {
+    /// What a code counts as; nothing where it is genuine, or early, of which a chip makes only so many.
+    pub fn of(verdict: &Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Unknown | Verdict::Wrong { .. } => Some(Self::Guess),
+            Verdict::NotOurs | Verdict::Refused { .. } => Some(Self::Fruitless),
+            Verdict::Genuine { .. } | Verdict::Early { .. } => None,
+        }
+    }
+
+    /// The merchant's counts after one more.
+    pub fn against(self, merchant: &Merchant, now_ms: UnixMs, settings: &Settings) -> Vec<Change> {
+        match self {
+            Self::Guess => of_merchant(merchant, now_ms, settings),
+            Self::Fruitless => fruitless(merchant, now_ms, settings),
+        }
+    }
+}
+
+/// Whether so much that paid nothing came from this merchant today that no more of it is kept. Its genuine codes pay as before.
+pub fn keeps_no_more(merchant: &Merchant, now_ms: UnixMs, settings: &Settings) -> bool {
+    merchant.wrong_codes.on_day(now_ms, settings).fruitless >= settings.codes.merchant_day_fruitless
+}
+
+/// Refuses a code that would only add one more decline to too many. A copied chip is stopped all the same.
+///
+/// # Errors
+/// [`Reason::TooManyDeclines`].
+pub fn may_be_kept(verdict: &Verdict, merchant: &Merchant, now_ms: UnixMs, settings: &Settings) -> Result<(), Refusal> {
+    let stops_a_copy = matches!(verdict, Verdict::Refused { token, decline: Decline::ChipCloned }
+        if token.state.frozen_by_risk() != token.state);
+    let is_fruitless = Counted::of(verdict) == Some(Counted::Fruitless) && !stops_a_copy;
+    if is_fruitless && keeps_no_more(merchant, now_ms, settings) {
+        return Err(Reason::TooManyDeclines.into());
+    }
+    Ok(())
+}
+
+/// What closing an order that never came counts: it is kept for ever, as a decline is.
+///
+/// # Errors
+/// [`Reason::TooManyDeclines`].
+pub fn closed_unpaid(merchant: &Merchant, now_ms: UnixMs, settings: &Settings) -> Result<Vec<Change>, Refusal> {
+    if keeps_no_more(merchant, now_ms, settings) {
+        return Err(Reason::TooManyDeclines.into());
+    }
+    Ok(fruitless(merchant, now_ms, settings))
+}
+
+/// One more thing of a merchant that pays nothing, and an alert where it is the last that is kept today.
+fn fruitless(merchant: &Merchant, now_ms: UnixMs, settings: &Settings) -> Vec<Change> {
+    let today = merchant.wrong_codes.on_day(now_ms, settings);
+    let wrong_codes = WrongCodes { fruitless: today.fruitless.saturating_add(1), ..today };
+    let mut changes = vec![Change::PutMerchant(Merchant { wrong_codes, ..merchant.clone() })];
+    if wrong_codes.fruitless == settings.codes.merchant_day_fruitless {
+        let why = format!("{} codes and orders that paid nothing in one day", wrong_codes.fruitless);
+        changes.push(Change::AddEvent(Event::risk_to_merchant(merchant.id, now_ms, "too_many_declines").because(why)));
+    }
+    changes
 }
 
 /// What one more wrong code from a merchant comes to: its count, and an alert where it has to wait or is suspended.

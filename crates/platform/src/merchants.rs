@@ -128,6 +128,8 @@ pub struct WrongCodes {
     pub day: i64,
     /// How many came on it.
     pub day_count: u32,
+    /// What else came on it that is kept and paid nothing: codes that are no guess, and orders closed that never came.
+    pub fruitless: u32,
 }
 
 impl WrongCodes {
@@ -139,15 +141,21 @@ impl WrongCodes {
         waits.then(|| ends_ms - now_ms)
     }
 
-    /// The counts after one more wrong code. A day that has begun stays, as it does for limits: of two servers around
-    /// midnight, one whose clock is behind must not open the day before anew.
+    /// The counts at this moment. A day that has begun stays, as it does for limits: of two servers around midnight, one whose
+    /// clock is behind must not open the day before anew.
+    #[must_use]
+    pub fn on_day(&self, now_ms: UnixMs, settings: &Settings) -> Self {
+        let day = settings.day_of(now_ms);
+        if day > self.day { Self { day, day_count: 0, fruitless: 0, ..*self } } else { *self }
+    }
+
+    /// The counts after one more wrong code.
     #[must_use]
     pub fn one_more(&self, now_ms: UnixMs, settings: &Settings) -> Self {
         let window_over = now_ms >= self.since_ms.saturating_add(settings.codes.merchant_window_ms);
         let (since_ms, count) = if window_over { (now_ms, 0) } else { (self.since_ms, self.count) };
-        let day = settings.day_of(now_ms).max(self.day);
-        let day_count = if day == self.day { self.day_count } else { 0 };
-        Self { since_ms, count: count.saturating_add(1), day, day_count: day_count.saturating_add(1) }
+        let today = self.on_day(now_ms, settings);
+        Self { since_ms, count: count.saturating_add(1), day_count: today.day_count.saturating_add(1), ..today }
     }
 }
 

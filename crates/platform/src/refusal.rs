@@ -85,7 +85,9 @@ reasons! {
     OfferUsed, Conflict, "offer_used", "This binding offer was used already; show a new one on the wearable.";
     BindingOver, Conflict, "binding_over", "This binding has ended; start a new one from the wearable.";
     BindingExpired, Conflict, "binding_expired", "The chip did not answer in time; start a new binding from the wearable.";
-    BindingSuperseded, Conflict, "binding_superseded", "A newer binding of this wearable has taken the place of this one.";
+    BindingSuperseded, Conflict, "binding_superseded", "A newer binding has taken the place of this one; start again from the wearable.";
+    TooManyBindings, TooMany, "too_many_bindings", "This account has begun as many bindings today as it may; start again tomorrow.";
+    TooManyWearables, Conflict, "too_many_wearables", "This account has as many wearables as it may; unbind one first.";
     ChipCloned, Conflict, "chip_cloned", "More was paid with this token than its chip has made codes for: somebody has copied it, and it has been stopped.";
     SyncNotFound, NotFound, "sync_not_found", "This token was never synced.";
     SyncSuperseded, Conflict, "sync_superseded", "A newer sync of this wearable has taken the place of this one.";
@@ -108,6 +110,7 @@ reasons! {
     MerchantSuspended, Forbidden, "merchant_suspended", "This merchant takes no payments until the operator reinstates it.";
     TokensExhausted, Conflict, "tokens_exhausted", "Every token number under this prefix is taken; configure another prefix.";
     TooManyWrongCodes, TooMany, "too_many_wrong_codes", "Too many wrong codes came from this merchant; wait before trying again.";
+    TooManyDeclines, TooMany, "too_many_declines", "So many codes and orders of this merchant paid nothing today that no more are kept; valid codes pay as before. Look at the tills, or go on tomorrow.";
     BooksRefused, Conflict, "books_refused", "The books do not allow this movement of money.";
     MakerNotFound, NotFound, "maker_not_found", "There is no such maker.";
     MakerExists, Conflict, "maker_exists", "A maker with this code is known already, with another name, kind or root.";

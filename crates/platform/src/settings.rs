@@ -25,6 +25,8 @@ pub struct Settings {
     pub binding_lifetime_ms: u64,
     /// A binding whose chip has not confirmed its keys within this time is over, milliseconds.
     pub confirmation_lifetime_ms: u64,
+    /// Bindings one account may begin in one of the operator's days. Each leaves rows that are kept for ever.
+    pub bindings_a_day: u8,
     /// Whether chips may be bound that came in no maker's shipment and prove nothing but their channel keys: those the operator
     /// has registered by itself, for development.
     pub uncertified_chips: bool,
@@ -61,6 +63,7 @@ impl Default for Settings {
             token_lifetime_ms: 3 * 365 * 86_400_000,
             binding_lifetime_ms: 3 * 60_000,
             confirmation_lifetime_ms: 24 * 3_600_000,
+            bindings_a_day: 20,
             uncertified_chips: true,
         }
     }
@@ -91,6 +94,9 @@ pub struct CodeSettings {
     pub merchant_window_ms: u64,
     /// Wrong codes of a merchant in one of the operator's days, after which it is suspended until the operator reinstates it.
     pub merchant_day_wrong_codes: u32,
+    /// What a merchant may send in one of the operator's days that is no guess, pays nothing and is kept all the same: codes of
+    /// others, spent and old ones, and orders closed that never came. Beyond it they are refused.
+    pub merchant_day_fruitless: u32,
 }
 
 impl Default for CodeSettings {
@@ -106,6 +112,7 @@ impl Default for CodeSettings {
             merchant_wrong_codes: 20,
             merchant_window_ms: 10 * 60_000,
             merchant_day_wrong_codes: 100,
+            merchant_day_fruitless: 20_000,
         }
     }
 }

@@ -76,6 +76,9 @@ impl Tables<'_> {
             Change::KeepUsedCode { account, token, used } => {
                 self.change_purse(*account, |purse| purse.keep_used_code(*token, *used))
             }
+            Change::CountBegunBinding { account, day } => self.change_purse(*account, |purse| {
+                purse.begun_bindings = purse.begun_bindings.one_more(*day, u8::MAX).unwrap_or(purse.begun_bindings);
+            }),
             Change::SetPending { payment, account, until_ms, waits } => {
                 self.change_purse(*account, |purse| {
                     purse.waiting.retain(|waiting| waiting != payment);

@@ -56,6 +56,7 @@ on_every_database! {
     old_codes_replayed_and_codes_of_a_fast_clock_freeze_nobody,
     a_token_is_frozen_once_four_shops_have_guessed_at_it,
     the_mask_key_a_chip_was_given_at_a_sync_is_remembered,
+    what_pays_nothing_is_kept_so_often_a_day_and_no_more,
 }
 
 async fn a_code_pays_once_and_a_repeated_order_is_the_same_payment(home: Home) {
@@ -338,6 +339,45 @@ async fn a_shop_that_guesses_is_braked_before_its_codes_are_looked_at(home: Home
     let braked = world.pay("honest", &code(0, 0), 100).await.unwrap();
     assert!(matches!(braked, Paid::Wait { wait_ms } if wait_ms > 0));
     assert_eq!(world.balance(), 10_000);
+}
+
+async fn what_pays_nothing_is_kept_so_often_a_day_and_no_more(home: Home) {
+    let world = World::with_money(home, 10_000).await;
+    let shop = || world.queries.merchant(SHOP).unwrap().unwrap();
+    let settings = platform::Settings::default();
+    let nearly = settings.codes.merchant_day_fruitless - 3;
+    let wrong_codes =
+        platform::merchants::WrongCodes { fruitless: nearly, ..shop().wrong_codes.on_day(NOW_MS, &settings) };
+    world.store.execute(Put(vec![Change::PutMerchant(Merchant { wrong_codes, ..shop() })])).await.unwrap();
+    let foreign = "28763443825664394";
+    payment(world.pay("paid", &code(0, 0), 100).await.unwrap());
+    let declined = payment(world.pay("foreign", foreign, 1).await.unwrap());
+    assert_eq!(declined.state, PaymentState::Failed(Decline::CodeNotOurs));
+    let declined = payment(world.pay("spent", &code(0, 0), 1).await.unwrap());
+    assert_eq!(declined.state, PaymentState::Failed(Decline::CodeSpent));
+    world.store.execute(cancel("never-came")).await.unwrap();
+    assert_eq!(shop().wrong_codes.fruitless, settings.codes.merchant_day_fruitless);
+
+    // No more of it leaves anything; the same numbers still get their answers, and who pays is paid.
+    for (order, shown) in [("f-2", foreign.to_owned()), ("s-2", code(0, 0)), ("old", code(-3, 0))] {
+        assert_eq!(reason(world.pay(order, &shown, 1).await.unwrap_err()), Reason::TooManyDeclines, "{order}");
+        assert_eq!(world.queries.payment_by_order(SHOP, &number(order)).unwrap(), None, "{order}");
+    }
+    assert_eq!(reason(world.store.execute(cancel("nor-this")).await.unwrap_err()), Reason::TooManyDeclines);
+    let again = payment(world.pay("foreign", foreign, 1).await.unwrap());
+    assert_eq!(again.state, PaymentState::Failed(Decline::CodeNotOurs));
+    world.store.execute(cancel("never-came")).await.unwrap();
+    let paid = payment(world.pay("next", &code(0, 1), 100).await.unwrap());
+    assert_eq!((paid.state, world.balance()), (PaymentState::Succeeded, 9_800));
+    world.store.execute(cancel("next")).await.unwrap();
+    assert_eq!(shop().wrong_codes.fruitless, settings.codes.merchant_day_fruitless);
+    let events = world.queries.events_of(&SHOP.to_string()).unwrap();
+    assert_eq!(events.iter().filter(|event| event.name == "too_many_declines").count(), 1);
+
+    let tomorrow = world.store.execute(pay_at("tomorrow", foreign, 1, NOW_MS + 86_400_000)).await.unwrap();
+    assert_eq!(payment(tomorrow).state, PaymentState::Failed(Decline::CodeNotOurs));
+    assert_eq!(shop().wrong_codes.fruitless, 1);
+    world.assert_sound();
 }
 
 async fn old_codes_replayed_and_codes_of_a_fast_clock_freeze_nobody(home: Home) {

@@ -45,6 +45,7 @@ fn start_facts() -> StartFacts {
         before: None,
         next_index: 42,
         versions: KeyVersions { chip: 1, pay: 1, mask: 1 },
+        of_account: OfAccount::default(),
     }
 }
 
@@ -366,6 +367,40 @@ fn who_may_start_a_binding_and_when() {
     let strict = Settings { uncertified_chips: false, ..Settings::default() };
     let refused = start(&request(ACCOUNT), start_facts(), &strict).map(|_| ()).unwrap_err();
     assert_eq!(refused, Refusal::at(Reason::ChipUncertified, "offer"));
+}
+
+#[test]
+fn an_account_begins_so_many_bindings_and_has_so_many_wearables() {
+    let settings = Settings::default();
+    let with = |begun_today, wearables| StartFacts {
+        of_account: OfAccount { begun_today, wearables, gives_way: None },
+        ..start_facts()
+    };
+    for (begun_today, wearables, expected) in [
+        (settings.bindings_a_day - 1, MAX_WEARABLES - 1, Ok(())),
+        (settings.bindings_a_day, 0, Err(Reason::TooManyBindings)),
+        (0, MAX_WEARABLES, Err(Reason::TooManyWearables)),
+    ] {
+        let started = start(&request(ACCOUNT), with(begun_today, wearables), &settings);
+        assert_eq!(started.map(|_| ()), expected.map_err(Refusal::from), "{begun_today} {wearables}");
+    }
+    // What was begun goes on, and what is told first is what lies nearest.
+    let (running, _) = started();
+    let again = StartFacts { before: Some(running), ..with(u8::MAX, MAX_WEARABLES) };
+    assert!(start(&request(ACCOUNT), again, &settings).is_ok());
+    let taken = StartFacts { living: Some(crate::tokens::tests::token(TokenState::Active)), ..with(u8::MAX, 0) };
+    assert_eq!(start(&request(ACCOUNT), taken, &settings).unwrap_err().reason, Reason::ChipBound);
+}
+
+#[test]
+fn a_new_binding_counts_and_ends_the_oldest_where_too_many_are_under_way() {
+    let oldest = Token { id: TokenId([77; 16]), ..crate::tokens::tests::token(TokenState::Pending) };
+    let of_account = OfAccount { gives_way: Some(oldest.clone()), ..OfAccount::default() };
+    let settings = Settings::default();
+    let (_, changes) = start(&request(ACCOUNT), StartFacts { of_account, ..start_facts() }, &settings).unwrap();
+    assert!(changes.contains(&Change::PutToken(Token { state: TokenState::Revoked, ..oldest })));
+    let counted = Change::CountBegunBinding { account: ACCOUNT, day: settings.day_of(NOW_MS) };
+    assert_eq!(changes.iter().filter(|change| **change == counted).count(), 1);
 }
 
 #[test]

@@ -21,7 +21,7 @@ mod steps;
 
 pub use offer::{OFFER_PREFIX, Offer};
 pub use provenance::Provenance;
-pub use steps::{BindingKeys, RelayAnswer, RelayFacts, StartFacts, StartRequest, due, relay, start};
+pub use steps::{BindingKeys, OfAccount, RelayAnswer, RelayFacts, StartFacts, StartRequest, due, relay, start};
 
 use pki::Serial;
 
@@ -32,6 +32,12 @@ pub const MAX_ATTEMPTS: u8 = 5;
 /// The last script in which it asks a chip that holds its channel back (`9305`): somebody without keys has tried before. Such
 /// a chip refuses thirty-two times before it obeys once, and some of the messages may be lost.
 pub const MAX_ASKED_AGAIN: u8 = 40;
+
+/// The most wearables of one account: tokens that are not revoked.
+pub const MAX_WEARABLES: usize = 64;
+/// The most bindings of one account that are under way. One more takes the place of the oldest, so that those which were left half
+/// way need no clock to end.
+pub const MAX_UNDER_WAY: usize = 8;
 
 /// Where a binding is. The number is what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

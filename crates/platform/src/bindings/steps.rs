@@ -5,7 +5,7 @@ use protocol::scp03::{KeySet, Level};
 use zeroize::Zeroizing;
 
 use super::provenance::{self, Proof, Provenance, QUESTIONS};
-use super::{Binding, BindingState, MAX_ASKED_AGAIN, MAX_ATTEMPTS, Offer};
+use super::{Binding, BindingState, MAX_ASKED_AGAIN, MAX_ATTEMPTS, MAX_WEARABLES, Offer};
 use crate::accounts::Account;
 use crate::chips::Chip;
 use crate::relays::{self, Head, Opening, Results, Sealed, encoded, judge_opening};
@@ -46,6 +46,29 @@ pub struct StartFacts {
     pub next_index: u64,
     /// The key versions for new tokens.
     pub versions: KeyVersions,
+    /// What the account has bound and begun to bind before.
+    pub of_account: OfAccount,
+}
+
+/// What an account has bound and begun to bind before.
+#[derive(Debug, Clone, Default)]
+pub struct OfAccount {
+    /// Bindings it has begun on this day.
+    pub begun_today: u8,
+    /// Its tokens that are neither pending nor revoked.
+    pub wearables: usize,
+    /// The pending token that gives way to a new one, where [`super::MAX_UNDER_WAY`] are pending, that of this chip not counted.
+    pub gives_way: Option<Token>,
+}
+
+impl OfAccount {
+    /// Whether it may begin one more.
+    fn may_begin(&self, settings: &Settings) -> Result<(), Reason> {
+        if self.wearables >= MAX_WEARABLES {
+            return Err(Reason::TooManyWearables);
+        }
+        if self.begun_today >= settings.bindings_a_day { Err(Reason::TooManyBindings) } else { Ok(()) }
+    }
 }
 
 /// The state of a binding and the message its wearable gets.
@@ -62,7 +85,7 @@ pub struct RelayAnswer {
 ///
 /// # Errors
 /// [`Reason::ChipNotFound`], [`Reason::ChipBound`], [`Reason::OfferUsed`], [`Reason::TokensExhausted`];
-/// [`Reason::ChipUncertified`], and those of a maker, model or line that stands no more.
+/// [`Reason::TooManyBindings`], [`Reason::TooManyWearables`]; [`Reason::ChipUncertified`], and those of a maker, model or line that stands no more.
 pub fn start(
     request: &StartRequest,
     facts: StartFacts,
@@ -83,7 +106,9 @@ pub fn start(
         // An earlier binding was left half way. It ends here: every binding has a token of its own, so a late
         // message of one can never touch the token of another.
         living => {
-            changes.extend(living.map(|pending| Change::PutToken(Token { state: TokenState::Revoked, ..pending })));
+            facts.of_account.may_begin(settings)?;
+            let ended = living.into_iter().chain(facts.of_account.gives_way);
+            changes.extend(ended.map(|pending| Change::PutToken(Token { state: TokenState::Revoked, ..pending })));
             let token = new_token(request, &chip, facts.next_index, facts.versions, settings)?;
             changes.push(Change::PutToken(token.clone()));
             token
@@ -107,6 +132,7 @@ pub fn start(
         channels: 0,
         failure: None,
     };
+    changes.push(Change::CountBegunBinding { account: request.account, day: settings.day_of(request.now_ms) });
     changes.push(Change::PutBinding(binding.clone()));
     let message = opening_script(&binding, chip.key_version, facts.provenance.is_some());
     Ok((RelayAnswer { binding, message }, changes))

@@ -8,7 +8,7 @@ use paycode::Stamp;
 
 use super::code::Verdict;
 use super::{DayUse, Decline, Fingerprint, MerchantNumber, Payment, PaymentState};
-use crate::guesses::{self, Guesses};
+use crate::guesses::{self, Counted, Guesses};
 use crate::merchants::Merchant;
 use crate::risk::{self, Decision, Effect, Facts, History, RuleSet};
 use crate::syncs::UsedCode;
@@ -88,7 +88,10 @@ pub fn decide(
     settings: &Settings,
 ) -> (Payment, Vec<Change>) {
     match verdict {
-        Verdict::NotOurs => declined(request, None, Decline::CodeNotOurs, Vec::new()),
+        Verdict::NotOurs => {
+            let changes = Counted::Fruitless.against(merchant, request.now_ms, settings);
+            declined(request, None, Decline::CodeNotOurs, changes)
+        }
         Verdict::Unknown => {
             let changes = guesses::of_merchant(merchant, request.now_ms, settings);
             declined(request, None, Decline::CodeUnknown, changes)
@@ -106,10 +109,14 @@ pub fn decide(
         Verdict::Refused { token, decline: Decline::ChipCloned } => {
             let event = crate::Event::risk(token.id, request.now_ms, Decline::ChipCloned.code());
             let frozen = Token { state: token.state.frozen_by_risk(), ..token };
-            let changes = vec![Change::PutToken(frozen.clone()), Change::AddEvent(event)];
+            let mut changes = Counted::Fruitless.against(merchant, request.now_ms, settings);
+            changes.extend([Change::PutToken(frozen.clone()), Change::AddEvent(event)]);
             declined(request, Some(&frozen), Decline::ChipCloned, changes)
         }
-        Verdict::Refused { token, decline } => declined(request, Some(&token), decline, Vec::new()),
+        Verdict::Refused { token, decline } => {
+            let changes = Counted::Fruitless.against(merchant, request.now_ms, settings);
+            declined(request, Some(&token), decline, changes)
+        }
         Verdict::Genuine { token, hit, counter, mark } => {
             let guesses = token.guesses.clone();
             let token = spend(token, hit.stamp, counter, mark);

@@ -264,7 +264,9 @@ fn what_is_early_foreign_or_spent_is_no_guess() {
     ] {
         let is_early = matches!(verdict, Verdict::Early { .. });
         let (payment, changes) = decide(&request(1), &merchant(), verdict, None, &Settings::default());
-        assert!(!changes.iter().any(|change| matches!(change, Change::PutMerchant(_))), "{payment:?}");
+        let is_guess =
+            |change: &Change| matches!(change, Change::PutMerchant(after) if after.wrong_codes.day_count > 0);
+        assert!(!changes.iter().any(is_guess), "{payment:?}");
         let after = token_after(&changes);
         assert!(after.is_none_or(|after| after.guesses == Guesses::default()), "{payment:?}");
         if is_early {
@@ -273,6 +275,46 @@ fn what_is_early_foreign_or_spent_is_no_guess() {
             assert_eq!((after.last_stamp, after.spent.marks()), (Some(stamp()), &[5][..]), "it will never pay");
         }
     }
+}
+
+#[test]
+fn what_pays_nothing_is_kept_so_often_a_day_and_then_refused() {
+    let settings = Settings::default();
+    let bound = settings.codes.merchant_day_fruitless;
+    let shop = |fruitless| {
+        let wrong_codes = WrongCodes { fruitless, ..WrongCodes::default() }.on_day(NOW_MS, &settings);
+        Merchant { wrong_codes: WrongCodes { fruitless, ..wrong_codes }, ..merchant() }
+    };
+    let refused = |state, decline| Verdict::Refused { token: token(state), decline };
+    let active = TokenState::Active;
+    // A verdict, what it counts, and whether it is still looked at where too much came before.
+    for (verdict, counts, is_taken) in [
+        (Verdict::NotOurs, true, false),
+        (refused(active, Decline::CodeSpent), true, false),
+        (refused(active, Decline::CodeStale), true, false),
+        (refused(TokenState::FrozenByRisk, Decline::ChipCloned), true, false),
+        (refused(active, Decline::ChipCloned), true, true),
+        (Verdict::Early { token: token(active), stamp: stamp(), mark: 5 }, false, true),
+        (Verdict::Unknown, false, true),
+        (genuine(active, true), false, true),
+    ] {
+        assert_eq!(guesses::may_be_kept(&verdict, &shop(bound - 1), NOW_MS, &settings), Ok(()), "{verdict:?}");
+        let full = guesses::may_be_kept(&verdict, &shop(bound), NOW_MS, &settings);
+        assert_eq!(full, if is_taken { Ok(()) } else { Err(Reason::TooManyDeclines.into()) }, "{verdict:?}");
+        let tomorrow = NOW_MS + 86_400_000;
+        assert_eq!(guesses::may_be_kept(&verdict, &shop(bound), tomorrow, &settings), Ok(()), "{verdict:?}");
+        let (_, changes) = decide(&request(1), &shop(bound - 1), verdict, Some(&purse(1)), &settings);
+        let after = changes.iter().find_map(|change| match change {
+            Change::PutMerchant(after) => Some(after.wrong_codes.fruitless),
+            _ => None,
+        });
+        assert_eq!(after == Some(bound), counts, "{changes:?}");
+        let is_told = |change: &Change| matches!(change, Change::AddEvent(event) if event.name == "too_many_declines");
+        assert_eq!(changes.iter().any(is_told), counts, "the operator hears of the last one");
+    }
+    let closed = guesses::closed_unpaid(&shop(bound), NOW_MS, &settings);
+    assert_eq!(closed, Err(Reason::TooManyDeclines.into()));
+    assert_eq!(guesses::closed_unpaid(&shop(bound - 1), NOW_MS, &settings).map(|changes| changes.len()), Ok(2));
 }
 
 #[test]

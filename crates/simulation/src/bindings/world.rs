@@ -80,7 +80,9 @@ pub(super) struct World {
 impl World {
     /// A world as it begins: chips fresh from the factory, wearers with money.
     pub(super) fn of(mut random: fastrand::Rng, plan: Plan, attacker: Attacker, trace: Trace) -> Result<Self, String> {
-        let env = Env::new(Arc::new(OpenVault), Arc::new(Settings::default())).map_err(|error| error.to_string())?;
+        // A world is short of days: its wearers begin as many bindings in one as others in a year.
+        let settings = Settings { bindings_a_day: u8::MAX, ..Settings::default() };
+        let env = Env::new(Arc::new(OpenVault), Arc::new(settings)).map_err(|error| error.to_string())?;
         let mut wrists = Vec::new();
         let mut house = plan.maker.map(|scheme| House::found(scheme, &mut random, START_MS)).transpose()?;
         for _ in 0..plan.wrists {

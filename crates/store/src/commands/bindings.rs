@@ -1,12 +1,17 @@
 //! Starting a binding and carrying it on.
 
-use platform::bindings::{self, Binding, BindingKeys, Provenance, RelayAnswer, RelayFacts, StartFacts, StartRequest};
+use platform::bindings::{
+    self, Binding, BindingKeys, MAX_UNDER_WAY, OfAccount, Provenance, RelayAnswer, RelayFacts, StartFacts, StartRequest,
+};
 use platform::chips::Chip;
 use platform::makers::chip_keys_of_batch;
 use platform::makers::shipments::Shipment;
-use platform::{BindingId, Caller, Change, Event, Reason, Refusal, UnixMs};
+use platform::tokens::TokenState;
+use platform::{BindingId, Caller, Change, Event, Reason, Refusal, TokenId, UnixMs};
 use protocol::scp03::KeySet;
 
+use crate::key::Key;
+use crate::rows::MAX_REFUSED_STARTS;
 use crate::{Command, Env, Failure, StoreError, Tables};
 
 /// Starts a binding from a wearable's offer. What is refused is in the audit trail, under the chip: the first few of an account
@@ -31,6 +36,7 @@ impl Command for StartBinding {
             before,
             next_index: tables.next_token_index(&env.settings.codes.format, request.account)?,
             versions: env.vault.versions(),
+            of_account: of_account(request, tables, env)?,
         };
         let started = bindings::start(request, facts, &env.settings);
         let (answer, changes) = match started {
@@ -45,11 +51,29 @@ impl Command for StartBinding {
     }
 }
 
+/// What the account has bound and begun to bind before.
+fn of_account(request: &StartRequest, tables: &mut Tables<'_>, env: &Env) -> Result<OfAccount, Failure> {
+    use TokenState::{Pending, Revoked};
+    let this_chips = tables.id_under(&Key::living_token(request.offer.chip))?;
+    let purse = tables.present_purse(request.account)?;
+    let begun_today = purse.begun_bindings.on(env.settings.day_of(request.now_ms)).count();
+    let wearables = purse.tokens_but(&[Pending, Revoked]).count();
+    let bound: Vec<TokenId> = purse.tokens_but(&[Pending, Revoked]).collect();
+    let under_way: Vec<TokenId> =
+        purse.tokens_but(&[Revoked]).filter(|id| !bound.contains(id) && Some(id.0) != this_chips).collect();
+    let gives_way = match under_way.first() {
+        Some(oldest) if under_way.len() >= MAX_UNDER_WAY => tables.token(*oldest)?,
+        _ => None,
+    };
+    Ok(OfAccount { begun_today, wearables, gives_way })
+}
+
 /// Whether the audit trail keeps one more refused start of this account today, and counts it. Whoever has a wallet's key can
 /// think of chips for ever; the trail is not theirs to fill.
 fn is_kept(request: &StartRequest, tables: &mut Tables<'_>, env: &Env) -> Result<bool, Failure> {
     let day = env.settings.day_of(request.now_ms);
-    let Some(counted) = tables.present_purse(request.account)?.one_more_refused_start(day) else { return Ok(false) };
+    let known = tables.present_purse(request.account)?.refused_starts;
+    let Some(counted) = known.one_more(day, MAX_REFUSED_STARTS) else { return Ok(false) };
     tables.change_purse(request.account, |purse| purse.refused_starts = counted)?;
     Ok(true)
 }

@@ -12,7 +12,7 @@ use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, Payment, PaymentState, Refund, cancel, pay, refund};
 use platform::risk::RuleSet;
 use platform::tokens::Token;
-use platform::{AccountId, MerchantId, PaymentId, Reason, UnixMs};
+use platform::{AccountId, Change, MerchantId, PaymentId, Reason, UnixMs, guesses};
 
 use super::reserve;
 use crate::key::{Key, Numbered};
@@ -189,6 +189,7 @@ impl Command for Pay {
             return Ok(Paid::Wait { wait_ms });
         }
         let verdict = judge(&self.presented, self.candidates(tables, env)?);
+        guesses::may_be_kept(&verdict, &merchant, request.now_ms, settings)?;
         // Read once: a version set meanwhile may ask the phone where these did not, and what that takes was not read.
         let rules = env.rules.get();
         let purse = self.purse_of(&verdict, &rules, tables, env)?;
@@ -239,17 +240,29 @@ impl Command for CancelOrder {
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Payment, Failure> {
         let existing = tables.payment_by_order(self.0.merchant, &self.0.order)?;
         let held = held(existing.as_ref(), tables, env)?;
-        let request = match &existing {
-            Some(_) => self.0.clone(),
+        let (request, counted) = match &existing {
+            Some(_) => (self.0.clone(), Vec::new()),
             None => {
+                let counted = count_closed(&self.0, tables, env)?;
                 let payment_id = PaymentId::numbered(self.0.now_ms, tables.next_payment_number());
-                CancelRequest { payment_id, ..self.0.clone() }
+                (CancelRequest { payment_id, ..self.0.clone() }, counted)
             }
         };
-        let (payment, changes) = cancel::cancel(request, existing, &held)?;
+        let (payment, mut changes) = cancel::cancel(request, existing, &held)?;
+        changes.extend(counted);
         tables.apply_all(&changes)?;
         Ok(payment)
     }
+}
+
+/// What closing an order that never came counts against its merchant.
+pub(super) fn count_closed(
+    request: &CancelRequest,
+    tables: &mut Tables<'_>,
+    env: &Env,
+) -> Result<Vec<Change>, Failure> {
+    let merchant = tables.merchant(request.merchant)?.ok_or(Reason::MerchantNotFound)?;
+    Ok(guesses::closed_unpaid(&merchant, request.now_ms, &env.settings)?)
 }
 
 /// A merchant gives back part or all of a payment.

@@ -8,14 +8,15 @@
 use std::sync::Arc;
 
 use ledger::Balances;
+use platform::guesses::{self, Counted};
 use platform::merchants::Merchant;
 use platform::payments::cancel::CancelRequest;
 use platform::payments::code::judge;
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Payment, Refund, cancel, pay, refund};
-use platform::{Change, MerchantId, PaymentId, Reason, RefundId, Refusal, UnixMs, guesses};
+use platform::{Change, MerchantId, PaymentId, Reason, RefundId, Refusal, UnixMs};
 
-use super::payments::{CancelOrder, Paid, Pay, RefundPayment, held, paid_balances, wanted_for};
+use super::payments::{CancelOrder, Paid, Pay, RefundPayment, count_closed, held, paid_balances, wanted_for};
 use crate::homes::Homes;
 use crate::key::{Key, Numbered};
 use crate::rows::{self, Asked, Reservation};
@@ -44,7 +45,7 @@ fn wanted_under(name: Key, known: &Tables<'_>) -> Result<Vec<Key>, StoreError> {
     Ok([name].into_iter().chain(reservation).collect())
 }
 
-/// A payment in two steps, and a third where the code was wrong.
+/// A payment in two steps, and a third where the code counts against its merchant.
 pub(super) async fn pay_in_steps(pay: Pay, store: &Store) -> Result<Paid, Failure> {
     let (homes, pay) = (store.homes(), Arc::new(pay));
     let merchant_home = merchants(homes, pay.request.merchant);
@@ -54,8 +55,8 @@ pub(super) async fn pay_in_steps(pay: Pay, store: &Store) -> Result<Paid, Failur
     };
     let (merchant_id, now_ms) = (merchant.id, pay.request.now_ms);
     let booked = store.in_home(homes.of_number(id.number()), BookPayment { pay, id, merchant }).await?;
-    if booked.was_wrong {
-        store.in_home(merchant_home, CountWrongCode { merchant: merchant_id, now_ms }).await?;
+    if let Some(counted) = booked.counted {
+        store.in_home(merchant_home, CountAgainst { merchant: merchant_id, counted, now_ms }).await?;
     }
     Ok(Paid::Payment(booked.payment))
 }
@@ -97,6 +98,11 @@ impl Command for ReserveOrder {
         if let Some(wait_ms) = merchant.wrong_codes.wait_ms(request.now_ms, &env.settings) {
             return Ok(Reserved::Wait { wait_ms });
         }
+        if guesses::keeps_no_more(&merchant, request.now_ms, &env.settings) {
+            // Seldom: the code is judged here already, so that what is refused takes no number.
+            let verdict = judge(&pay.presented, pay.candidates(tables, env)?);
+            guesses::may_be_kept(&verdict, &merchant, request.now_ms, &env.settings)?;
+        }
         let home = pay.home_of_money(tables, env)?;
         let id = PaymentId::numbered(request.now_ms, tables.next_number_in(home));
         tables.name_order(request.merchant, &request.order, id)?;
@@ -120,8 +126,8 @@ struct BookPayment {
 
 struct Booked {
     payment: Payment,
-    /// Whether the code counts against its merchant.
-    was_wrong: bool,
+    /// What the code counts as against its merchant.
+    counted: Option<Counted>,
 }
 
 impl Command for BookPayment {
@@ -136,31 +142,34 @@ impl Command for BookPayment {
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Booked, Failure> {
         let request = pay::PayRequest { id: self.id, ..self.pay.request.clone() };
         if let Some(existing) = tables.payment(self.id)? {
-            return Ok(Booked { payment: pay::repeat(&request, existing)?, was_wrong: false });
+            return Ok(Booked { payment: pay::repeat(&request, existing)?, counted: None });
         }
         let verdict = judge(&self.pay.presented, self.pay.candidates(tables, env)?);
+        let counted = Counted::of(&verdict);
         let rules = env.rules.get();
         let purse = self.pay.purse_of(&verdict, &rules, tables, env)?;
         let (payment, changes) = pay::decide(&request, &self.merchant, verdict, purse.as_ref(), &rules, &env.settings);
         // What counts against the merchant is counted in the merchant's home.
         let merchant = self.merchant.id.to_string();
-        let (of_merchant, here): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| match change {
-            Change::PutMerchant(_) => true,
-            Change::AddEvent(event) => event.subject == merchant,
-            _ => false,
+        let mut here = changes;
+        here.retain(|change| match change {
+            Change::PutMerchant(_) => false,
+            Change::AddEvent(event) => event.subject != merchant,
+            _ => true,
         });
         tables.apply_all(&here)?;
-        Ok(Booked { payment, was_wrong: !of_merchant.is_empty() })
+        Ok(Booked { payment, counted })
     }
 }
 
-/// Counts an unknown code against its merchant.
-struct CountWrongCode {
+/// Counts a code against its merchant.
+struct CountAgainst {
     merchant: MerchantId,
+    counted: Counted,
     now_ms: UnixMs,
 }
 
-impl Command for CountWrongCode {
+impl Command for CountAgainst {
     type Answer = ();
 
     fn wants(&self, _: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
@@ -169,7 +178,7 @@ impl Command for CountWrongCode {
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<(), Failure> {
         let merchant = tables.merchant(self.merchant)?.ok_or(Reason::MerchantNotFound)?;
-        Ok(tables.apply_all(&guesses::of_merchant(&merchant, self.now_ms, &env.settings))?)
+        Ok(tables.apply_all(&self.counted.against(&merchant, self.now_ms, &env.settings))?)
     }
 }
 
@@ -210,7 +219,9 @@ impl Command for CloseOrder {
         // What never arrived is nobody's money: its record is at home where the order is.
         let payment_id = PaymentId::numbered(request.now_ms, tables.next_payment_number());
         let request = CancelRequest { payment_id, ..request.clone() };
-        let (payment, changes) = cancel::cancel(request, None, &held(None, tables, env)?)?;
+        let counted = count_closed(&request, tables, env)?;
+        let (payment, mut changes) = cancel::cancel(request, None, &held(None, tables, env)?)?;
+        changes.extend(counted);
         tables.name_order(payment.merchant, &payment.order, payment.id)?;
         tables.apply_all(&changes)?;
         Ok(Closed::Done(payment))

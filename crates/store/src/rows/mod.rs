@@ -17,7 +17,7 @@ pub(crate) use makers::{
     put_shipment, revoked_list, shipment,
 };
 pub(crate) use payments::{merchant, payment, put_merchant, put_payment, put_refund, refund};
-pub(crate) use purse::{Purse, Spend};
+pub(crate) use purse::{MAX_REFUSED_STARTS, Purse, Spend};
 pub(crate) use reservation::{Asked, Reservation};
 pub use rules::RulesRow;
 pub(crate) use rules::{put_rule_set, rule_set};

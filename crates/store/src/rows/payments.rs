@@ -9,8 +9,9 @@ use super::FORM;
 use super::codec::{Decoder, Encoder};
 use crate::StoreError;
 
-/// The form merchants have now. 2 added the day's wrong codes, suspension, category and position.
-const MERCHANT_FORM: u8 = 2;
+/// The form merchants have now. 2 added the day's wrong codes, suspension, category and position; 3 what paid
+/// nothing on that day.
+const MERCHANT_FORM: u8 = 3;
 
 pub(crate) fn put_merchant(row: &Merchant) -> Vec<u8> {
     Encoder::new(MERCHANT_FORM)
@@ -26,6 +27,7 @@ pub(crate) fn put_merchant(row: &Merchant) -> Vec<u8> {
         .maybe(row.suspended_ms, Encoder::u64)
         .maybe(row.category, |to, category| to.u16(category.number()))
         .maybe(row.position.map(Position::e4), |to, (latitude, longitude)| to.i32(latitude).i32(longitude))
+        .u32(row.wrong_codes.fruitless)
         .finish()
 }
 
@@ -54,6 +56,9 @@ pub(crate) fn merchant(fields: &[u8]) -> Result<Merchant, StoreError> {
             let position = Position::from_e4(row.i32()?, row.i32()?);
             row.known(position)
         })?;
+    }
+    if form >= 3 {
+        merchant.wrong_codes.fruitless = row.u32()?;
     }
     row.end().map(|()| merchant)
 }

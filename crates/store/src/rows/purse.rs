@@ -16,10 +16,13 @@ use crate::StoreError;
 
 /// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends; 3 what
 /// risk rules may know of what was paid before; 4 which payments a token's last codes were used for; 5 how many of its bindings
-/// were refused on a day.
-const PURSE_FORM: u8 = 5;
+/// were refused on a day; 6 how many were begun.
+const PURSE_FORM: u8 = 6;
 /// Refused starts of bindings of one account on one day that the audit trail keeps.
 pub(crate) const MAX_REFUSED_STARTS: u8 = 20;
+/// Revoked tokens of one account whose last stamp, counter and past are kept. Of older ones only that they are revoked is known,
+/// which is what the absence of their part says: a purse is read and written with every payment, and must not grow for ever.
+const MAX_REVOKED_SPENDS: usize = 64;
 
 /// What changes with every payment of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +41,47 @@ pub(crate) struct Purse {
     pub(crate) month: Sums,
     /// What was paid to merchants of categories that are added up, at most [`MAX_CATEGORIES`].
     pub(crate) categories: Vec<(Category, Spent)>,
-    /// The account's tokens.
+    /// The account's tokens. Of those that are revoked the newest [`MAX_REVOKED_SPENDS`].
     pub(crate) spends: Vec<Spend>,
     /// Payments that wait to be confirmed, at most [`platform::payments::pay::MAX_WAITING`].
     pub(crate) waiting: Vec<PaymentId>,
-    /// The day of the last binding that was refused before it began, and how many of that day are in the audit trail, at most
-    /// [`MAX_REFUSED_STARTS`].
-    pub(crate) refused_starts: (i64, u8),
+    /// How many bindings were refused before they began and are in the audit trail, at most [`MAX_REFUSED_STARTS`] a day.
+    pub(crate) refused_starts: OnDay,
+    /// How many bindings were begun.
+    pub(crate) begun_bindings: OnDay,
+}
+
+/// How often something happened on a day, counted from 1970-01-01 in the operator's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct OnDay {
+    day: i64,
+    count: u8,
+}
+
+impl OnDay {
+    /// The count on a day. A day that has begun stays: of two servers around midnight, the one whose clock is behind opens no
+    /// other.
+    pub(crate) fn on(self, day: i64) -> Self {
+        if day > self.day { Self { day, count: 0 } } else { self }
+    }
+
+    pub(crate) const fn count(self) -> u8 {
+        self.count
+    }
+
+    /// The count after one more on a day; nothing where there were so many already.
+    pub(crate) fn one_more(self, day: i64, at_most: u8) -> Option<Self> {
+        let known = self.on(day);
+        (known.count < at_most).then(|| Self { count: known.count + 1, ..known })
+    }
+
+    fn write(self, row: Encoder) -> Encoder {
+        row.i64(self.day).u8(self.count)
+    }
+
+    fn read(row: &mut Decoder<'_>) -> Result<Self, StoreError> {
+        Ok(Self { day: row.i64()?, count: row.u8()? })
+    }
 }
 
 /// What changes of a token.
@@ -161,7 +198,8 @@ impl Purse {
             categories: Vec::new(),
             spends: Vec::new(),
             waiting: Vec::new(),
-            refused_starts: (0, 0),
+            refused_starts: OnDay::default(),
+            begun_bindings: OnDay::default(),
         }
     }
 
@@ -175,14 +213,19 @@ impl Purse {
             Some(known) => *known = Spend { used: known.used, codes: core::mem::take(&mut known.codes), ..spend },
             None => self.spends.push(spend),
         }
+        let is_revoked = |spend: &Spend| spend.state == TokenState::Revoked;
+        let mut beyond =
+            self.spends.iter().filter(|spend| is_revoked(spend)).count().saturating_sub(MAX_REVOKED_SPENDS);
+        self.spends.retain(|spend| {
+            let goes = beyond > 0 && is_revoked(spend);
+            beyond -= usize::from(goes);
+            !goes
+        });
     }
 
-    /// The count after one more refused start on a day; nothing where the trail has enough of that day. A day that has begun
-    /// stays: of two servers around midnight, the one whose clock is behind opens no other.
-    pub(crate) fn one_more_refused_start(&self, day: i64) -> Option<(i64, u8)> {
-        let (known, count) = self.refused_starts;
-        let (day, count) = if day > known { (day, 0) } else { (known, count) };
-        (count < MAX_REFUSED_STARTS).then_some((day, count + 1))
+    /// The tokens that are in none of these states, oldest first.
+    pub(crate) fn tokens_but(&self, states: &[TokenState]) -> impl Iterator<Item = TokenId> {
+        self.spends.iter().filter(|spend| !states.contains(&spend.state)).map(|spend| spend.token)
     }
 
     /// Keeps what a code of a token was used for; what was used longest ago is let go.
@@ -234,10 +277,11 @@ impl Purse {
             .categories
             .iter()
             .fold(row, |row, (category, spent)| write_spent(row.u16(category.number()), *spent))
+            // At most MAX_WEARABLES, MAX_UNDER_WAY and MAX_REVOKED_SPENDS of them.
             .u16(self.spends.len() as u16);
         let row = self.spends.iter().fold(row, |row, spend| spend.write(row)).u16(self.waiting.len() as u16);
         let row = self.waiting.iter().fold(row, |row, payment| row.raw(&payment.0));
-        row.i64(self.refused_starts.0).u8(self.refused_starts.1).finish()
+        self.begun_bindings.write(self.refused_starts.write(row)).finish()
     }
 
     pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
@@ -252,7 +296,8 @@ impl Purse {
             categories: Vec::new(),
             spends: Vec::new(),
             waiting: Vec::new(),
-            refused_starts: (0, 0),
+            refused_starts: OnDay::default(),
+            begun_bindings: OnDay::default(),
         };
         if form >= 3 {
             purse.month = read_sums(&mut row)?;
@@ -268,7 +313,10 @@ impl Purse {
             purse.waiting.push(PaymentId(row.raw()?));
         }
         if form >= 5 {
-            purse.refused_starts = (row.i64()?, row.u8()?);
+            purse.refused_starts = OnDay::read(&mut row)?;
+        }
+        if form >= 6 {
+            purse.begun_bindings = OnDay::read(&mut row)?;
         }
         row.end().map(|()| purse)
     }
@@ -390,17 +438,41 @@ mod tests {
     }
 
     #[test]
-    fn so_many_refused_starts_of_a_day_are_counted_and_no_more() {
+    fn so_many_of_a_day_are_counted_and_no_more() {
         let mut purse = Purse::empty(Currency::CNY);
         for day in [20_000, 20_001] {
             for count in 1..=MAX_REFUSED_STARTS {
-                let counted = purse.one_more_refused_start(day);
-                assert_eq!(counted, Some((day, count)));
+                let counted = purse.refused_starts.one_more(day, MAX_REFUSED_STARTS);
+                assert_eq!(counted, Some(OnDay { day, count }));
                 purse.refused_starts = counted.unwrap();
+                purse.begun_bindings = purse.begun_bindings.one_more(day, u8::MAX).unwrap();
                 assert_eq!(Purse::from_row(&purse.to_row()), Ok(purse.clone()));
             }
-            assert_eq!((purse.one_more_refused_start(day), purse.one_more_refused_start(day - 1)), (None, None));
+            for day in [day, day - 1] {
+                assert_eq!(purse.refused_starts.one_more(day, MAX_REFUSED_STARTS), None);
+                assert_eq!(purse.begun_bindings.on(day).count(), MAX_REFUSED_STARTS);
+            }
         }
+    }
+
+    #[test]
+    fn of_revoked_tokens_the_newest_are_kept_and_of_others_all() {
+        let token = |number: usize| TokenId([number as u8; 16]);
+        let spend = |number, state| Spend { token: token(number), state, ..Spend::forgotten(token(number)) };
+        let mut purse = Purse::empty(Currency::CNY);
+        for number in 0..200 {
+            let state = if number % 10 == 0 { TokenState::Active } else { TokenState::Pending };
+            purse.put_spend(spend(number, state));
+            if number % 10 != 0 {
+                purse.put_spend(spend(number, TokenState::Revoked));
+            }
+        }
+        let living: Vec<TokenId> = purse.tokens_but(&[TokenState::Revoked]).collect();
+        assert_eq!(living, (0..200).step_by(10).map(token).collect::<Vec<_>>());
+        let revoked: Vec<TokenId> = purse.tokens_but(&[TokenState::Active]).collect();
+        let newest = (0..200).rev().filter(|number| number % 10 != 0).take(MAX_REVOKED_SPENDS);
+        assert_eq!(revoked.into_iter().rev().collect::<Vec<_>>(), newest.map(token).collect::<Vec<_>>());
+        assert_eq!(Purse::from_row(&purse.to_row()), Ok(purse));
     }
 
     #[test]

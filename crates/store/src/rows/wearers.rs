@@ -5,7 +5,7 @@ use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
 use platform::chips::{Chip, Origin};
 use platform::syncs::{MAX_RESULTS, Notice, SyncState, TokenSync, Told, Work};
-use platform::tokens::Token;
+use platform::tokens::{Token, TokenState};
 use platform::{AccountId, BindingId, ChipId, KeyHash, PaymentId, Reason, ShipmentId, TokenId, TopUpId};
 
 use super::codec::{Decoder, Encoder};
@@ -125,7 +125,8 @@ pub(crate) fn token_account(fields: &[u8]) -> Result<AccountId, StoreError> {
     row.raw().map(AccountId)
 }
 
-/// A token from its two parts; `spend` gives the part that changes, from its account's purse.
+/// A token from its two parts; `spend` gives the part that changes, from its account's purse, where it is kept. A part that is not
+/// kept any more is a revoked token's.
 pub(crate) fn join_token(
     fields: &[u8],
     spend: impl FnOnce(AccountId, TokenId) -> Result<Option<Spend>, StoreError>,
@@ -140,7 +141,7 @@ pub(crate) fn join_token(
     let index = TokenIndex::new(row.u64()?).map_err(|_| row.corrupt())?;
     let (pay_key_version, mask_key_version, created_ms) = (row.u8()?, row.u8()?, row.u64()?);
     row.end()?;
-    let spend = spend(account, id)?.ok_or(StoreError::Corrupt("purses"))?;
+    let spend = spend(account, id)?.unwrap_or_else(|| Spend::forgotten(id));
     Ok(Token {
         id,
         account,
@@ -161,6 +162,21 @@ pub(crate) fn join_token(
 }
 
 impl Spend {
+    /// What is known of a token whose part is not kept any more.
+    pub(crate) fn forgotten(token: TokenId) -> Self {
+        Self {
+            token,
+            state: TokenState::Revoked,
+            last_stamp: None,
+            last_counter: None,
+            guesses: Default::default(),
+            spent: Default::default(),
+            expires_ms: None,
+            used: Default::default(),
+            codes: Vec::new(),
+        }
+    }
+
     /// The part of a token that changes.
     pub(crate) fn of(token: &Token) -> Self {
         Self {
