@@ -9,6 +9,7 @@ use protocol::scp03::Level;
 
 use crate::code::PaymentCode;
 use crate::host::{Host, Key};
+use crate::screen::ResultFace;
 
 /// Results that are kept: the newest.
 pub const MAX_RESULTS: usize = 4;
@@ -56,6 +57,21 @@ impl<'a> PaymentResult<'a> {
     /// When, Unix seconds.
     pub const fn unix_s(&self) -> u64 {
         self.notice.unix_seconds
+    }
+
+    /// The result as a page for [`crate::screen::Screen::draw`], its time as the wearer's clock shows it: so many minutes beyond
+    /// UTC.
+    pub const fn face(&self, utc_offset_minutes: i16) -> ResultFace<'a> {
+        ResultFace {
+            outcome: self.outcome(),
+            amount_minor: self.amount_minor(),
+            refunded_minor: self.refunded_minor(),
+            currency: self.currency(),
+            decimals: self.decimals(),
+            merchant: self.merchant(),
+            unix_s: self.unix_s(),
+            utc_offset_minutes,
+        }
     }
 
     /// Whether it was this code that was used.

@@ -10,12 +10,14 @@ mod glyphs;
 mod layout;
 mod pages;
 mod pen;
+mod result;
 mod text;
 
 pub use layout::{
     Align, BarPlace, Content, Countdown, DigitsPlace, Layout, Line, QrPlace, ScreenShape, StatePlace, TooSmall, View,
 };
 pub use pages::{Face, Mood, Page};
+pub use result::{ResultFace, ResultLayout};
 
 use embedded_graphics::pixelcolor::Rgb565;
 use embedded_graphics::prelude::*;
@@ -28,7 +30,7 @@ use crate::qr::{Qr, QrError};
 pub enum DrawError<E> {
     /// The display itself reported an error.
     Display(E),
-    /// The screen is too small for the code in this view.
+    /// The screen is too small for the code in this view, or for a result.
     TooSmall,
     /// The text to encode is no payment code.
     NotACode,
@@ -85,6 +87,11 @@ impl Screen {
         Ok(layout)
     }
 
+    /// Where a result's page puts its lines; for firmware that draws the merchant's name in a font of its own.
+    pub fn result_layout(&self) -> Result<ResultLayout, TooSmall> {
+        ResultLayout::new(self.shape).ok_or(TooSmall)
+    }
+
     /// Draws a whole page, background included.
     pub fn draw<D>(&self, target: &mut D, page: &Page<'_>) -> Result<(), DrawError<D::Error>>
     where
@@ -111,6 +118,7 @@ impl Screen {
                 codes::paint(target, &layout, None, Some(&qr)).map_err(DrawError::Display)
             }
             Page::Binding { percent } => pages::binding(target, self.shape, *percent).map_err(DrawError::Display),
+            Page::Result { face } => result::draw(target, &self.result_layout()?, face).map_err(DrawError::Display),
             Page::Message { mood, title, text } => {
                 pages::message(target, self.shape, *mood, title, text).map_err(DrawError::Display)
             }

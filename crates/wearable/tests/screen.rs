@@ -12,7 +12,10 @@ use embedded_graphics::primitives::Rectangle;
 use proptest::prelude::*;
 use rxing::BarcodeFormat;
 use support::Colour;
-use wearable::screen::{Countdown, DrawError, Face, Layout, Mood, Page, Screen, ScreenShape, StatePlace, View};
+use wearable::PaymentOutcome;
+use wearable::screen::{
+    Countdown, DrawError, Face, Layout, Mood, Page, ResultFace, Screen, ScreenShape, StatePlace, View,
+};
 
 const WATCH: ScreenShape = ScreenShape::round(466);
 const SHAPES: [ScreenShape; 10] = [
@@ -231,6 +234,51 @@ fn the_watch_gives_every_bar_code_two_pixels_a_module() {
     assert_eq!(square.recommended_view(&face(&digits)), View::QrOnly);
 }
 
+/// A result with the longest words it may have.
+fn result(outcome: PaymentOutcome, merchant: &str) -> ResultFace<'_> {
+    ResultFace {
+        outcome,
+        amount_minor: 1_234_567_890,
+        refunded_minor: 1_234_567,
+        currency: "CNY",
+        decimals: 2,
+        merchant,
+        unix_s: 1_764_424_980,
+        utc_offset_minutes: 480,
+    }
+}
+
+#[test]
+fn a_result_says_everything_in_lines_of_its_own_on_every_shape() {
+    use PaymentOutcome::{Cancelled, Declined, Paid, Waits};
+    let name = "Tea House by the Old Bridge, south gate";
+    for shape in SHAPES {
+        let layout = Screen::new(shape).result_layout().unwrap();
+        let lines = [layout.word, layout.amount, layout.merchant, layout.note, layout.time].map(|line| line.area);
+        let parts: Vec<Rectangle> = core::iter::once(layout.disc).chain(lines).collect();
+        for (at, area) in parts.iter().enumerate() {
+            assert!(shape.shows(*area), "{shape:?} {area:?}");
+            assert!(parts[..at].iter().all(|other| !overlap(*area, *other)), "{shape:?} {area:?}");
+        }
+        let mut pictures = Vec::new();
+        for outcome in [Paid, Declined, Waits, Cancelled] {
+            let display = draw(shape, &Page::Result { face: result(outcome, name) });
+            for area in &parts {
+                assert!(area.points().any(|at| display.0.at(at.x, at.y) < 200), "{shape:?} {outcome:?} {area:?}");
+            }
+            assert!(!pictures.contains(&display.0.pixels), "{outcome:?} looks like another");
+            pictures.push(display.0.pixels);
+        }
+        // Firmware draws the name itself into a line that is left free.
+        let display = draw(shape, &Page::Result { face: result(Paid, "") });
+        assert!(layout.merchant.area.points().all(|at| display.0.at(at.x, at.y) == 255), "{shape:?}");
+    }
+    let tiny = Screen::new(ScreenShape::rectangle(60, 60));
+    assert!(tiny.result_layout().is_err());
+    let page = Page::Result { face: result(Paid, name) };
+    assert_eq!(tiny.draw(&mut Colour::new(tiny.shape()), &page), Err(DrawError::TooSmall));
+}
+
 #[test]
 fn a_screen_too_small_is_an_error_not_a_broken_code() {
     let mut display = Colour::new(ScreenShape::rectangle(128, 64));
@@ -286,13 +334,14 @@ proptest! {
     #[test]
     fn any_text_is_drawn_within_any_display(
         width in 1u32..500, height in 1u32..500, round: bool,
-        title in ".{0,40}", text in ".{0,200}", percent: u8, digits in "[0-9]{18,24}",
+        title in ".{0,40}", text in ".{0,200}", percent: u8, amount_minor: u64, unix_s: u64, digits in "[0-9]{18,24}",
     ) {
         let shape = ScreenShape { width, height, round };
         let mut display = Colour::new(shape);
         let screen = Screen::new(shape);
         let pages = [
             Page::Message { mood: Mood::Wait, title: &title, text: &text },
+            Page::Result { face: ResultFace { amount_minor, unix_s, ..result(PaymentOutcome::Paid, &title) } },
             Page::Binding { percent },
             Page::Offer { text: "PC1:00" },
             Page::Code { view: View::Combined, face: Face { account: &title, ..face(&digits) } },

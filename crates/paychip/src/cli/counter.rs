@@ -31,12 +31,19 @@ pub(crate) enum WatchCommand {
         png: Option<PathBuf>,
     },
     /// What became of the last payments, as the cloud told the watch in its last sync.
-    Results,
+    Results {
+        /// Save the picture of the newest as the screen shows it.
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
+    },
     /// Let the cloud do what there is to do at the chip: a new code budget and clock, or take away a token that was revoked.
     Sync {
         /// Whose watch it is, by name; the newest account's when absent.
         #[arg(long, value_name = "NAME")]
         account: Option<String>,
+        /// Save the picture of what the screen shows afterwards: the newest payment's result.
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
     },
     /// Give the watch up: its token pays no more, and its keys leave the chip.
     Unbind {

@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::picture::read_grey;
 use crate::pos::receipt;
 use crate::scan::{Symbol, scan};
-use crate::watch::{self, bind, grouped, sdk_fault};
+use crate::watch::{self, bind, grouped, results, sdk_fault, sync};
 use stage::{Narrator, Stage};
 
 /// What the wearer has at the beginning: 100.00.
@@ -60,6 +60,7 @@ pub(crate) fn run(demo: &Demo, output: Output) -> Result<(), Fault> {
 
     let paid = pay_offline(&mut stage, &mut narrator)?;
     let books = show_books(&stage, &mut narrator)?;
+    let told = show_result(&mut stage, &mut narrator, output)?;
     let refused = refusals::show(&mut stage, &mut narrator, &paid, &token)?;
 
     let audit = stage.operator.get("/v1/audit")?;
@@ -75,7 +76,7 @@ pub(crate) fn run(demo: &Demo, output: Output) -> Result<(), Fault> {
         picture.display()
     );
     let document = json!({
-        "seconds": seconds, "payment": paid.answer, "books": books, "refusals": refused, "audit": audit, "picture": picture,
+        "seconds": seconds, "payment": paid.answer, "books": books, "told": told, "refusals": refused, "audit": audit, "picture": picture,
     });
     stage.strike()?;
     output.answer(&closing, &document);
@@ -140,6 +141,23 @@ fn pay_offline(stage: &mut Stage, narrator: &mut Narrator) -> Result<PaidOnce, F
         "crates/platform/src/payments/pay.rs",
     );
     Ok(PaidOnce { digits, order, answer })
+}
+
+/// The watch is online for a moment: its owner sees what became of the code.
+fn show_result(stage: &mut Stage, narrator: &mut Narrator, output: Output) -> Result<Value, Fault> {
+    let (wallet, picture) = (stage.wallet()?, stage.pictures.join("result.png"));
+    let mut watch = stage.watch()?;
+    sync::sync(&mut watch, &wallet, |percent| output.progress("sync", percent))?;
+    results::draw_newest(&watch, &picture)?;
+    narrator.step(
+        &format!(
+            "The watch synced, and shows what became of its code, which its own chip vouches for: {}",
+            picture.display()
+        ),
+        "crates/platform/src/syncs/results.rs, crates/chip/src/applet.rs, crates/wearable/src/screen/result.rs",
+    );
+    narrator.block(&format!("  {}", results::lines(&watch).join("\n  ")));
+    Ok(results::document(&watch))
 }
 
 fn show_books(stage: &Stage, narrator: &mut Narrator) -> Result<Value, Fault> {

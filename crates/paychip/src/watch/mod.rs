@@ -78,7 +78,7 @@ pub(crate) fn run(place: &Place, name: &str, command: WatchCommand, output: Outp
             output.answer(&line, &bound);
             Ok(())
         }
-        WatchCommand::Sync { account } => {
+        WatchCommand::Sync { account, png } => {
             let wallet = place.as_party(&place.account(account.as_deref())?)?;
             let mut watch = open(&folder)?;
             let done = sync::sync(&mut watch, &wallet, |percent| output.progress("sync", percent))?;
@@ -91,11 +91,17 @@ pub(crate) fn run(place: &Place, name: &str, command: WatchCommand, output: Outp
             };
             let told: Vec<String> = results::lines(&watch);
             let lines = std::iter::once(line).chain(told).collect::<Vec<_>>().join("\n");
+            if let Some(png) = &png {
+                results::draw_newest(&watch, png)?;
+            }
             output.answer(&lines, &done);
             session::keep(&folder, watch)
         }
-        WatchCommand::Results => {
+        WatchCommand::Results { png } => {
             let watch = open(&folder)?;
+            if let Some(png) = &png {
+                results::draw_newest(&watch, png)?;
+            }
             let lines = results::lines(&watch);
             let nothing = "The cloud has told nothing of payments yet: `paychip watch sync`";
             let shown = if lines.is_empty() { nothing.to_owned() } else { lines.join("\n") };

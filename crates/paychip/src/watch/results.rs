@@ -1,10 +1,14 @@
 //! What the watch shows of its last payments.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
+use wearable::screen::Page;
 use wearable::{PaymentOutcome, PaymentResult};
 
-use super::Watch;
+use super::{Watch, draw};
 use crate::books::moment;
+use crate::fault::Fault;
 
 /// The results, newest first, one in a line.
 pub fn lines(watch: &Watch) -> Vec<String> {
@@ -35,6 +39,26 @@ pub fn document(watch: &Watch) -> Value {
         })
     });
     results.collect()
+}
+
+/// Draws the newest result as the watch shows it, in this machine's time, and saves the picture.
+///
+/// # Errors
+/// `no_result` where the cloud has told of none; those of the file.
+pub fn draw_newest(watch: &Watch, png: &Path) -> Result<(), Fault> {
+    let newest = watch.last_result().ok_or_else(|| {
+        Fault::new("no_result", "the cloud has told nothing of payments yet, so there is nothing to draw")
+            .hint("pay with a code of this watch, then `paychip watch sync`")
+    })?;
+    draw(&Page::Result { face: newest.face(utc_offset_minutes(newest.unix_s())) }, png)
+}
+
+/// What clocks of this machine show beyond UTC at a moment.
+fn utc_offset_minutes(unix_s: u64) -> i16 {
+    let time = jiff::Timestamp::from_second(unix_s.cast_signed()).unwrap_or_default();
+    let seconds = jiff::tz::TimeZone::system().to_offset(time).seconds();
+    // A day at most.
+    i16::try_from(seconds / 60).unwrap_or(0)
 }
 
 /// Minor units with a point before the last digits.

@@ -8,13 +8,14 @@ use embedded_graphics::primitives::Rectangle;
 use super::glyphs::{self, Glyph};
 use super::layout::{Align, Countdown, Layout, Line, ScreenShape, StatePlace, View};
 use super::pen::{Ring, Stroke};
+use super::result::ResultFace;
 use super::text;
 use crate::error::Error;
 
 pub(crate) const WHITE: Rgb565 = Rgb565::WHITE;
 pub(crate) const BLACK: Rgb565 = Rgb565::BLACK;
-const INK: Rgb565 = rgb(0x11, 0x18, 0x27);
-const MUTED: Rgb565 = rgb(0x6b, 0x72, 0x80);
+pub(crate) const INK: Rgb565 = rgb(0x11, 0x18, 0x27);
+pub(crate) const MUTED: Rgb565 = rgb(0x6b, 0x72, 0x80);
 const TRACK: Rgb565 = rgb(0xe5, 0xe9, 0xf0);
 const BLUE: Rgb565 = rgb(0x1d, 0x6f, 0xf2);
 const GREEN: Rgb565 = rgb(0x12, 0xa1, 0x4b);
@@ -80,11 +81,16 @@ pub enum Page<'a> {
         /// 0 to 100.
         percent: u8,
     },
-    /// A result or an error.
+    /// What became of a payment.
+    Result {
+        /// The payment.
+        face: ResultFace<'a>,
+    },
+    /// Another result, or an error.
     Message {
         /// How it is meant.
         mood: Mood,
-        /// The one thing to read: "Paid ¥12.50", "Sync needed", "Wait 12 s".
+        /// The one thing to read: "Sync needed", "Wait 12 s".
         title: &'a str,
         /// A sentence more, broken into lines; may be empty.
         text: &'a str,
@@ -254,18 +260,8 @@ where
     D::Color: From<Rgb565>,
 {
     let column = Column::new(shape);
-    let (sign, colour): (Glyph, Rgb565) = match mood {
-        Mood::Good => (glyphs::TICK, GREEN),
-        Mood::Wait => (glyphs::WAIT, BLUE),
-        Mood::Act => (glyphs::WARNING, AMBER),
-        Mood::Bad => (glyphs::WARNING, RED),
-    };
-    let disc = column.side / 4;
     let centre = column.centre - Point::new(0, column.side / 5);
-    let around = Rectangle::with_center(centre, Size::new_equal(disc as u32 + 2));
-    Stroke::capsule(centre, centre, disc).paint(target, around, colour, WHITE)?;
-    let inner = Rectangle::with_center(centre, Size::new_equal((disc * 9 / 20) as u32));
-    text::draw_icon(target, inner, sign, WHITE, colour)?;
+    sign(target, Rectangle::with_center(centre, Size::new_equal((column.side / 4) as u32)), mood)?;
 
     let cap = (column.side / 14).max(12);
     text::draw(target, &column.line(column.side / 32, cap), None, title, INK, WHITE)?;
@@ -286,6 +282,25 @@ where
     Ok(())
 }
 
+/// A disc with a sign that fills an area; gives its colour.
+pub(crate) fn sign<D>(target: &mut D, area: Rectangle, mood: Mood) -> Result<Rgb565, D::Error>
+where
+    D: DrawTarget,
+    D::Color: From<Rgb565>,
+{
+    let (sign, colour): (Glyph, Rgb565) = match mood {
+        Mood::Good => (glyphs::TICK, GREEN),
+        Mood::Wait => (glyphs::WAIT, BLUE),
+        Mood::Act => (glyphs::WARNING, AMBER),
+        Mood::Bad => (glyphs::WARNING, RED),
+    };
+    let (centre, disc) = (area.center(), area.size.height as i32);
+    let around = Rectangle::with_center(centre, Size::new_equal(disc as u32 + 2));
+    Stroke::capsule(centre, centre, disc).paint(target, around, colour, WHITE)?;
+    let inner = Rectangle::with_center(centre, Size::new_equal((disc * 9 / 20) as u32));
+    text::draw_icon(target, inner, sign, WHITE, colour).map(|()| colour)
+}
+
 /// Splits at the last space that keeps the first part within `room` pixels.
 fn wrap(words: &str, cap: i32, room: i32) -> (&str, &str) {
     if text::width(words, cap) <= room {
@@ -299,20 +314,20 @@ fn wrap(words: &str, cap: i32, room: i32) -> (&str, &str) {
 }
 
 /// Lines one below the other around the middle of the screen.
-struct Column {
+pub(crate) struct Column {
     shape: ScreenShape,
-    centre: Point,
-    side: i32,
+    pub(crate) centre: Point,
+    pub(crate) side: i32,
 }
 
 impl Column {
-    fn new(shape: ScreenShape) -> Self {
+    pub(crate) fn new(shape: ScreenShape) -> Self {
         let centre = Point::new(shape.width as i32 / 2, shape.height as i32 / 2);
         Self { shape, centre, side: shape.width.min(shape.height) as i32 }
     }
 
     /// A line `top` pixels below the middle, as wide as can be seen there.
-    fn line(&self, top: i32, cap: i32) -> Line {
+    pub(crate) fn line(&self, top: i32, cap: i32) -> Line {
         let half = if self.shape.round {
             let (radius, far) = (self.side * 9 / 20, top.abs().max((top + cap).abs()));
             (radius * radius - far * far).max(0).isqrt()
