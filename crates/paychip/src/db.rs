@@ -41,8 +41,15 @@ fn tell(audit: &Audit, output: Output) -> Result<(), Fault> {
     for finding in &findings {
         lines.push_str(&format!("\n  UNSOUND: {finding}"));
     }
-    let answer =
-        json!({"sound": findings.is_empty(), "records": audit.records, "rows": audit.rows, "findings": findings});
+    // As the API says it: sums are texts, since they may be larger than a number of JSON holds.
+    let trial = audit.trial.iter().map(|(currency, sums)| {
+        let (debit, credit) = (sums.debit_minor.to_string(), sums.credit_minor.to_string());
+        json!({"currency": currency.to_string(), "debit": debit, "credit": credit})
+    });
+    let answer = json!({
+        "sound": findings.is_empty(), "records": audit.records, "rows": audit.rows, "findings": findings,
+        "trial_balance": trial.collect::<Vec<_>>(),
+    });
     output.answer(&lines, &answer);
     if findings.is_empty() { Ok(()) } else { Err(Fault::new("books_unsound", "the books are not sound")) }
 }

@@ -12,6 +12,9 @@ use utoipa::ToSchema;
 
 use crate::api::payments::PaymentView;
 
+/// When to come back after a 503 whose cause tells no time, seconds.
+const RETRY_UNAVAILABLE_S: u64 = 1;
+
 /// Why a request was not answered as asked.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
@@ -144,10 +147,32 @@ impl From<Failure> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let is_unavailable = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_after_s = self.retry_after_s.or(is_unavailable.then_some(RETRY_UNAVAILABLE_S));
         let mut response = (self.status, Json(self.answer)).into_response();
-        if let Some(seconds) = self.retry_after_s {
+        if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_may_be_tried_again_says_when() {
+        let (busy, stopped) = (StoreError::Busy.into(), StoreError::Stopped.into());
+        let without_keys = Refusal::from(platform::Reason::KeysUnavailable).into();
+        let errors: [ApiError; 3] = [busy, stopped, without_keys];
+        for error in errors {
+            let code = error.code();
+            let response = error.into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{code}");
+            assert!(response.headers().contains_key(header::RETRY_AFTER), "{code}");
+        }
+        let refused: ApiError = Refusal::from(platform::Reason::OrderCancelled).into();
+        assert!(!refused.into_response().headers().contains_key(header::RETRY_AFTER));
     }
 }

@@ -161,6 +161,15 @@ impl<'e> Tables<'e> {
         Ok(())
     }
 
+    /// Whether the rows that were read and are not to be written are what they were: read once more, all at once. Each was
+    /// the same before this began and after, so there was a moment when all of them were there together.
+    pub(crate) fn still_stands(&mut self) -> Result<bool, StoreError> {
+        let (own, slots) = (Key::partition(self.partition), self.slots.iter());
+        let read = slots.filter(|(key, slot)| !slot.changed && **key != own);
+        let (keys, befores): (Vec<Key>, Vec<_>) = read.map(|(key, slot)| (key.clone(), slot.before.clone())).unzip();
+        Ok(self.engine.read(&keys)? == befores)
+    }
+
     /// A row that has been read ahead; `None` also where it has not.
     pub(crate) fn known(&self, key: &Key) -> Option<&[u8]> {
         self.slots.get(key).and_then(|slot| slot.now.as_deref())

@@ -27,6 +27,8 @@ trait Job: Send {
     fn wants(&self, tables: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError>;
     /// Runs the command and keeps its answer. One that fails is undone alone: nobody else's payment goes down with it.
     fn run(&mut self, tables: &mut Tables<'_>, env: &Env);
+    /// Whether the command was refused, or failed.
+    fn has_failed(&self) -> bool;
     /// Sends the answer, once the transaction has ended as `committed` says.
     fn deliver(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -52,6 +54,10 @@ impl<C: Command, R: FnOnce(Result<C::Answer, Failure>) + Send> Job for Pending<C
         }
         tables.keep_command();
         self.answer = Some(answer);
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.answer, Some(Err(_)))
     }
 
     fn deliver(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -81,9 +87,22 @@ impl Batch {
     /// it.
     ///
     /// # Errors
-    /// The outcome: [`Outcome::RolledBack`], or [`Outcome::Unknown`] where even that failed.
+    /// The outcome: [`Outcome::RolledBack`], [`Outcome::Unknown`] where even that failed, or [`Outcome::Conflict`] where
+    /// other servers were faster again and again.
     pub fn decide(&mut self, engine: &mut dyn Engine, env: &Env) -> Result<Writes, Outcome> {
+        loop {
+            match self.decide_once(engine, env)? {
+                Some(writes) => return Ok(writes),
+                None if self.lost() => {}
+                None => return Err(Outcome::Conflict),
+            }
+        }
+    }
+
+    /// The same; nothing where a refusal stands on rows that were not there at the same time.
+    fn decide_once(&mut self, engine: &mut dyn Engine, env: &Env) -> Result<Option<Writes>, Outcome> {
         engine.begin().map_err(Outcome::RolledBack)?;
+        let may_conflict = engine.may_conflict();
         let decided = Tables::open(engine).and_then(|mut tables| {
             tables.read_ahead(|known| {
                 self.jobs.iter().try_fold(Vec::new(), |mut keys, job| {
@@ -92,10 +111,17 @@ impl Batch {
                 })
             })?;
             self.jobs.iter_mut().for_each(|job| job.run(&mut tables, env));
-            tables.into_writes()
+            // Rows are read one after the other, and others write in between. What is written says of each row what it was;
+            // a refusal writes nothing, so it is asked here whether all that it may stand on is still there.
+            let has_failed = self.jobs.iter().any(|job| job.has_failed());
+            if may_conflict && has_failed && !tables.still_stands()? {
+                return Ok(None);
+            }
+            tables.into_writes().map(Some)
         });
         match decided {
-            Ok(writes) => Ok(writes),
+            Ok(Some(writes)) => Ok(Some(writes)),
+            Ok(None) => engine.roll_back().map_err(Outcome::Unknown).map(|()| None),
             Err(error) => Err(engine.roll_back().map_or_else(Outcome::Unknown, |()| Outcome::RolledBack(error))),
         }
     }

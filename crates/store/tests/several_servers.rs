@@ -11,21 +11,23 @@
 
 mod support;
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ledger::posting::payable;
 use ledger::{Amount, Currency};
 use platform::accounts::TopUp;
 use platform::payments::refund::RefundRequest;
-use platform::payments::{Decline, MerchantNumber, PaymentState};
+use platform::payments::{Decline, MerchantNumber, PaymentState, Refund};
 use platform::tokens::TokenAction;
 use platform::{Caller, RefundId, TopUpId};
 use store::commands::{Paid, PostClearing, RefundPayment, TopUpAccount};
 use store::postgres::{Heir, PostgresEngine, agree_on_master_keys, lacked_master_key, master_key_versions};
-use store::{Failure, Store, StoreError};
+use store::{Command, Env, Failure, Store, StoreError, Tables};
 use support::postgres::Postgres;
 use support::proxy::{Cut, Proxy};
 use support::{ACCOUNT, Home, NOW_MS, SHOP, World, act, code, pay};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// How long a lease lasts, and a little.
@@ -116,6 +118,49 @@ async fn a_freeze_through_one_server_holds_on_the_very_next_payment_through_the_
     assert_eq!(frozen, PaymentState::Failed(Decline::TokenFrozen));
     second.store.execute(act(TokenAction::Resume)).await.unwrap();
     assert_eq!(state(first.pay("o-3", &code(0, 2), 100).await.unwrap()), PaymentState::Succeeded);
+}
+
+/// A refund that another server overtakes between the rows it reads.
+struct Overtaken {
+    refund: RefundPayment,
+    between: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Command for Overtaken {
+    type Answer = Refund;
+
+    fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Refund, Failure> {
+        tables.refund(SHOP, &self.refund.request.number)?;
+        if let Some(between) = self.between.lock().unwrap().take() {
+            between();
+        }
+        self.refund.run(tables, env)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_stands_on_rows_of_two_moments_is_decided_anew() {
+    let Some((first, second)) = two_servers().await else { return };
+    let Paid::Payment(payment) = first.pay("o-1", &code(0, 0), 500).await.unwrap() else { panic!() };
+    let refund = move || RefundPayment {
+        merchant: SHOP,
+        payment: payment.id,
+        request: RefundRequest {
+            id: RefundId([7; 16]),
+            number: MerchantNumber::parse("r-1", "refund").unwrap(),
+            amount_minor: 500,
+            now_ms: NOW_MS,
+        },
+    };
+    // The same refund by the other server, after this one has seen that there is none and before it sees the payment: which
+    // then is given back in full.
+    let (runtime, other, same) = (Handle::current(), second.store.clone(), refund());
+    let between = Box::new(move || drop(runtime.block_on(other.execute(same)).unwrap()));
+    let overtaken = Overtaken { refund: refund(), between: Mutex::new(Some(between)) };
+    let told = first.store.execute(overtaken).await.unwrap();
+    assert_eq!(told, second.store.execute(refund()).await.unwrap());
+    assert_eq!(first.balance(), 10_000);
+    second.assert_sound();
 }
 
 /// A world whose server reaches its database through a proxy.

@@ -8,7 +8,6 @@
 )]
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +18,8 @@ use paychip::watch::folder::WatchFolder;
 use paychip::watch::{Watch, bind, factory, open};
 use serde_json::Value;
 
+#[path = "../../../store/tests/support/citus.rs"]
+pub mod citus;
 #[path = "../../../store/tests/support/postgres.rs"]
 pub mod postgres;
 pub mod softhsm;
@@ -31,6 +32,8 @@ pub mod secrets;
 pub const CODES_A_WATCH: usize = 8;
 pub const STEP_S: u64 = 30;
 
+/// How long a server may take until it says where it is.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a server that was asked to end may take to answer what it has begun.
 const ENDING_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -117,6 +120,15 @@ impl Cloud {
     }
 
     fn spawn_with(data: &Path, program: &mut Command, arguments: &[&str]) -> Self {
+        Self::try_spawn(data, program, arguments).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Starts a cloud with this command; one that ends instead, or says nothing, is gone again.
+    pub fn try_start(data: &Path, program: &mut Command) -> Result<Self, String> {
+        Self::try_spawn(data, program, &[])
+    }
+
+    fn try_spawn(data: &Path, program: &mut Command, arguments: &[&str]) -> Result<Self, String> {
         // Whoever wants to hear more has said so.
         if !program.get_envs().any(|(name, value)| name == "PAYCHIP_LOG" && value.is_some()) {
             program.env("PAYCHIP_LOG", "error");
@@ -129,11 +141,17 @@ impl Cloud {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line).expect("the cloud did not say where it is");
-        let url = answer["url"].as_str().unwrap().to_owned();
-        Self { child, url, data: data.to_owned() }
+        let line = postgres::lines_of(child.stdout.take().unwrap()).recv_timeout(START_PATIENCE).unwrap_or_default();
+        let mut cloud = Self { child, url: String::new(), data: data.to_owned() };
+        let url = serde_json::from_str::<Value>(&line).ok().and_then(|answer| Some(answer["url"].as_str()?.to_owned()));
+        cloud.url =
+            url.ok_or_else(|| format!("the cloud did not say where it is within {START_PATIENCE:?}: {line:?}"))?;
+        Ok(cloud)
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Ends it as a power cut would: SIGKILL, at once.
@@ -157,8 +175,7 @@ impl Cloud {
     }
 
     pub fn operator(&self) -> Api {
-        let key = std::fs::read_to_string(self.data.join("operator.key")).unwrap();
-        Api::new(self.url.clone(), key.trim().to_owned())
+        Api::new(self.url.clone(), operator_key(self))
     }
 
     /// Runs a command against this cloud and returns what it printed as JSON.
@@ -183,6 +200,11 @@ impl Drop for Cloud {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The operator's key of a cloud.
+pub fn operator_key(cloud: &Cloud) -> String {
+    std::fs::read_to_string(cloud.data.join("operator.key")).unwrap().trim().to_owned()
 }
 
 /// The larger budgets of a long campaign.

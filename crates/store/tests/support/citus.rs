@@ -1,15 +1,16 @@
 //! A Citus cluster for tests: a coordinator and two workers on this machine, each a server of its own that may be killed;
 //! gone with the process that started them, however that ends. The tests of other crates include this file as well.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::postgres::{programs, unprivileged};
+use super::postgres::{CONNECT_TIMEOUT_S, KEEPER_PATIENCE, lines_of, programs, unprivileged};
 
 /// How long a server may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +21,7 @@ const NODES: usize = 3;
 
 /// Starts the servers, does as it is told, and ends them when nobody is left to tell it anything.
 const KEEPER: &str = r#"
+exec 2>>"$HOME_DIR/log"
 port() { echo $PORTS | cut -d' ' -f$(($1 + 1)); }
 start() { "$BIN/postgres" -D "$HOME_DIR/n$1" >>"$HOME_DIR/log" 2>&1 & eval "server$1=$!"; }
 # A process that nobody has asked for its end yet is a zombie, which holds nothing.
@@ -35,7 +37,7 @@ kill_at_once() {
     done
 }
 for node in 0 1 2; do
-    "$BIN/initdb" -D "$HOME_DIR/n$node" -U paychip --auth=trust --no-sync --no-instructions >"$HOME_DIR/log" 2>&1 || exit 1
+    "$BIN/initdb" -D "$HOME_DIR/n$node" -U paychip --auth=trust --no-sync --no-instructions >>"$HOME_DIR/log" 2>&1 || exit 1
     cat >>"$HOME_DIR/n$node/postgresql.conf" <<EOF
 listen_addresses = '127.0.0.1'
 port = $(port $node)
@@ -74,7 +76,7 @@ struct Keeper {
     // Only held: it ends by itself when its input does.
     _child: Child,
     orders: ChildStdin,
-    answers: BufReader<std::process::ChildStdout>,
+    answers: Receiver<String>,
 }
 
 /// Whether this machine's PostgreSQL has Citus.
@@ -106,7 +108,7 @@ impl Cluster {
         command.env("LC_ALL", "C").env("HOME", &folder).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("no shell");
         let orders = child.stdin.take().unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
+        let answers = lines_of(child.stdout.take().unwrap());
         let keeper = Keeper { _child: child, orders, answers };
         let cluster = Self {
             folder,
@@ -156,6 +158,7 @@ impl Cluster {
         let mut command = Command::new(self.bin.join("psql"));
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "paychip", "-d", database, "-c", sql]);
         command.args(["-p", &self.ports[node].to_string()]).arg("-h").arg(&self.folder);
+        command.env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S);
         let output = command.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
@@ -178,13 +181,12 @@ impl Cluster {
     }
 
     fn hear(&self, expected: &str) {
-        let mut line = String::new();
-        self.keeper.lock().unwrap().answers.read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), expected, "the cluster did not start:\n{}", self.end_of_log());
+        let line = self.keeper.lock().unwrap().answers.recv_timeout(KEEPER_PATIENCE);
+        assert_eq!(line.as_deref(), Ok(expected), "the cluster does not do as told:\n{}", self.end_of_log());
     }
 
     /// The last lines that the servers wrote.
-    fn end_of_log(&self) -> String {
+    pub fn end_of_log(&self) -> String {
         let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN_LOG_LEN)..]).into_owned()
     }

@@ -3,13 +3,20 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the keeper of a server may take to do as it is told.
+pub const KEEPER_PATIENCE: Duration = Duration::from_secs(120);
+/// How long `psql` waits for a server that takes its connection and says nothing.
+pub const CONNECT_TIMEOUT_S: &str = "10";
+/// How much of the server's log a failed test shows, bytes.
+const SHOWN_LOG_LEN: usize = 4_096;
 
 /// Starts the server, does as it is told, and ends it when nobody is left to tell it anything.
 const KEEPER: &str = r#"
@@ -43,7 +50,7 @@ struct Keeper {
     // Only held: it ends by itself when its input does.
     _child: Child,
     orders: ChildStdin,
-    answers: BufReader<std::process::ChildStdout>,
+    answers: Receiver<String>,
 }
 
 impl Postgres {
@@ -61,7 +68,7 @@ impl Postgres {
         let mut child =
             command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("no shell");
         let orders = child.stdin.take().unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
+        let answers = lines_of(child.stdout.take().unwrap());
         let keeper = Mutex::new(Keeper { _child: child, orders, answers });
         let server = Self { folder, bin, keeper, databases: AtomicU32::new(0) };
         server.hear("ready");
@@ -96,6 +103,7 @@ impl Postgres {
     pub fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
         let mut command = Command::new(self.bin.join("psql"));
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "paychip", "-d", database, "-c", sql]);
+        command.env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S);
         let output = command.arg("-h").arg(&self.folder).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
@@ -118,19 +126,37 @@ impl Postgres {
     }
 
     fn hear(&self, expected: &str) {
-        let mut line = String::new();
-        self.keeper.lock().unwrap().answers.read_line(&mut line).unwrap();
-        let log = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        assert_eq!(line.trim(), expected, "PostgreSQL did not start:\n{}", log());
+        let line = self.keeper.lock().unwrap().answers.recv_timeout(KEEPER_PATIENCE);
+        assert_eq!(line.as_deref(), Ok(expected), "PostgreSQL does not do as told:\n{}", self.end_of_log());
+    }
+
+    /// The last lines that the server wrote.
+    pub fn end_of_log(&self) -> String {
+        let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN_LOG_LEN)..]).into_owned()
     }
 
     fn wait_until_up(&self) {
         let begun = Instant::now();
         while let Err(error) = self.try_sql("postgres", "SELECT 1") {
-            assert!(begun.elapsed() < START_PATIENCE, "PostgreSQL does not answer: {error}");
+            assert!(begun.elapsed() < START_PATIENCE, "PostgreSQL does not answer: {error}\n{}", self.end_of_log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// What a program prints, line by line, so that one that says nothing can be waited for with a bound.
+pub fn lines_of(output: ChildStdout) -> Receiver<String> {
+    let (tell, lines) = channel();
+    std::thread::spawn(move || {
+        let mut read = BufReader::new(output).lines();
+        while let Some(Ok(line)) = read.next() {
+            if tell.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// The newest version's programs.
