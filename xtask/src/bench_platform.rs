@@ -15,7 +15,7 @@ use crate::process::{cargo, printed, program, run, target};
 const CLIENTS: usize = 64;
 /// Sizes of the database, in tokens.
 const FULL: [u64; 3] = [10_000, 1_000_000, 10_000_000];
-const QUICK: [u64; 1] = [100_000];
+const QUICK: [u64; 1] = [50_000];
 /// Seconds measured of each run.
 const FULL_S: u64 = 10;
 const QUICK_S: u64 = 4;
