@@ -20,7 +20,7 @@ use protocol::applet::{
 };
 
 /// The version of this applet.
-pub const VERSIONS: Versions = Versions { major: 0, minor: 1, patch: 0 };
+pub const VERSIONS: Versions = Versions { major: 0, minor: 2, patch: 0 };
 /// The longest command data field, in bytes: a short APDU's.
 const MAX_COMMAND_DATA_BYTES: u16 = 255;
 

@@ -144,7 +144,7 @@ fn a_clone_with_stolen_channel_keys_is_refused_and_named_and_the_genuine_chip_is
         play.watch(&last, &["new", "--factory", maker]).unwrap();
         play.run(&["maker", "chip-model", maker, "SE-1", "--applet", "9.9.9"]).unwrap();
         assert_eq!(error_code(play.watch(&last, &["bind"])), "applet_not_allowed");
-        play.run(&["maker", "chip-model", maker, "SE-1", "--applet", "0.1.0"]).unwrap();
+        play.run(&["maker", "chip-model", maker, "SE-1", "--applet", "0.2.0"]).unwrap();
         play.run(&["maker", "withdraw", maker]).unwrap();
         assert_eq!(error_code(play.watch(&last, &["bind"])), "maker_withdrawn");
         play.run(&["maker", "readmit", maker]).unwrap();

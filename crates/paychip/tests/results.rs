@@ -19,7 +19,7 @@ use paychip::watch::folder::WatchFolder;
 use paychip::watch::{Watch, open, results, sync};
 use protocol::script::{Message, ScriptWriter, SessionId};
 use serde_json::{Value, json};
-use support::play::Play;
+use support::play::{Play, error_code};
 use support::{Cloud, watches};
 use wearable::{CodeForm, PaymentOutcome};
 
@@ -255,7 +255,12 @@ fn the_program_shows_what_was_paid() {
     assert_eq!(play.run(&["watch", "results"]).unwrap(), json!([]));
     let code = play.run(&["watch", "code"]).unwrap();
     play.run(&["pos", "charge", "12.00", "--code", code["digits"].as_str().unwrap()]).unwrap();
-    play.run(&["watch", "sync"]).unwrap();
+    let picture = play.file("result.png");
+    assert_eq!(error_code(play.run(&["watch", "results", "--png", &picture])), "no_result");
+    play.run(&["watch", "sync", "--png", &picture]).unwrap();
+    let synced = std::fs::read(&picture).unwrap();
+    play.run(&["watch", "results", "--png", &picture]).unwrap();
+    assert!(std::fs::read(&picture).unwrap() == synced && synced.starts_with(b"\x89PNG"), "what a restart shows");
     let shown = play.run(&["watch", "results"]).unwrap();
     assert_eq!(shown[0]["outcome"], "paid");
     assert_eq!((&shown[0]["amount"], &shown[0]["merchant"]), (&json!(1_200), &json!("Tea House")));

@@ -1,10 +1,10 @@
-//! APDUs, templates, relay messages and frames against `spec/vectors/apdu.json` and `spec/vectors/relay.json`.
+//! APDUs, templates, notices, relay messages and frames against `apdu.json`, `vouch.json` and `relay.json` of `spec/vectors`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use protocol::apdu::Command;
 use protocol::applet::{Attestation, AttestedState, MAX_STATE_BYTES, MAX_STATEMENT_BYTES, SetRules};
 use protocol::applet::{ChipStatus, CodeStamp, Grant, Order, PaymentCode, Slot, TokenStatus, TokenStatuses};
-use protocol::applet::{CodeLog, LOGGED_CODES};
+use protocol::applet::{CodeLog, LOGGED_CODES, MAX_NOTICE_BYTES, PaymentNotice, PaymentOutcome, vouch};
 use protocol::applet::{FactoryData, InstallToken, MaskKeyUpdate, RemoveToken, SyncGrant, encode_token_statuses};
 use protocol::link::{Fragments, MAX_FRAME_BYTES, Reassembler, Received, resend_request};
 use protocol::scp03::{KeySet, Level, host};
@@ -35,6 +35,34 @@ fn items(value: &Value) -> &[Value] {
     let items = value.as_array().unwrap();
     assert!(!items.is_empty());
     items
+}
+
+#[test]
+fn notices_are_read_and_written_as_the_vectors_say() {
+    let vectors: Value = serde_json::from_str(include_str!("../../../spec/vectors/vouch.json")).unwrap();
+    for vector in items(&vectors["notices"]) {
+        let bytes = x(&vector["bytes"]);
+        let notice = PaymentNotice {
+            outcome: PaymentOutcome::from_byte(number(&vector["outcome"])).unwrap(),
+            amount_minor: number(&vector["amount_minor"]),
+            refunded_minor: number(&vector["refunded_minor"]),
+            currency: vector["currency"].as_str().unwrap(),
+            decimals: number(&vector["decimals"]),
+            merchant: vector["merchant"].as_str().unwrap(),
+            unix_seconds: number(&vector["unix_seconds"]),
+            stamp: CodeStamp::new(number(&vector["step"]), number(&vector["sequence"])).unwrap(),
+        };
+        assert_eq!(PaymentNotice::decode(&bytes), Ok(notice));
+        assert_eq!(notice.encode(&mut [0; MAX_NOTICE_BYTES]), Ok(&bytes[..]));
+        // And a command of the transcript carries it, which the chip's tests play.
+        let mut buffer = [0; 300];
+        let command = hex::encode_upper(vouch(Slot::FIRST, &bytes).encode(&mut buffer).unwrap());
+        let is_sent = |exchange: &Value| {
+            let sent = exchange["plain_command"].as_str().unwrap_or_default();
+            sent.get(8..) == command.get(8..)
+        };
+        assert!(items(&vectors["exchanges"]).iter().any(is_sent), "{vector}");
+    }
 }
 
 #[test]

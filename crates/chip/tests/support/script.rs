@@ -105,7 +105,7 @@ pub fn all() -> Vec<(String, String)> {
     let mut scripts: Vec<_> = paths.into_iter().map(read).collect();
     let (name, specification) = read(root.join("spec/chip-commands.md"));
     scripts.extend((1..).zip(transcripts(&specification)).map(|(number, text)| (format!("{name} 7.{number}"), text)));
-    for vectors in ["security-domains.json", "code-log.json"] {
+    for vectors in ["security-domains.json", "code-log.json", "vouch.json"] {
         let (name, text) = read(root.join("spec/vectors").join(vectors));
         scripts.push((name, exchanges(&text)));
     }

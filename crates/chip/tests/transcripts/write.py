@@ -1,4 +1,4 @@
-"""Writes spec/vectors/security-domains.json and spec/vectors/code-log.json, and prints the transcript of
+"""Writes spec/vectors/security-domains.json, code-log.json and vouch.json, and prints the transcript of
 spec/chip-commands.md 7.2.
 
 A second computation, which shares nothing with the crates: the cryptography is pyca/cryptography's, and every answer is
@@ -65,13 +65,14 @@ class Domain:
 
 
 class Channel:
-    """A session at level 33, both ends at once."""
+    """A session, both ends at once. Of its level: 02 the commands' encryption, 10 the answers' MAC, 20 their encryption."""
 
-    def __init__(self, keys, challenge):
+    def __init__(self, keys, challenge, level):
         context = HOST_CHALLENGE + challenge
         self.enc, self.mac, self.rmac = (derive(keys.key, constant, context, 16) for constant in (4, 6, 7))
         self.chain = bytes(16)
         self.counter = 0
+        self.level = level
 
     def sign(self, header, data):
         self.chain = cmac(self.mac, self.chain + header + bytes([len(data) + 8]) + data)
@@ -82,15 +83,15 @@ class Channel:
         if len(rest) > 1:
             data, rest = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
         self.counter += 1
-        if data:
+        if data and self.level & 0x02:
             data = cbc(self.enc, block(self.enc, self.counter.to_bytes(16)), pad(data))
         header = bytes([header[0] | 4]) + header[1:]
         return header + bytes([len(data) + 8]) + data + self.sign(header, data) + rest
 
     def answer(self, data, status):
-        if status != OK:
-            return bytes.fromhex(status)
-        if data:
+        if status != OK or not self.level & 0x10:
+            return data + bytes.fromhex(status)
+        if data and self.level & 0x20:
             data = cbc(self.enc, block(self.enc, b"\x80" + self.counter.to_bytes(15)), pad(data))
         status = bytes.fromhex(status)
         return data + cmac(self.rmac, self.chain + data + status)[:8] + status
@@ -130,11 +131,11 @@ class Transcript:
         self.plain(about, command, OK, answer)
         return challenge
 
-    def open(self, keys, about=""):
+    def open(self, keys, about="", level=0x33):
         challenge = self.challenge(keys, about)
-        self.channel = Channel(keys, challenge)
+        self.channel = Channel(keys, challenge, level)
         cryptogram = derive(self.channel.mac, 1, HOST_CHALLENGE + challenge, 8)
-        header = bytes.fromhex("84823300")
+        header = bytes([0x84, 0x82, level, 0])
         self.plain("", header + b"\x10" + cryptogram + self.channel.sign(header, cryptogram))
         keys.sequence += 1
 
@@ -144,6 +145,10 @@ class Transcript:
         answer = self.channel.answer(data, status)
         plain_answer = data + bytes.fromhex(status)
         self.add(about, wrapped, answer, plain_command=command, plain_answer=plain_answer)
+
+    def file_command(self, place):
+        """A command given before, counted from the last."""
+        return bytes.fromhex(self.file["exchanges"][place]["command"])
 
     def order(self, about, template, status=OK):
         self.secured(about, bytes([0x80, 0xE2, 0x80, 0, len(template)]) + template, status)
@@ -474,7 +479,7 @@ def every_order():
     t.plain("", bytes.fromhex("00CADF3100"), OK, tlv("DF31", b"and its end"))
     t.plain("", bytes.fromhex("00CADF3200"), "6A88")
     state_hash = hashlib.sha256(bytes.fromhex("3000") + bytes(8)).digest()
-    said = tlv("CE", b"\1") + tlv("C0", CHIP_ID) + tlv("D4", b"\3") + tlv("DF21", bytes([0, 1, 0])) + tlv("DE", state_hash)
+    said = tlv("CE", b"\1") + tlv("C0", CHIP_ID) + tlv("D4", b"\3") + tlv("DF21", bytes([0, 2, 0])) + tlv("DE", state_hash)
     t.plain("", bytes.fromhex("8042000010") + b"a fresh question" + b"\0", OK, tlv("E8", said + tlv("CF", bytes(64))))
     entry = t.file["exchanges"][-1]
     entry["shown"] = " ".join(re.findall("..", entry["answer"][: -2 * 66])) + " .." * 64 + " 9000"
@@ -546,6 +551,104 @@ def every_order():
     return t
 
 
+def notice(outcome, minor, refunded, merchant, at, token, currency=b"CNY", decimals=2):
+    """A notice of the payment that the token's newest code was used for."""
+    step, sequence, _ = token.codes[-1]
+    objects = [
+        ("80", bytes([outcome])),
+        ("81", minor.to_bytes(8)),
+        ("82", refunded.to_bytes(8)),
+        ("83", currency),
+        ("84", bytes([decimals])),
+        ("85", merchant),
+        ("86", at.to_bytes(8)),
+        ("D8", step.to_bytes(4) + bytes([sequence])),
+    ]
+    return tlv("EC", b"".join(tlv(tag, value) for tag, value in objects))
+
+
+def vouch():
+    root, domain = Domain(0x30, b"\xc1" * 16), Domain(0x68, b"\xd1" * 16)
+    t = Transcript(
+        "VOUCH (chip-commands.md 5, relay.md 7): what a chip vouches for, and what it does not. Form as in "
+        "security-domains.json, but the level of a channel is P1 of its EXTERNAL AUTHENTICATE: what is not encrypted "
+        "stands in the command as the wearable reads it, its MAC of 8 bytes behind it. In notices is what the notices in "
+        "these commands say. All bytes in hexadecimal.",
+        [Domain(0xFF, TRANSPORT_KEY), root, domain],
+    )
+    del t.file["level"]
+    t.factory(root)
+    one, two = Token(1), Token(2)
+    say = lambda slot, data, p1=0: bytes([0x80, 0x4A, p1, slot, len(data)]) + data
+    t.open(root, "Nothing is vouched for before there is a token", 0x11)
+    t.secured("", say(1, b"anything"), "6985")
+    t.open(root, "Slot 1 is the root's, slot 2 a domain", 0x33)
+    t.put_key("", root, 0, domain)
+    t.order("", one.install())
+    t.secured("nor what is encrypted, which the wearable could not read", say(1, b"anything"), "6982")
+    notices = []
+
+    def told(about, channel_domain, *payments):
+        t.open(channel_domain, about, 0x11)
+        for token, outcome, minor, refunded, merchant, at, *money in payments:
+            data = notice(outcome, minor, refunded, merchant, at, token, *money)
+            currency, decimals = money or (b"CNY", 2)
+            step, sequence, _ = token.codes[-1]
+            notices.append({
+                "bytes": data.hex().upper(), "outcome": outcome, "amount_minor": minor, "refunded_minor": refunded,
+                "currency": currency.decode(), "decimals": decimals, "merchant": merchant.decode(),
+                "unix_seconds": at, "step": step, "sequence": sequence,
+            })
+            t.secured("", say(token.slot, data))
+
+    def paid(token, at):
+        command, answer = token.code(at, False)
+        t.plain("", command, OK, answer)
+
+    paid(one, ANCHOR)
+    tea = "Tea House".encode()
+    told("A payment of 12.50 yuan waits for the wearer; level 11", root, (one, 3, 1_250, 0, tea, ANCHOR + 4))
+    told("then it is paid, then part of it given back", root, (one, 1, 1_250, 0, tea, ANCHOR + 9), (one, 1, 1_250, 250, tea, ANCHOR + 9))
+    paid(one, ANCHOR + 30)
+    told("The next code is declined, and the one after it cancelled", root, (one, 2, 99_900, 0, "\u8336\u9986".encode(), ANCHOR + 31))
+    paid(one, ANCHOR + 60)
+    longest = ("\u00e9" * 20).encode()
+    told("with the longest name, and a currency without decimals", root, (one, 4, 2**64 - 1, 2**64 - 1, longest, ANCHOR + 61, b"JPY", 0))
+
+    t.secured("data of any kind, none as well: the chip does not look at it", say(1, b"\xff"))
+    t.secured("", bytes.fromhex("804A0001"))
+    t.secured("no such slot, a slot without a token, another P1", say(5, b"anything"), "6A88")
+    t.secured("", say(3, b"anything"), "6A88")
+    t.secured("", say(1, b"anything", 1), "6A86")
+    t.secured("the slot of a domain is not the root's", say(2, b"anything"), "6982")
+    t.secured("and the channel stands after all these", say(1, b"anything"))
+    t.plain("In the clear it is no word of the cloud's", say(1, b"anything"), "6982")
+    altered = bytearray(t.channel.command(say(1, b"anything")))
+    altered[5] ^= 1
+    t.plain("One bit altered: the channel ends", bytes(altered), "6982")
+    t.plain("and what was right before is not", t.file_command(-4), "6982")
+
+    t.open(root, "Level 01 has no MAC on answers: the chip vouches, and the cloud is not told so", 0x01)
+    t.secured("", say(1, b"anything"))
+    t.open(root, "Level 00 proves nothing but the channel itself", 0x00)
+    t.plain("", bytes([0x84]) + t.channel.command(say(1, b"anything"))[1:], "6982")
+    for level in (0x03, 0x13):
+        t.open(root, f"Level {level:02X} is not readable", level)
+        t.secured("", say(1, b"anything"), "6982")
+
+    t.open(domain, "The domain installs a token", 0x33)
+    t.order("", two.install())
+    paid(two, ANCHOR)
+    told("and tells its own wearable", domain, (two, 1, 500, 0, tea, ANCHOR + 1))
+    t.secured("of the root's slot it says nothing", say(1, b"anything"), "6982")
+    t.open(root, "A suspended chip is told as well", 0x33)
+    t.order("", state(0x0B))
+    t.open(root, "", 0x11)
+    t.secured("", say(1, b"anything"))
+    t.file["notices"] = notices
+    return t
+
+
 def moved(token, slot):
     """The order that installs the same token in another slot."""
     token = copy.copy(token)
@@ -557,4 +660,5 @@ if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1])
     security_domains().write(folder / "security-domains.json")
     code_log().write(folder / "code-log.json")
+    vouch().write(folder / "vouch.json")
     print(every_order().text())

@@ -39,7 +39,7 @@ impl Play {
     pub fn take_on(&self, code: &str, name: &str, scheme: &str) {
         let house = self.run(&["factory", "new", code, "--name", name, "--scheme", scheme]).unwrap();
         self.run(&["maker", "new", code, name, "--root", &text(&house["root"])]).unwrap();
-        self.run(&["maker", "chip-model", code, "SE-1", "--applet", "0.1.0"]).unwrap();
+        self.run(&["maker", "chip-model", code, "SE-1", "--applet", "0.1.0", "--applet", "0.2.0"]).unwrap();
     }
 
     /// A batch for a maker's factory, in a file.

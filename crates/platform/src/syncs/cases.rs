@@ -346,6 +346,15 @@ fn a_telling_that_fails_leaves_the_refill_done_and_the_news_untold() {
         assert_eq!((answer.sync.state, answer.sync.told), (SyncState::Done, vec![]), "{what}");
         assert!(names(&changes).is_empty(), "{what}");
     }
+    // A chip of applet 0.1.0 opens the channel and knows no VOUCH.
+    let (mut card, announcing) = refilled(&token, &results);
+    let message = card.run(&announcing.message);
+    let (telling, _) = step(facts(&announcing.sync, &token), &message, NOW_MS).unwrap();
+    let (session, script) = (SessionId(telling.sync.session), telling.sync.script.into());
+    let unknown = results_message(session, script, &[vec![0x90, 0x00], vec![0x6D, 0x00]]);
+    let (answer, changes) = step(facts(&telling.sync, &token), &unknown, NOW_MS).unwrap();
+    assert_eq!((answer.sync.state, answer.sync.told), (SyncState::Done, vec![]));
+    assert!(last_word(&answer.message).is_ok() && names(&changes).is_empty());
     // Each byte of what the chip has answered counts.
     let (mut card, announcing) = refilled(&token, &results);
     let message = card.run(&announcing.message);

@@ -91,7 +91,7 @@ impl House {
             name: self.shipment.header.model.clone(),
             suite: Suite::International,
             flash_kib: 4,
-            applets: vec![AppletVersion([0, 1, 0])],
+            applets: vec![AppletVersion([0, 2, 0])],
             standing: Standing::Active,
             changed_ms: self.now_ms,
         };
