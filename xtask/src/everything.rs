@@ -17,7 +17,7 @@ pub(crate) enum Extent {
     Long,
 }
 
-/// The longest that a step of a full run may take, building included; it takes a third of that on two cores.
+/// The longest that a step may take, building included; the longest takes a quarter of that on two cores.
 const STEP_LIMIT: Duration = Duration::from_secs(40 * 60);
 /// The same with large budgets.
 const LONG_STEP_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,7 +49,8 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
         list.push(("the images within their budgets of flash, RAM and instructions", bench_chip::check));
         list.push(("the demonstration, and its picture read by another's scanner", demo::check));
     }
-    let mut steps = Steps::new(list.len());
+    let limit = if extent == Extent::Long { LONG_STEP_LIMIT } else { STEP_LIMIT };
+    let mut steps = Steps::new(list.len(), limit);
     for (name, work) in list {
         steps.step(name, work)?;
     }
@@ -58,14 +59,14 @@ pub(crate) fn run(extent: Extent) -> Result<(), String> {
 }
 
 fn tests() -> Result<(), String> {
-    test_with(&[], STEP_LIMIT)
+    test_with(&[])
 }
 
 fn long_tests() -> Result<(), String> {
-    test_with(&[("PAYCHIP_LONG", "1")], LONG_STEP_LIMIT)
+    test_with(&[("PAYCHIP_LONG", "1")])
 }
 
-fn test_with(budget: &[(&str, &str)], limit: Duration) -> Result<(), String> {
+fn test_with(budget: &[(&str, &str)]) -> Result<(), String> {
     let mut variables = budget.to_vec();
     // The first step has made sure of it.
     variables.push(("PAYCHIP_REQUIRE_POSTGRES", "1"));
@@ -78,11 +79,11 @@ fn test_with(budget: &[(&str, &str)], limit: Duration) -> Result<(), String> {
     if host_tools::has_token() {
         variables.push((host_tools::REQUIRE_TOKEN, "1"));
     }
-    run_cargo(&["test", "--locked", "--workspace"], &variables, limit)
+    run_cargo(&["test", "--locked", "--workspace"], &variables)
 }
 
 fn documentation() -> Result<(), String> {
-    run_cargo(&["doc", "--locked", "--no-deps", "--workspace"], &[("RUSTDOCFLAGS", "-D warnings")], STEP_LIMIT)
+    run_cargo(&["doc", "--locked", "--no-deps", "--workspace"], &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
 /// Running them needs cargo-fuzz (fuzz/README.md); compiling them does not.
@@ -90,11 +91,11 @@ fn fuzz_targets() -> Result<(), String> {
     let folder = target().join("fuzz");
     let folder = folder.to_string_lossy();
     let arguments = ["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", &*folder];
-    run_cargo(&arguments, &[("RUSTC_BOOTSTRAP", "1")], STEP_LIMIT)
+    run_cargo(&arguments, &[("RUSTC_BOOTSTRAP", "1")])
 }
 
-fn run_cargo(arguments: &[&str], variables: &[(&str, &str)], limit: Duration) -> Result<(), String> {
+fn run_cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
     let mut command = cargo(arguments);
     command.envs(variables.iter().copied());
-    process::run_within(command, limit)
+    process::run(command)
 }

@@ -1,11 +1,7 @@
 //! Other programs, run from the root of the repository. What goes wrong comes back as a sentence.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// How often a command with a limit is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use std::process::{Command, Stdio};
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -37,41 +33,26 @@ pub(crate) fn run(mut command: Command) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("`{}` failed ({status})", shown(&command))) }
 }
 
-/// The same; one that takes longer is ended with everything it has started. What hangs is then told by name, by who
-/// knows the name, before somebody further out loses patience and tells nothing.
-pub(crate) fn run_within(mut command: Command, limit: Duration) -> Result<(), String> {
-    let mut child = command.spawn().map_err(|error| not_started(&command, &error))?;
-    let until = Instant::now() + limit;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("`{}` failed ({status})", shown(&command))),
-            Ok(None) if Instant::now() < until => std::thread::sleep(LOOK_EVERY),
-            Ok(None) => {
-                end_with_descendants(&mut child);
-                return Err(format!("`{}` hangs: ended after {} s", shown(&command), limit.as_secs()));
-            }
-            Err(error) => return Err(format!("`{}` cannot be waited for: {error}", shown(&command))),
-        }
-    }
+/// Ends every program below this one.
+pub(crate) fn end_descendants() {
+    let below = descendants(std::process::id());
+    // Those that have ended meanwhile are no matter.
+    drop(program("kill", &["-KILL"]).args(&below).stderr(Stdio::null()).status());
 }
 
-/// Ends a process and those below it, children first found, parents first ended.
-fn end_with_descendants(child: &mut Child) {
-    let mut family = vec![child.id().to_string()];
+/// The processes below one, nearest first.
+fn descendants(of: u32) -> Vec<String> {
     let listed = finish(program("ps", &["-A", "-o", "ppid=,pid="])).map(|listed| listed.stdout).unwrap_or_default();
-    let pairs: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.trim().split_once(' ')).collect();
+    let pairs: Vec<(&str, &str)> =
+        listed.lines().filter_map(|line| line.trim().split_once(' ')).map(|(of, pid)| (of, pid.trim())).collect();
+    let of = of.to_string();
+    let mut family = vec![of.as_str()];
     let mut looked_at = 0;
-    while let Some(parent) = family.get(looked_at).cloned() {
-        let children = pairs.iter().filter(|(of, _)| *of == parent);
-        family.extend(children.map(|(_, pid)| pid.trim().to_owned()));
+    while let Some(parent) = family.get(looked_at).copied() {
+        family.extend(pairs.iter().filter(|(of, _)| *of == parent).map(|(_, pid)| *pid));
         looked_at += 1;
     }
-    let mut kill = program("kill", &["-KILL"]);
-    // Those that have ended meanwhile are no matter.
-    drop(kill.args(&family).stderr(Stdio::null()).status());
-    drop(child.kill());
-    drop(child.wait());
+    family.into_iter().skip(1).map(str::to_owned).collect()
 }
 
 /// What a finished command printed, and whether it succeeded.
@@ -108,28 +89,22 @@ pub(crate) fn shown(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
 
-    use super::{finish, program, run_within};
-
-    #[test]
-    fn what_hangs_is_ended_with_what_it_started() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("pid");
-        let script = format!("sleep 1000 & echo $! >{}; wait", file.display());
-        let begun = Instant::now();
-        let told = run_within(program("sh", &["-c", &script]), Duration::from_secs(1)).expect_err("it hangs");
-        assert!(told.contains("hangs: ended after 1 s"), "{told}");
-        let below = std::fs::read_to_string(&file).expect("the script has begun");
-        let state = || finish(program("ps", &["-o", "stat=", "-p", below.trim()])).expect("ps").stdout;
-        while !matches!(state().trim(), "" | "Z") {
-            assert!(begun.elapsed() < Duration::from_secs(60), "what it started goes on");
-        }
-    }
+    use super::{descendants, program};
 
     #[test]
-    fn what_ends_in_time_is_told_as_it_ended() {
-        assert_eq!(run_within(program("true", &[]), Duration::from_secs(60)), Ok(()));
-        assert!(run_within(program("false", &[]), Duration::from_secs(60)).expect_err("fails").contains("failed"));
+    fn who_was_started_by_whom_was_started_is_found() {
+        let script = "sh -c 'sleep 1000 & echo $!; wait' & wait";
+        let mut shell = program("sh", &["-c", script]).stdout(Stdio::piped()).spawn().expect("a shell");
+        let mut grandchild = String::new();
+        let said = shell.stdout.take().expect("piped");
+        BufReader::new(said).read_line(&mut grandchild).expect("its number");
+        let below = descendants(shell.id());
+        // Both shells end with it.
+        let ended = program("kill", &["-KILL", grandchild.trim()]).status().expect("kill");
+        assert!(ended.success() && shell.wait().is_ok());
+        assert_eq!((below.len(), below.last().map(String::as_str)), (2, Some(grandchild.trim())));
     }
 }
