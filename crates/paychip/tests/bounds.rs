@@ -19,33 +19,21 @@ use protocol::script::{ResultsWriter, SessionId};
 use serde_json::{Value, json};
 use support::Cloud;
 
-struct Stage {
-    cloud: Cloud,
-    _folder: tempfile::TempDir,
+fn wallet(cloud: &Cloud, name: &str) -> Api {
+    let (party, _) = open_account(&cloud.operator(), name, "CNY").unwrap();
+    Api::new(cloud.url.clone(), party.key)
 }
 
-impl Stage {
-    fn begin() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { cloud: Cloud::start(folder.path()), _folder: folder }
-    }
+/// Makes the cloud know a chip.
+fn chip(cloud: &Cloud, number: u8) -> [u8; 16] {
+    let id = [number; 16];
+    cloud.operator().post("/v1/chips", &json!({ "chip_id": hex::encode(id) })).unwrap();
+    id
+}
 
-    fn wallet(&self, name: &str) -> Api {
-        let (party, _) = open_account(&self.cloud.operator(), name, "CNY").unwrap();
-        Api::new(self.cloud.url.clone(), party.key)
-    }
-
-    /// Makes the cloud know a chip.
-    fn chip(&self, number: u8) -> [u8; 16] {
-        let id = [number; 16];
-        self.cloud.operator().post("/v1/chips", &json!({ "chip_id": hex::encode(id) })).unwrap();
-        id
-    }
-
-    fn trail(&self, subject: &str) -> Vec<String> {
-        let lines = self.cloud.operator().get(&format!("/v1/events?subject={subject}")).unwrap();
-        lines.as_array().unwrap().iter().map(|line| format!("{} {}", line["name"], line["why"])).collect()
-    }
+fn trail(cloud: &Cloud, subject: &str) -> Vec<String> {
+    let lines = cloud.operator().get(&format!("/v1/events?subject={subject}")).unwrap();
+    lines.as_array().unwrap().iter().map(|line| format!("{} {}", line["name"], line["why"])).collect()
 }
 
 fn begin(wallet: &Api, chip: [u8; 16], nonce: u8) -> Result<Value, Fault> {
@@ -69,13 +57,13 @@ fn states(wallet: &Api) -> Vec<String> {
 
 #[test]
 fn a_wallet_begins_so_many_bindings_a_day_and_leaves_so_many_open() {
-    let stage = Stage::begin();
-    let (li, wang) = (stage.wallet("Li Wei"), stage.wallet("Wang Fang"));
+    let cloud = Cloud::alone();
+    let (li, wang) = (wallet(&cloud, "Li Wei"), wallet(&cloud, "Wang Fang"));
     let a_day = Settings::default().bindings_a_day;
     let open = || states(&li).iter().filter(|state| *state == "pending").count();
     let mut begun = Vec::new();
     for number in 1..a_day {
-        let view = begin(&li, stage.chip(number), number).unwrap();
+        let view = begin(&li, chip(&cloud, number), number).unwrap();
         begun.push(text(&view, "id").unwrap());
         assert_eq!(open(), usize::from(number).min(MAX_UNDER_WAY), "the oldest gives way");
     }
@@ -87,15 +75,14 @@ fn a_wallet_begins_so_many_bindings_a_day_and_leaves_so_many_open() {
     assert_eq!(overtaken.unwrap()["failure"], "binding_superseded");
     begin(&wang, [1; 16], 99).unwrap();
 
-    let (chip, before) = (stage.chip(200), states(&li));
-    let refused = begin(&li, chip, 200).unwrap_err();
+    let (unbound, before) = (chip(&cloud, 200), states(&li));
+    let refused = begin(&li, unbound, 200).unwrap_err();
     assert_eq!((refused.code.as_str(), refused.field.as_deref()), ("too_many_bindings", None));
     assert_eq!(states(&li), before, "nothing has changed");
-    let chip = hex::encode(chip);
-    assert_eq!(stage.trail(&chip), ["\"binding_refused\" \"too_many_bindings\""]);
+    assert_eq!(trail(&cloud, &hex::encode(unbound)), ["\"binding_refused\" \"too_many_bindings\""]);
     // What was begun goes on, and another account has its own day.
     let last = begun.last().unwrap();
     assert_eq!(&text(&begin(&li, [a_day - 1; 16], a_day).unwrap(), "id").unwrap(), last);
     begin(&wang, [200; 16], 200).unwrap();
-    assert_eq!(stage.cloud.run(&["audit"]).unwrap()["sound"], true);
+    assert_eq!(cloud.run(&["audit"]).unwrap()["sound"], true);
 }

@@ -45,13 +45,11 @@ struct Wearer {
 
 struct Stage {
     cloud: Cloud,
-    _folder: tempfile::TempDir,
 }
 
 impl Stage {
     fn begin() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { cloud: Cloud::start(folder.path()), _folder: folder }
+        Self { cloud: Cloud::alone() }
     }
 
     fn folder(&self, name: &str) -> WatchFolder {

@@ -29,13 +29,11 @@ struct Stage {
     shop: Api,
     watch: Watch,
     token: String,
-    _folder: tempfile::TempDir,
 }
 
 impl Stage {
     fn begin() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let cloud = Cloud::start(folder.path());
+        let cloud = Cloud::alone();
         let operator = cloud.operator();
         let (wearer, _) = open_account(&operator, "Li Wei", "CNY").unwrap();
         let (shop, _) =
@@ -46,7 +44,7 @@ impl Stage {
         let (wallet, shop) = (at(&wearer.key), at(&shop.key));
         let watch = watches(&cloud, &wallet, 1).remove(0);
         let token = text(&wallet.get("/v1/tokens").unwrap()[0], "id").unwrap();
-        Self { cloud, wallet, shop, watch, token, _folder: folder }
+        Self { cloud, wallet, shop, watch, token }
     }
 
     /// Pays with a fresh code; the payment.

@@ -2,7 +2,7 @@
 //! writes to its log is kept, and shown where the campaign fails.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::client::Doors;
 use crate::support::citus::Cluster;
-use crate::support::postgres::Postgres;
+use crate::support::postgres::{Postgres, end_of};
 use crate::support::{Cloud, program, with_keys_of};
 
 /// How long a server that does not start is started again, as a service manager does: longer than its database takes.
@@ -32,8 +32,6 @@ const STUMBLES_EVERY: u8 = 4;
 const MAX_START_MS: u64 = 150;
 /// How often a long campaign tells how far it is, rounds.
 const TOLD_EVERY: u32 = 10;
-/// How much of each log is shown, bytes.
-const SHOWN_LOG_LEN: usize = 6_000;
 
 /// Where the data is.
 pub enum Engine {
@@ -262,10 +260,6 @@ impl Fleet {
 
     /// The last lines of every log.
     pub fn logs(&self) -> String {
-        let end_of = |path: &Path| {
-            let log = std::fs::read(path).unwrap_or_default();
-            String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN_LOG_LEN)..]).into_owned()
-        };
         let mut shown = String::new();
         for number in 0..self.servers.len() {
             shown += &format!("--- server {number} ---\n{}\n", end_of(&self.log(number)));

@@ -72,9 +72,19 @@ pub struct Cloud {
     child: Child,
     pub url: String,
     pub data: PathBuf,
+    /// Its data folder, where that goes with it.
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Cloud {
+    /// Starts a cloud whose data goes with it.
+    pub fn alone() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cloud = Self::start(folder.path());
+        cloud.folder = Some(folder);
+        cloud
+    }
+
     /// Starts a cloud on a free port over this data folder.
     pub fn start(data: &Path) -> Self {
         Self::spawn(data, program().arg("--json"))
@@ -142,7 +152,7 @@ impl Cloud {
             .spawn()
             .unwrap();
         let line = postgres::lines_of(child.stdout.take().unwrap()).recv_timeout(START_PATIENCE).unwrap_or_default();
-        let mut cloud = Self { child, url: String::new(), data: data.to_owned() };
+        let mut cloud = Self { child, url: String::new(), data: data.to_owned(), folder: None };
         let url = serde_json::from_str::<Value>(&line).ok().and_then(|answer| Some(answer["url"].as_str()?.to_owned()));
         cloud.url =
             url.ok_or_else(|| format!("the cloud did not say where it is within {START_PATIENCE:?}: {line:?}"))?;

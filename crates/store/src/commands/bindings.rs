@@ -57,10 +57,9 @@ fn of_account(request: &StartRequest, tables: &mut Tables<'_>, env: &Env) -> Res
     let this_chips = tables.id_under(&Key::living_token(request.offer.chip))?;
     let purse = tables.present_purse(request.account)?;
     let begun_today = purse.begun_bindings.on(env.settings.day_of(request.now_ms)).count();
-    let wearables = purse.tokens_but(&[Pending, Revoked]).count();
-    let bound: Vec<TokenId> = purse.tokens_but(&[Pending, Revoked]).collect();
-    let under_way: Vec<TokenId> =
-        purse.tokens_but(&[Revoked]).filter(|id| !bound.contains(id) && Some(id.0) != this_chips).collect();
+    let wearables = purse.tokens_in(|state| !matches!(state, Pending | Revoked)).count();
+    let pending = purse.tokens_in(|state| state == Pending);
+    let under_way: Vec<TokenId> = pending.filter(|id| Some(id.0) != this_chips).collect();
     let gives_way = match under_way.first() {
         Some(oldest) if under_way.len() >= MAX_UNDER_WAY => tables.token(*oldest)?,
         _ => None,

@@ -148,16 +148,16 @@ impl Command for BookPayment {
         let counted = Counted::of(&verdict);
         let rules = env.rules.get();
         let purse = self.pay.purse_of(&verdict, &rules, tables, env)?;
-        let (payment, changes) = pay::decide(&request, &self.merchant, verdict, purse.as_ref(), &rules, &env.settings);
+        let (payment, mut changes) =
+            pay::decide(&request, &self.merchant, verdict, purse.as_ref(), &rules, &env.settings);
         // What counts against the merchant is counted in the merchant's home.
         let merchant = self.merchant.id.to_string();
-        let mut here = changes;
-        here.retain(|change| match change {
+        changes.retain(|change| match change {
             Change::PutMerchant(_) => false,
             Change::AddEvent(event) => event.subject != merchant,
             _ => true,
         });
-        tables.apply_all(&here)?;
+        tables.apply_all(&changes)?;
         Ok(Booked { payment, counted })
     }
 }

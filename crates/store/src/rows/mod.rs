@@ -6,6 +6,7 @@
 
 pub(crate) mod codec;
 mod makers;
+mod on_day;
 mod payments;
 mod purse;
 mod reservation;

@@ -10,12 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::postgres::{CONNECT_TIMEOUT_S, KEEPER_PATIENCE, lines_of, programs, unprivileged};
+use super::postgres::{CONNECT_TIMEOUT_S, KEEPER_PATIENCE, end_of, lines_of, programs, unprivileged};
 
 /// How long a server may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
-/// How much of the servers' log a failed test shows, bytes.
-const SHOWN_LOG_LEN: usize = 4_096;
 /// The coordinator comes first.
 const NODES: usize = 3;
 
@@ -187,8 +185,7 @@ impl Cluster {
 
     /// The last lines that the servers wrote.
     pub fn end_of_log(&self) -> String {
-        let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN_LOG_LEN)..]).into_owned()
+        end_of(&self.folder.join("log"))
     }
 
     fn wait_until_up(&self, node: usize) {

@@ -132,8 +132,7 @@ impl Postgres {
 
     /// The last lines that the server wrote.
     pub fn end_of_log(&self) -> String {
-        let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN_LOG_LEN)..]).into_owned()
+        end_of(&self.folder.join("log"))
     }
 
     fn wait_until_up(&self) {
@@ -143,6 +142,12 @@ impl Postgres {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// The last lines of a log; none where there is no such file.
+pub fn end_of(log: &Path) -> String {
+    let log = std::fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN_LOG_LEN)..]).into_owned()
 }
 
 /// What a program prints, line by line, so that one that says nothing can be waited for with a bound.
