@@ -210,6 +210,21 @@ async fn a_commit_that_arrives_after_its_sender_gave_it_up_changes_nothing() {
 }
 
 /// Tops the wearer up with one fen again and again, asking anew with the same reference where the store was busy.
+/// So a coordinator of a cluster ends whose postmaster was killed while it waited for a worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internal_error_that_tells_of_the_databases_end_is_one_to_try_again_after() {
+    let Some((first, _)) = two_servers().await else { return };
+    let sql = |text: &str| first.home.sql(text).unwrap();
+    sql("CREATE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS \
+         $$BEGIN RAISE EXCEPTION 'postmaster was shut down, exiting' USING ERRCODE = 'XX000'; END$$");
+    sql("CREATE TRIGGER ends BEFORE INSERT ON payments EXECUTE FUNCTION ends()");
+    let unpaid = first.pay("o-1", &code(0, 0), 500).await.unwrap_err();
+    assert_eq!((unpaid, first.balance()), (Failure::Store(StoreError::Busy), 10_000));
+    sql("DROP TRIGGER ends ON payments");
+    assert_eq!(state(first.pay("o-1", &code(0, 0), 500).await.unwrap()), PaymentState::Succeeded);
+    first.assert_sound();
+}
+
 async fn top_ups(store: Store, from: u64, count: u64) {
     for number in from..from + count {
         let mut id = [9; 16];
@@ -307,6 +322,35 @@ async fn a_partition_left_alone_is_posted_by_another_server_and_its_holder_canno
     drop(store);
     writer.join().unwrap();
     away.assert_sound();
+}
+
+/// A server that is gone had posted all its records, and a refund of them waits for what another server posts later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_waits_in_a_partition_left_alone_is_posted_once_it_is_covered() {
+    let Some((first, second)) = two_servers().await else { return };
+    let Home::Postgres(url, _) = &first.home else { panic!() };
+    let mut heir = Heir::new(&url.parse().unwrap()).unwrap();
+    let post = |random: u8| PostClearing { now_ms: NOW_MS, random: [random; 10] };
+    let Paid::Payment(paid) = first.pay("o-1", &code(0, 0), 1_000).await.unwrap() else { panic!() };
+    let number = MerchantNumber::parse("r-1", "refund").unwrap();
+    let request = RefundRequest { id: RefundId([1; 16]), number, amount_minor: 400, now_ms: NOW_MS };
+    second.store.execute(RefundPayment { merchant: SHOP, payment: paid.id, request }).await.unwrap();
+    assert_eq!(second.store.execute(post(1)).await.unwrap(), 0, "the shop is owed nothing yet");
+    second.close();
+    assert_eq!(first.store.execute(post(2)).await.unwrap(), 1);
+
+    let engine = look(&mut heir).expect("nobody took the partition, which was given back");
+    let (store, writer) = Store::start(Box::new(engine), support::env()).unwrap();
+    // Until nothing is posted any more, as a server does.
+    assert_eq!((store.execute(post(3)).await.unwrap(), store.execute(post(4)).await.unwrap()), (1, 0));
+    drop(store);
+    writer.join().unwrap();
+    assert_eq!(first.queries.balance(&payable(SHOP.0, Currency::CNY)).unwrap(), 600);
+    assert_eq!(first.queries.unposted_of(SHOP, Currency::CNY).unwrap(), 0);
+    for _ in 0..2 {
+        assert!(look(&mut heir).is_none(), "nothing waits there any more");
+    }
+    first.assert_sound();
 }
 
 #[tokio::test(flavor = "multi_thread")]

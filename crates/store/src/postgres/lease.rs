@@ -5,14 +5,14 @@
 //! Times are the database's. They only decide when a partition *may* be taken: that no two servers ever write one
 //! partition is in the comparison, not in a clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Error;
 
 use super::link::{Link, failed};
 use super::statements::{Rows, Table, What};
 use crate::StoreError;
-use crate::key::{Key, Numbered};
+use crate::key::{Key, Named, Numbered};
 use crate::rows::PartitionState;
 use crate::rows::codec::{seal, unseal};
 
@@ -67,7 +67,12 @@ impl Found {
         self.state.held_until_ms <= now_ms
     }
 
-    /// Whether merchants wait for money of it that nobody posts.
+    /// Whether its holder gave it back: then there is nobody who may still live and renew it.
+    fn was_given_back(&self) -> bool {
+        self.state.held_until_ms == 0
+    }
+
+    /// Whether there are records that nobody posts.
     fn has_unposted(&self) -> bool {
         self.state.posted < self.state.head.number
     }
@@ -81,6 +86,22 @@ async fn all(link: &Link) -> Result<Vec<Found>, StoreError> {
         Ok(Found { partition, state: state_in(partition, &row)?, row })
     });
     found.collect()
+}
+
+/// The partitions in which refunds wait until their merchant is owed enough. They were posted as far as they could be: whoever
+/// posted them last did so before another partition posted what covers them.
+async fn with_waiting(link: &Link) -> Result<BTreeSet<u32>, StoreError> {
+    let (mut partitions, mut after) = (BTreeSet::new(), Vec::new());
+    for _ in 0..MAX_PARTITIONS {
+        let next = link.scan_names(Named::Waiting, &after, 1).await.map_err(failed)?;
+        let Some((name, _)) = next.first() else { break };
+        let partition = u32::from_be_bytes(*name.first_chunk().ok_or(StoreError::Corrupt("waiting"))?);
+        partitions.insert(partition);
+        // A name begins with its partition, and is longer.
+        let Some(following) = partition.checked_add(1) else { break };
+        after = following.to_be_bytes().to_vec();
+    }
+    Ok(partitions)
 }
 
 /// Takes the lowest partition of a home that is free, or makes the next. The connection looks at that home alone.
@@ -151,8 +172,8 @@ pub(super) async fn row_now(link: &Link, partition: u32) -> Result<Option<Vec<u8
 
 /// Looks for partitions that nobody holds any more while merchants wait for what is in them.
 ///
-/// One is taken only after it was seen unchanged in two looks: after an outage of the database every lease has run out,
-/// and the servers that still live renew theirs well between two looks.
+/// One that was not given back is taken only after it was seen unchanged in two looks: after an outage of the database
+/// every lease has run out, and the servers that still live renew theirs well between two looks.
 #[derive(Default)]
 pub(super) struct Watch {
     seen: BTreeMap<u32, Vec<u8>>,
@@ -165,9 +186,11 @@ impl Watch {
         let before = core::mem::take(&mut self.seen);
         let now_ms = link.now_ms();
         let mut alone = all(link).await?;
-        alone.retain(|found| found.is_free(now_ms) && found.has_unposted());
+        alone.retain(|found| found.is_free(now_ms));
+        let waits = if alone.iter().all(Found::has_unposted) { BTreeSet::new() } else { with_waiting(link).await? };
+        alone.retain(|found| found.has_unposted() || waits.contains(&found.partition));
         self.seen = alone.iter().map(|found| (found.partition, found.row.clone())).collect();
-        alone.retain(|found| before.get(&found.partition) == Some(&found.row));
+        alone.retain(|found| found.was_given_back() || before.get(&found.partition) == Some(&found.row));
         Ok(alone)
     }
 }

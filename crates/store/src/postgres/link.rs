@@ -34,6 +34,10 @@ const SPREAD: &str = "SET plan_cache_mode = auto";
 /// What holds for a session that only reads: an audit takes its time.
 const READING: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
+/// What Citus says, as an internal error, where PostgreSQL itself would end the session with a fatal one: its postmaster was
+/// killed while it waited for a worker. The text is the only mark of it, and in no language but this.
+const POSTMASTER_GONE: &str = "postmaster was shut down";
+
 /// A name that is asked for, and its place among the keys.
 type Asked<'k> = (&'k [u8], usize);
 
@@ -293,7 +297,8 @@ async fn make_durable(client: &Client) -> Result<(), Error> {
 /// be asked over it.
 pub(super) fn is_lost(error: &Error) -> bool {
     let Some(told) = error.as_db_error() else { return true };
-    let ends_session = matches!(told.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+    let ends_session = matches!(told.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+        || (*told.code() == SqlState::INTERNAL_ERROR && told.message().starts_with(POSTMASTER_GONE));
     ends_session || *told.code() == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 

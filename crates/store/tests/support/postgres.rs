@@ -16,7 +16,7 @@ pub const KEEPER_PATIENCE: Duration = Duration::from_secs(120);
 /// How long `psql` waits for a server that takes its connection and says nothing.
 pub const CONNECT_TIMEOUT_S: &str = "10";
 /// How much of the server's log a failed test shows, bytes.
-const SHOWN_LOG_LEN: usize = 4_096;
+const SHOWN_LOG_LEN: usize = 6_000;
 
 /// Starts the server, does as it is told, and ends it when nobody is left to tell it anything.
 const KEEPER: &str = r#"
