@@ -123,7 +123,7 @@ impl From<Refusal> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy => {
+            StoreError::Busy | StoreError::Unreachable(_) => {
                 let message = "Too many requests are waiting; try again in a second, with the same numbers.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).retry_after(1)
             }

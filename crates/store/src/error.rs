@@ -5,6 +5,8 @@
 pub enum StoreError {
     /// The queue is full, or the database cannot be reached: try again a little later.
     Busy,
+    /// The database cannot be reached, for this reason.
+    Unreachable(String),
     /// The store has stopped, after an error of the disk or at shutdown. It acknowledges nothing any more.
     Stopped,
     /// The engine reported an error.
@@ -19,6 +21,7 @@ impl core::fmt::Display for StoreError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Busy => f.write_str("the store is busy, or cannot reach its database"),
+            Self::Unreachable(why) => write!(f, "the database cannot be reached: {why}"),
             Self::Stopped => f.write_str("the store has stopped"),
             Self::Engine(message) => write!(f, "the storage engine failed: {message}"),
             Self::Taken(what) => write!(f, "a row of {what} that must be unique is there already"),

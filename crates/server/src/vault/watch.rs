@@ -72,7 +72,9 @@ fn reload(folder: &std::path::Path, keys: &Keys, database: &Database, vault: &Ma
     }
     match database.agree_on(&ring) {
         Ok(()) => {}
-        Err(store::StoreError::Busy) => return Err(Reload::Later("it does not answer".to_owned())),
+        Err(store::StoreError::Busy | store::StoreError::Unreachable(_)) => {
+            return Err(Reload::Later("it does not answer".to_owned()));
+        }
         Err(error) => return Err(refused(&error.to_string())),
     }
     let (current, in_force) = (ring.current(), ring.in_force());

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use tokio::task::JoinHandle;
 use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::tls::TlsStream;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, NoTls, Statement};
+use tokio_postgres::{Client, Connection, Error, NoTls, Socket, Statement};
 
 use super::citus::Layout;
 use super::pipeline::in_order;
@@ -66,15 +67,32 @@ impl Drop for Link {
     }
 }
 
-/// Opens a connection without statements; it is driven for as long as its task lives.
-pub(super) async fn connect(url: &PostgresUrl) -> Result<(Client, JoinHandle<()>), Error> {
-    let (client, connection) = url.config().connect(NoTls).await?;
-    let driver = tokio::spawn(async move {
+/// Opens a connection without statements; it is driven for as long as its task lives. There is no other way to the
+/// database than this one.
+async fn connect(url: &PostgresUrl) -> Result<(Client, JoinHandle<()>), Error> {
+    match url.tls() {
+        None => {
+            let (client, connection) = url.config().connect(NoTls).await?;
+            Ok((client, drive(connection)))
+        }
+        Some(tls) => {
+            let (client, connection) = url.config().connect(tls.clone()).await?;
+            Ok((client, drive(connection)))
+        }
+    }
+}
+
+fn drive<T: TlsStream + Unpin + Send + 'static>(connection: Connection<Socket, T>) -> JoinHandle<()> {
+    tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(error = %told(&error), "a connection to the database ended");
         }
-    });
-    Ok((client, driver))
+    })
+}
+
+/// The same for whoever asks once and is told why it cannot be.
+pub(super) async fn reach(url: &PostgresUrl) -> Result<(Client, JoinHandle<()>), StoreError> {
+    connect(url).await.map_err(|error| StoreError::Unreachable(told(&error)))
 }
 
 impl Link {

@@ -18,7 +18,7 @@ pub type KeyCheck = (u8, [u8; 16]);
 pub fn master_key_versions(url: &PostgresUrl) -> Result<Vec<u8>, StoreError> {
     Runner::new()?.wait(async {
         make_schema(url).await?;
-        let (client, driver) = link::connect(url).await.map_err(failed)?;
+        let (client, driver) = link::reach(url).await?;
         let known = known_keys(&client).await;
         driver.abort();
         Ok(known?.into_keys().collect())
@@ -33,7 +33,7 @@ pub fn master_key_versions(url: &PostgresUrl) -> Result<Vec<u8>, StoreError> {
 /// [`StoreError::Engine`] where a version is another key, or the database is used with one this server does not have.
 pub fn agree_on_master_keys(url: &PostgresUrl, used: &[KeyCheck], next: Option<KeyCheck>) -> Result<(), StoreError> {
     Runner::new()?.wait(async {
-        let (mut client, driver) = link::connect(url).await.map_err(failed)?;
+        let (mut client, driver) = link::reach(url).await?;
         let agreed = agree(&mut client, used, next).await;
         driver.abort();
         agreed
@@ -46,7 +46,7 @@ pub fn agree_on_master_keys(url: &PostgresUrl, used: &[KeyCheck], next: Option<K
 /// Those of the connection.
 pub fn lacked_master_key(url: &PostgresUrl, own: &[KeyCheck]) -> Result<Option<String>, StoreError> {
     Runner::new()?.wait(async {
-        let (client, driver) = link::connect(url).await.map_err(failed)?;
+        let (client, driver) = link::reach(url).await?;
         let known = known_keys(&client).await;
         driver.abort();
         Ok(lacked(&known?, own))

@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `url.rs` | where the database is, and that nothing crosses a network in the clear by accident |
+//! | `tls/` | what the database proves of itself, and what is shown to it |
 //! | `schema.rs` | the tables |
 //! | `statements.rs`, `pipeline.rs` | every statement, prepared once; many of them in one round trip |
 //! | `link.rs` | one connection |
@@ -28,6 +29,7 @@ mod plans;
 mod reader;
 mod schema;
 mod statements;
+mod tls;
 mod url;
 mod write;
 
@@ -90,6 +92,12 @@ impl PostgresEngine {
             Ok::<_, StoreError>((layout, link, held))
         })?;
         tracing::info!(partition = held.partition, "this server writes a partition of the database");
+        if url.trusts_anyone() {
+            tracing::warn!(
+                "whoever is between this server and the database can pose as it: say sslmode=verify-full, or \
+                 channel_binding=require with a password"
+            );
+        }
         Ok(Self { on, url: url.clone(), layout, link: Some(Arc::new(link)), held })
     }
 
@@ -284,7 +292,7 @@ pub fn init(url: &PostgresUrl) -> Result<(), StoreError> {
 /// Those of [`PostgresEngine::open`], and where the database is not one of a cluster or has tables already.
 pub fn init_citus(url: &PostgresUrl, homes: Homes) -> Result<(), StoreError> {
     Runner::new()?.wait(async {
-        let (mut client, driver) = link::connect(url).await.map_err(failed)?;
+        let (mut client, driver) = link::reach(url).await?;
         let made = citus::init(&mut client, homes).await;
         driver.abort();
         made
@@ -301,7 +309,7 @@ pub fn plans(url: &PostgresUrl) -> Result<Vec<(String, u64)>, StoreError> {
 }
 
 async fn make_schema(url: &PostgresUrl) -> Result<Layout, StoreError> {
-    let (mut client, driver) = link::connect(url).await.map_err(failed)?;
+    let (mut client, driver) = link::reach(url).await?;
     let made = async {
         schema::migrate(&mut client).await?;
         citus::layout(&client).await
@@ -384,7 +392,7 @@ impl Heir {
 
 /// How a database is laid out that has been prepared.
 async fn layout_of(url: &PostgresUrl) -> Result<Layout, StoreError> {
-    let (client, driver) = link::connect(url).await.map_err(failed)?;
+    let (client, driver) = link::reach(url).await?;
     let layout = citus::layout(&client).await;
     driver.abort();
     layout

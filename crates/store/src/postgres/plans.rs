@@ -2,7 +2,7 @@
 
 use super::PostgresUrl;
 use super::citus;
-use super::link::{connect, failed};
+use super::link::{failed, reach};
 use super::statements::{INSERTED_ROWS, Ids, Rows, Table, What};
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
@@ -34,7 +34,7 @@ const LISTS: [List; 3] = [List::MerchantPayments, List::PaymentRefunds, List::Su
 /// # Errors
 /// Those of [`super::PostgresEngine::open`].
 pub(super) async fn of_hot_statements(url: &PostgresUrl) -> Result<Vec<(String, u64)>, StoreError> {
-    let (client, driver) = connect(url).await.map_err(failed)?;
+    let (client, driver) = reach(url).await?;
     let layout = citus::layout(&client).await?;
     let mut plans = Vec::new();
     for home in layout.homes().all() {

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::Error;
 
 use super::citus::Layout;
-use super::link::{Link, connect, failed, is_lost, told};
+use super::link::{Link, failed, is_lost, reach, told};
 use super::url::PostgresUrl;
 use crate::StoreError;
 use crate::engine::{NamedRow, NumberedRow, View};
@@ -214,7 +214,7 @@ fn on_driver<T: Send + 'static>(
 
 /// The database's own check of the indexes of every table, where its operator has added `amcheck`.
 pub(super) async fn check_indexes(url: &PostgresUrl) -> Result<Vec<String>, StoreError> {
-    let (client, driver) = connect(url).await.map_err(failed)?;
+    let (client, driver) = reach(url).await?;
     let installed = client.query_opt("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'", &[]).await;
     let mut lines = Vec::new();
     if installed.map_err(failed)?.is_some() {

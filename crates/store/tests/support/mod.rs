@@ -6,6 +6,7 @@
 pub mod citus;
 pub mod postgres;
 pub mod proxy;
+pub mod tls;
 
 use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;

@@ -42,6 +42,8 @@ rm -rf "$HOME_DIR"
 pub struct Postgres {
     folder: PathBuf,
     bin: PathBuf,
+    /// The number in the name of its socket.
+    port: Mutex<String>,
     keeper: Mutex<Keeper>,
     databases: AtomicU32,
 }
@@ -70,7 +72,7 @@ impl Postgres {
         let orders = child.stdin.take().unwrap();
         let answers = lines_of(child.stdout.take().unwrap());
         let keeper = Mutex::new(Keeper { _child: child, orders, answers });
-        let server = Self { folder, bin, keeper, databases: AtomicU32::new(0) };
+        let server = Self { folder, bin, port: Mutex::new("5432".to_owned()), keeper, databases: AtomicU32::new(0) };
         server.hear("ready");
         server.wait_until_up();
         Some(server)
@@ -89,6 +91,18 @@ impl Postgres {
         format!("postgres://paychip@{folder}/{database}")
     }
 
+    /// The server's own files.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Starts the server again after its settings were changed to this port.
+    pub fn moves_to(&self, port: &str) {
+        self.order("crash");
+        port.clone_into(&mut self.port.lock().unwrap());
+        self.start_again();
+    }
+
     /// Where the server listens.
     pub fn socket(&self) -> PathBuf {
         self.folder.join(".s.PGSQL.5432")
@@ -103,7 +117,7 @@ impl Postgres {
     pub fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
         let mut command = Command::new(self.bin.join("psql"));
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "paychip", "-d", database, "-c", sql]);
-        command.env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S);
+        command.env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S).env("PGPORT", &*self.port.lock().unwrap());
         let output = command.arg("-h").arg(&self.folder).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
