@@ -1,4 +1,5 @@
-//! What a wallet's key can fill a cloud with: bindings begun over and over, and wearables. Over the real program.
+//! What a wallet's key can fill a cloud with: bindings begun over and over, wearables, freezes lifted and syncs. Over the real
+//! program.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,10 @@ mod support;
 use paychip::api::{Api, text};
 use paychip::books::open_account;
 use paychip::fault::Fault;
+use paychip::profile::Place;
+use paychip::watch::folder::WatchFolder;
+use paychip::watch::sync::sync;
+use paychip::watch::{Watch, bind, factory, open};
 use platform::Settings;
 use platform::bindings::MAX_UNDER_WAY;
 use protocol::script::{ResultsWriter, SessionId};
@@ -50,6 +55,18 @@ fn results(session: &str) -> String {
     hex::encode(writer.finish())
 }
 
+/// A watch of this account's, and its binding.
+fn bound(cloud: &Cloud, wallet: &Api, name: &str) -> (Watch, Value) {
+    let place = Place { data: cloud.data.clone(), server: Some(cloud.url.clone()) };
+    let folder = WatchFolder::named(&place, name).unwrap();
+    let mut chip = folder.create().unwrap();
+    factory::personalise(&mut chip, &cloud.operator(), &[]).unwrap();
+    drop(chip);
+    let mut watch = open(&folder).unwrap();
+    let binding = bind::bind(&mut watch, wallet, |_| ()).unwrap();
+    (watch, binding)
+}
+
 fn states(wallet: &Api) -> Vec<String> {
     let tokens = wallet.get("/v1/tokens").unwrap();
     tokens.as_array().unwrap().iter().map(|token| text(token, "state").unwrap()).collect()
@@ -84,5 +101,60 @@ fn a_wallet_begins_so_many_bindings_a_day_and_leaves_so_many_open() {
     let last = begun.last().unwrap();
     assert_eq!(&text(&begin(&li, [a_day - 1; 16], a_day).unwrap(), "id").unwrap(), last);
     begin(&wang, [200; 16], 200).unwrap();
+    assert_eq!(cloud.run(&["audit"]).unwrap()["sound"], true);
+}
+
+#[test]
+fn a_wallet_lifts_its_freezes_so_often_a_day_and_is_never_kept_from_freezing() {
+    let cloud = Cloud::alone();
+    let (li, wang) = (wallet(&cloud, "Li Wei"), wallet(&cloud, "Wang Fang"));
+    let token_of = |wallet: &Api, name| text(&bound(&cloud, wallet, name).1, "token").unwrap();
+    let (token, other, another) = (token_of(&li, "first"), token_of(&li, "second"), token_of(&wang, "third"));
+    let act = |wallet: &Api, token: &str, action: &str| {
+        wallet.post(&format!("/v1/tokens/{token}/{action}"), &json!({})).map(|view| text(&view, "state").unwrap())
+    };
+    let most = Settings::default().resumes_a_day;
+    for _ in 0..most {
+        assert_eq!(act(&li, &token, "freeze").unwrap(), "frozen_by_wearer");
+        assert_eq!(act(&li, &token, "resume").unwrap(), "active");
+    }
+    for token in [&token, &other] {
+        for _ in 0..2 {
+            assert_eq!(act(&li, token, "freeze").unwrap(), "frozen_by_wearer", "safety comes first");
+            let refused = act(&li, token, "resume").unwrap_err();
+            assert_eq!((refused.code.as_str(), refused.field.as_deref()), ("too_many_resumes", None));
+        }
+    }
+    assert_eq!(trail(&cloud, &token).len(), 2 + 2 * usize::from(most), "bound, each change, the last freeze once");
+    // Others have a day of their own, the operator lifts what it likes, and what ends a token is not counted.
+    assert_eq!(act(&wang, &another, "freeze").unwrap(), "frozen_by_wearer");
+    assert_eq!(act(&wang, &another, "resume").unwrap(), "active");
+    assert_eq!(act(&cloud.operator(), &token, "resume").unwrap(), "active");
+    assert_eq!(act(&li, &token, "lost").unwrap(), "lost");
+    assert_eq!(act(&li, &other, "revoke").unwrap(), "revoked");
+    assert_eq!(cloud.run(&["audit"]).unwrap()["sound"], true);
+}
+
+#[test]
+fn a_token_is_synced_so_often_a_day_and_failed_syncs_leave_nothing() {
+    let cloud = Cloud::alone();
+    let li = wallet(&cloud, "Li Wei");
+    let (mut watch, binding) = bound(&cloud, &li, "w");
+    let path = format!("/v1/tokens/{}/sync", text(&binding, "token").unwrap());
+    // Begun and left, begun and spoiled: neither is in the trail, and neither counts.
+    for _ in 0..=u8::MAX {
+        li.post(&path, &json!({})).unwrap();
+    }
+    let most = usize::from(Settings::default().syncs_a_day);
+    for _ in 0..most {
+        sync(&mut watch, &li, |_| ()).unwrap();
+    }
+    let refused = sync(&mut watch, &li, |_| ()).unwrap_err();
+    assert_eq!((refused.code.as_str(), refused.field.as_deref()), ("too_many_syncs", None));
+    assert_eq!(li.get(&path).unwrap()["state"], "done", "the last one stands");
+    // A device without a key meets the same bound.
+    let device = Api::new(cloud.url.clone(), String::new());
+    let refused = device.post("/v1/devices/sync", &json!({ "binding": text(&binding, "id").unwrap() }));
+    assert_eq!(refused.unwrap_err().code, "too_many_syncs");
     assert_eq!(cloud.run(&["audit"]).unwrap()["sound"], true);
 }

@@ -56,6 +56,13 @@ pub enum Change {
         /// The day, counted from 1970-01-01.
         day: i64,
     },
+    /// Once more an account's wearer let a wearable pay again on one of the operator's days.
+    CountResume {
+        /// Whose.
+        account: AccountId,
+        /// The day, counted from 1970-01-01.
+        day: i64,
+    },
     /// A payment waits for its wearer, until the time its state says, or waits no more.
     SetPending {
         /// The payment.

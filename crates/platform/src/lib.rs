@@ -12,6 +12,7 @@ pub mod guesses;
 mod ids;
 pub mod makers;
 pub mod merchants;
+mod on_day;
 pub mod payments;
 pub mod postings;
 mod refusal;
@@ -25,6 +26,7 @@ mod vault;
 
 pub use change::{Booking, Change, Event};
 pub use ids::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, ShipmentId, TokenId, TopUpId};
+pub use on_day::OnDay;
 pub use refusal::{Reason, Refusal, RefusalClass};
 pub use settings::{CodeSettings, Limits, Settings};
 pub use vault::{KeyVault, KeyVersions, VaultError, mask_keys};

@@ -91,6 +91,7 @@ reasons! {
     ChipCloned, Conflict, "chip_cloned", "More was paid with this token than its chip has made codes for: somebody has copied it, and it has been stopped.";
     SyncNotFound, NotFound, "sync_not_found", "This token was never synced.";
     SyncSuperseded, Conflict, "sync_superseded", "A newer sync of this wearable has taken the place of this one.";
+    TooManySyncs, TooMany, "too_many_syncs", "This wearable was synced as often today as it may be; go on tomorrow.";
     SyncExpired, Conflict, "sync_expired", "The chip did not answer in time; start the sync again.";
     SyncFailed, Conflict, "sync_failed", "The chip refused a step of the sync; start it again.";
     TokenNotInChip, Conflict, "token_not_in_chip", "The chip does not hold this token any more; bind the wearable again.";
@@ -99,9 +100,11 @@ reasons! {
     OrderCancelled, Conflict, "order_cancelled", "This order was cancelled: no money of it has moved, or all of it was given back. Use a new order number.";
     RefundParametersDiffer, Conflict, "refund_parameters_differ", "This refund number was used with other parameters; it stays that refund for ever.";
     RefundExceedsPayment, Conflict, "refund_exceeds_payment", "The refunds would add up to more than the payment.";
+    TooManyRefunds, Conflict, "too_many_refunds", "This payment has as many refunds as it may have; cancel its order to give back the rest.";
     PaymentNotRefundable, Conflict, "payment_not_refundable", "Only a payment that succeeded can be refunded.";
     ConfirmationOver, Conflict, "confirmation_over", "This payment does not wait to be confirmed any more.";
     TopUpParametersDiffer, Conflict, "top_up_parameters_differ", "This top-up reference was used with other parameters.";
+    TooManyResumes, TooMany, "too_many_resumes", "This account has let wearables pay again as often today as it may; go on tomorrow, or ask the payment institution.";
     TokenStateForbids, Conflict, "token_state_forbids", "The token's present state does not allow this.";
     RulesNotFound, NotFound, "rules_not_found", "There is no such version of the risk rules.";
     RulesChanged, Conflict, "rules_changed", "The risk rules have been changed since then; look at them and try again.";

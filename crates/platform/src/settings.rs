@@ -27,6 +27,11 @@ pub struct Settings {
     pub confirmation_lifetime_ms: u64,
     /// Bindings one account may begin in one of the operator's days. Each leaves rows that are kept for ever.
     pub bindings_a_day: u8,
+    /// How often one account's wearer may let wearables pay again that were frozen, in one of the operator's days. Each freeze and each
+    /// resumption is a line of the audit trail; a freeze is never refused, and needs a resumption before the next one.
+    pub resumes_a_day: u8,
+    /// Syncs of one token that its chip may confirm in one of the operator's days. Each is a line of the audit trail.
+    pub syncs_a_day: u8,
     /// Whether chips may be bound that came in no maker's shipment and prove nothing but their channel keys: those the operator
     /// has registered by itself, for development.
     pub uncertified_chips: bool,
@@ -64,6 +69,8 @@ impl Default for Settings {
             binding_lifetime_ms: 3 * 60_000,
             confirmation_lifetime_ms: 24 * 3_600_000,
             bindings_a_day: 20,
+            resumes_a_day: 20,
+            syncs_a_day: 200,
             uncertified_chips: true,
         }
     }

@@ -177,8 +177,15 @@ pub struct ActRequest {
 /// # Errors
 /// [`Reason::TokenNotFound`] for a caller it does not belong to; [`Reason::OperatorOnly`] for a wearer who would renew it
 /// or lift what the operator, a risk rule or a report of loss has stopped; [`Reason::TokenStateForbids`] for a step its
-/// state does not allow: nothing leads out of `revoked`; [`Reason::FieldTooLong`] or [`Reason::FieldMalformed`] for `why`.
-pub fn act(request: &ActRequest, token: Token, settings: &Settings) -> Result<(Token, Vec<Change>), Refusal> {
+/// state does not allow: nothing leads out of `revoked`; [`Reason::FieldTooLong`] or [`Reason::FieldMalformed`] for `why`;
+/// [`Reason::TooManyResumes`] where its wearer has resumed `resumed_today` times on this day, as often as the settings say. What
+/// stops a token is never refused for a count.
+pub fn act(
+    request: &ActRequest,
+    token: Token,
+    resumed_today: u8,
+    settings: &Settings,
+) -> Result<(Token, Vec<Change>), Refusal> {
     let ActRequest { caller, action, now_ms, .. } = *request;
     if !caller.may_act_for(token.account) {
         return Err(Reason::TokenNotFound.into());
@@ -196,10 +203,18 @@ pub fn act(request: &ActRequest, token: Token, settings: &Settings) -> Result<(T
     if state == token.state && expires_ms == token.expires_ms {
         return Ok((token, Vec::new()));
     }
+    let is_counted = action == TokenAction::Resume && caller != Caller::Operator;
+    if is_counted && resumed_today >= settings.resumes_a_day {
+        return Err(Reason::TooManyResumes.into());
+    }
     // A token lifted out of a freeze starts its count of wrong codes anew.
     let token = Token { state, expires_ms, guesses: Guesses::default(), ..token };
     let event = Event::about_token(token.id, now_ms, action.name(), caller).because(why);
-    Ok((token.clone(), vec![Change::PutToken(token), Change::AddEvent(event)]))
+    let mut changes = vec![Change::PutToken(token.clone()), Change::AddEvent(event)];
+    if is_counted {
+        changes.push(Change::CountResume { account: token.account, day: settings.day_of(now_ms) });
+    }
+    Ok((token, changes))
 }
 
 /// Where an action leads from a state, or why it leads nowhere.

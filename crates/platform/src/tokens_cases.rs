@@ -81,12 +81,12 @@ fn the_table_of_token_states() {
     ] {
         let wearer = Caller::Wearer(AccountId([1; 16]));
         for (caller, expected) in [(wearer, by_wearer), (Caller::Operator, by_operator)] {
-            let outcome = act(&request(caller, action), token(from), &Settings::default());
+            let outcome = act(&request(caller, action), token(from), 0, &Settings::default());
             let state = outcome.map(|(token, _)| token.state).map_err(|refusal| refusal.reason);
             assert_eq!(state, expected, "{caller:?} {action:?} {from:?}");
         }
         for stranger in [Caller::Wearer(AccountId([9; 16])), Caller::Merchant(MerchantId([9; 16]))] {
-            let refused = act(&request(stranger, action), token(from), &Settings::default()).unwrap_err();
+            let refused = act(&request(stranger, action), token(from), 0, &Settings::default()).unwrap_err();
             assert_eq!(refused.reason, Reason::TokenNotFound, "{stranger:?} {action:?} {from:?}");
         }
     }
@@ -95,14 +95,14 @@ fn the_table_of_token_states() {
 #[test]
 fn every_change_says_who_when_and_why_and_a_repeat_leaves_no_second_line() {
     let freeze = request(Caller::Operator, TokenAction::Freeze);
-    let (frozen, changes) = act(&freeze, token(TokenState::Active), &Settings::default()).unwrap();
+    let (frozen, changes) = act(&freeze, token(TokenState::Active), 0, &Settings::default()).unwrap();
     let [Change::PutToken(_), Change::AddEvent(event)] = changes.as_slice() else { panic!("{changes:?}") };
     assert_eq!((event.name, event.actor.as_str(), event.at_ms), ("freeze", "operator", NOW_MS));
     assert_eq!((event.subject.clone(), event.why.as_str()), (frozen.id.to_string(), "a test"));
-    assert!(act(&freeze, frozen, &Settings::default()).unwrap().1.is_empty());
+    assert!(act(&freeze, frozen, 0, &Settings::default()).unwrap().1.is_empty());
     for (why, reason) in [("x".repeat(101), Reason::FieldTooLong), ("a\nb".to_owned(), Reason::FieldMalformed)] {
         let wrong = ActRequest { why, ..freeze.clone() };
-        let refused = act(&wrong, token(TokenState::Active), &Settings::default()).unwrap_err();
+        let refused = act(&wrong, token(TokenState::Active), 0, &Settings::default()).unwrap_err();
         assert_eq!(refused, Refusal::at(reason, "why"));
     }
 }
@@ -112,13 +112,38 @@ fn a_token_whose_time_is_over_has_expired_until_it_is_renewed() {
     let settings = Settings::default();
     let over = Token { expires_ms: Some(NOW_MS), ..token(TokenState::Active) };
     assert_eq!((over.state_at(NOW_MS - 1), over.state_at(NOW_MS)), (TokenState::Active, TokenState::Expired));
-    let resumed = act(&request(Caller::Operator, TokenAction::Resume), over.clone(), &settings).unwrap_err();
+    let resumed = act(&request(Caller::Operator, TokenAction::Resume), over.clone(), 0, &settings).unwrap_err();
     assert_eq!(resumed.reason, Reason::TokenStateForbids, "an end is not lifted as a freeze is");
-    let (renewed, changes) = act(&request(Caller::Operator, TokenAction::Renew), over, &settings).unwrap();
+    let (renewed, changes) = act(&request(Caller::Operator, TokenAction::Renew), over, 0, &settings).unwrap();
     assert_eq!(renewed.expires_ms, Some(NOW_MS + settings.token_lifetime_ms));
     assert_eq!((renewed.state_at(NOW_MS), changes.len()), (TokenState::Active, 2));
     // Frozen while its time runs out: lifted, it has still expired.
     let frozen = Token { expires_ms: Some(NOW_MS), ..token(TokenState::FrozenByWearer) };
-    let (lifted, _) = act(&request(Caller::Operator, TokenAction::Resume), frozen, &settings).unwrap();
+    let (lifted, _) = act(&request(Caller::Operator, TokenAction::Resume), frozen, 0, &settings).unwrap();
     assert_eq!(lifted.state_at(NOW_MS), TokenState::Expired);
+}
+
+#[test]
+fn a_wearer_resumes_so_often_a_day_and_freezes_whatever_the_count() {
+    use TokenAction::{Freeze, Lost, Resume, Revoke};
+    use TokenState::{Active, FrozenByWearer};
+    let settings = Settings::default();
+    let wearer = Caller::Wearer(AccountId([1; 16]));
+    let most = settings.resumes_a_day;
+    let counted = Change::CountResume { account: AccountId([1; 16]), day: settings.day_of(NOW_MS) };
+    // who, what, from, resumed today → whether it is done, and whether it counts
+    for (caller, action, from, resumed, expected) in [
+        (wearer, Resume, FrozenByWearer, most - 1, Ok(true)),
+        (wearer, Resume, FrozenByWearer, most, Err(Reason::TooManyResumes)),
+        (wearer, Resume, FrozenByWearer, u8::MAX, Err(Reason::TooManyResumes)),
+        (wearer, Resume, Active, u8::MAX, Ok(false)),
+        (wearer, Freeze, Active, u8::MAX, Ok(false)),
+        (wearer, Lost, Active, u8::MAX, Ok(false)),
+        (wearer, Revoke, FrozenByWearer, u8::MAX, Ok(false)),
+        (Caller::Operator, Resume, FrozenByWearer, u8::MAX, Ok(false)),
+    ] {
+        let outcome = act(&request(caller, action), token(from), resumed, &settings);
+        let counts = outcome.map(|(_, changes)| changes.contains(&counted));
+        assert_eq!(counts, expected.map_err(Refusal::from), "{caller:?} {action:?} {from:?} {resumed}");
+    }
 }

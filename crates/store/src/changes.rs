@@ -79,6 +79,9 @@ impl Tables<'_> {
             Change::CountBegunBinding { account, day } => self.change_purse(*account, |purse| {
                 purse.begun_bindings = purse.begun_bindings.one_more(*day, u8::MAX).unwrap_or(purse.begun_bindings);
             }),
+            Change::CountResume { account, day } => self.change_purse(*account, |purse| {
+                purse.resumes = purse.resumes.one_more(*day, u8::MAX).unwrap_or(purse.resumes);
+            }),
             Change::SetPending { payment, account, until_ms, waits } => {
                 self.change_purse(*account, |purse| {
                     purse.waiting.retain(|waiting| waiting != payment);

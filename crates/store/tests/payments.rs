@@ -14,6 +14,7 @@ use ledger::Currency;
 use platform::merchants::Merchant;
 use platform::payments::cancel::CancelRequest;
 use platform::payments::confirm::Answer;
+use platform::payments::refund::MAX_REFUNDS;
 use platform::payments::{Decline, PaymentState};
 use platform::tokens::{Token, TokenAction, TokenState};
 use platform::{Caller, Change, KeyHash, MerchantId, PaymentId, Reason, RefundId};
@@ -57,6 +58,8 @@ on_every_database! {
     a_token_is_frozen_once_four_shops_have_guessed_at_it,
     the_mask_key_a_chip_was_given_at_a_sync_is_remembered,
     what_pays_nothing_is_kept_so_often_a_day_and_no_more,
+    a_payment_has_so_many_refunds_and_its_cancel_gives_back_the_rest,
+    a_wearer_resumes_so_often_a_day_and_freezes_whatever_the_count,
 }
 
 async fn a_code_pays_once_and_a_repeated_order_is_the_same_payment(home: Home) {
@@ -455,5 +458,57 @@ async fn the_mask_key_a_chip_was_given_at_a_sync_is_remembered(home: Home) {
     // Nothing of it is only in memory.
     let world = World::open(world.close());
     assert_eq!(world.queries.token(TOKEN).unwrap(), Some(after));
+    world.assert_sound();
+}
+
+async fn a_payment_has_so_many_refunds_and_its_cancel_gives_back_the_rest(home: Home) {
+    let world = World::with_money(home, 10_000).await;
+    let paid = payment(world.pay("o-1", &code(0, 0), 1_000).await.unwrap());
+    let mut tasks = JoinSet::new();
+    for client in 0..MAX_REFUNDS + 20 {
+        let store = world.store.clone();
+        let command = refund(client, paid.id, &format!("r-{client}"), 1);
+        tasks.spawn(async move { store.execute(command).await });
+    }
+    let mut given = 0;
+    while let Some(answer) = tasks.join_next().await {
+        match answer.unwrap() {
+            Ok(_) => given += 1,
+            Err(failure) => assert_eq!(reason(failure), Reason::TooManyRefunds),
+        }
+    }
+    assert_eq!((given, world.queries.refunds_of(paid.id).unwrap().len()), (MAX_REFUNDS, MAX_REFUNDS.into()));
+    let cancelled = world.store.execute(cancel("o-1")).await.unwrap();
+    assert_eq!((cancelled.state, cancelled.refunded_minor, world.balance()), (PaymentState::Cancelled, 1_000, 10_000));
+    world.assert_sound();
+}
+
+async fn a_wearer_resumes_so_often_a_day_and_freezes_whatever_the_count(home: Home) {
+    let world = World::with_money(home, 10_000).await;
+    let wearer = Caller::Wearer(support::ACCOUNT);
+    let settings = platform::Settings::default();
+    let at = |action, now_ms| {
+        let request = platform::tokens::ActRequest { caller: wearer, action, why: String::new(), now_ms };
+        world.store.execute(store::commands::ActOnToken { token: TOKEN, request })
+    };
+    let lines = || world.queries.events_of(&TOKEN.to_string()).unwrap().len();
+    for _ in 0..settings.resumes_a_day {
+        at(TokenAction::Freeze, NOW_MS).await.unwrap();
+        at(TokenAction::Resume, NOW_MS).await.unwrap();
+        // What is done already counts nothing.
+        at(TokenAction::Resume, NOW_MS).await.unwrap();
+    }
+    let before = lines();
+    for _ in 0..3 {
+        assert_eq!(at(TokenAction::Freeze, NOW_MS).await.unwrap().state, TokenState::FrozenByWearer);
+        assert_eq!(reason(at(TokenAction::Resume, NOW_MS).await.unwrap_err()), Reason::TooManyResumes);
+    }
+    assert_eq!(lines(), before + 1, "the freeze, once");
+    let declined = payment(world.pay("frozen", &code(0, 0), 100).await.unwrap());
+    assert_eq!(declined.state, PaymentState::Failed(Decline::TokenFrozen));
+    world.store.execute(act(Caller::Operator, TokenAction::Resume)).await.unwrap();
+    assert_eq!(at(TokenAction::Freeze, NOW_MS).await.unwrap().state, TokenState::FrozenByWearer);
+    let tomorrow_ms = NOW_MS + 86_400_000;
+    assert_eq!(at(TokenAction::Resume, tomorrow_ms).await.unwrap().state, TokenState::Active);
     world.assert_sound();
 }

@@ -75,6 +75,7 @@ fn never_arrived(request: CancelRequest) -> Payment {
         token: None,
         verified: false,
         refunded_minor: 0,
+        refunds: 0,
         created_ms: request.now_ms,
         category: None,
         decision: None,

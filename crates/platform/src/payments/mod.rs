@@ -120,6 +120,8 @@ pub struct Payment {
     pub verified: bool,
     /// How much has been given back, minor units.
     pub refunded_minor: u64,
+    /// In how many refunds, at most [`refund::MAX_REFUNDS`] and that of a cancel.
+    pub refunds: u8,
     /// When it was decided.
     pub created_ms: UnixMs,
     /// What its merchant sold then.

@@ -289,6 +289,7 @@ fn record(request: &PayRequest, token: Option<&Token>, state: PaymentState) -> P
         token: token.map(|token| token.id),
         verified: false,
         refunded_minor: 0,
+        refunds: 0,
         created_ms: request.now_ms,
         category: None,
         decision: None,

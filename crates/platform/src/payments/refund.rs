@@ -6,6 +6,10 @@ use ledger::{Amount, Balances, posting};
 use super::{MerchantNumber, Payment, PaymentState, Refund};
 use crate::{Booking, Change, Reason, RefundId, Refusal, UnixMs};
 
+/// The most refunds of one payment. Each is a row and a record of the journal for ever, and one minor unit is enough for one. A cancel
+/// gives back what is left, however many there were.
+pub const MAX_REFUNDS: u8 = 100;
+
 /// What a refund needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundRequest {
@@ -25,7 +29,7 @@ pub struct RefundRequest {
 ///
 /// # Errors
 /// [`Reason::RefundParametersDiffer`], [`Reason::PaymentNotRefundable`], [`Reason::AmountInvalid`],
-/// [`Reason::RefundExceedsPayment`], [`Reason::BooksRefused`].
+/// [`Reason::RefundExceedsPayment`], [`Reason::TooManyRefunds`], [`Reason::BooksRefused`].
 pub fn refund(
     request: RefundRequest,
     payment: Payment,
@@ -43,6 +47,9 @@ pub fn refund(
     }
     if payment.state != PaymentState::Succeeded {
         return Err(Reason::PaymentNotRefundable.into());
+    }
+    if payment.refunds >= MAX_REFUNDS {
+        return Err(Reason::TooManyRefunds.into());
     }
     give_back(request, payment, partition, balances).map(|(refund, _, changes)| (refund, changes))
 }
@@ -70,6 +77,7 @@ pub(super) fn give_back(
         .and_then(|entry| Booking::new(entry, balances))
         .map_err(|_| Reason::BooksRefused)?;
     payment.refunded_minor = refunded_minor;
+    payment.refunds = payment.refunds.saturating_add(1);
     let refund = Refund {
         id: request.id,
         payment: payment.id,
@@ -125,6 +133,25 @@ mod tests {
         assert_eq!(again, (first.clone(), Vec::new()));
         let other = refund(request("r-1", 101), paid(1250), Some(first), 0, &Balances::new());
         assert_eq!(other.unwrap_err().reason, Reason::RefundParametersDiffer);
+    }
+
+    #[test]
+    fn a_payment_has_so_many_refunds_and_no_more() {
+        let mut payment = paid(1250);
+        for number in 1..=u64::from(MAX_REFUNDS) {
+            let (_, changes) = refund(request(&number.to_string(), 1), payment, None, 0, &Balances::new()).unwrap();
+            let after = changes.into_iter().find_map(|change| match change {
+                Change::PutPayment(payment) => Some(payment),
+                _ => None,
+            });
+            payment = after.unwrap();
+            assert_eq!((u64::from(payment.refunds), payment.refunded_minor), (number, number));
+        }
+        let refused = refund(request("one-more", 1), payment.clone(), None, 0, &Balances::new()).unwrap_err();
+        assert_eq!(refused, Refusal::from(Reason::TooManyRefunds));
+        // What is left goes back with the order.
+        let (_, payment, _) = give_back(request("rest", 1150), payment, 0, &Balances::new()).unwrap();
+        assert_eq!(payment.refunded_minor, 1250);
     }
 
     #[test]

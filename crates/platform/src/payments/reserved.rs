@@ -41,6 +41,7 @@ pub fn give_up(reserved: Reserved) -> (Payment, Vec<Change>) {
         category: None,
         decision: None,
         refunded_minor: 0,
+        refunds: 0,
         created_ms: reserved.asked_ms,
     };
     (payment.clone(), vec![Change::PutPayment(payment)])

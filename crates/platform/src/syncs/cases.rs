@@ -34,8 +34,14 @@ fn request(token: &Token) -> StartSync {
 }
 
 fn begun(token: &Token, living: Option<TokenId>) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
-    let facts =
-        StartSyncFacts { token: token.clone(), living, chip_key_version: 1, mask_key_version: 2, told: Vec::new() };
+    let facts = StartSyncFacts {
+        token: token.clone(),
+        living,
+        chip_key_version: 1,
+        mask_key_version: 2,
+        told: Vec::new(),
+        confirmed: OnDay::default(),
+    };
     start(&request(token), &facts, &Settings::default())
 }
 
@@ -132,7 +138,14 @@ fn what_may_be_synced() {
     }
     let token = in_state(TokenState::Active);
     let stranger = StartSync { caller: Caller::Wearer(AccountId([0xEE; 16])), ..request(&token) };
-    let facts = StartSyncFacts { token, living: None, chip_key_version: 1, mask_key_version: 1, told: Vec::new() };
+    let facts = StartSyncFacts {
+        token,
+        living: None,
+        chip_key_version: 1,
+        mask_key_version: 1,
+        told: Vec::new(),
+        confirmed: OnDay::default(),
+    };
     let refused = start(&stranger, &facts, &Settings::default()).map(|_| ()).unwrap_err();
     assert_eq!(refused.reason, Reason::TokenNotFound);
 }
@@ -261,6 +274,56 @@ fn a_sync_ends_when_it_is_late_or_superseded_or_its_token_was_stopped() {
     assert_eq!(held_back(MAX_ASKED_AGAIN).failure, Some(Reason::ChipRefusedChannel));
 }
 
+#[test]
+fn so_many_syncs_are_confirmed_a_day_and_those_that_fail_do_not_count() {
+    let settings = Settings::default();
+    let today = settings.day_of(NOW_MS);
+    let most = settings.syncs_a_day;
+    for state in [TokenState::Active, TokenState::Revoked] {
+        let token = in_state(state);
+        let facts_of = |confirmed| StartSyncFacts {
+            token: token.clone(),
+            living: None,
+            chip_key_version: 1,
+            mask_key_version: 2,
+            told: Vec::new(),
+            confirmed,
+        };
+        // The last that is confirmed on this day counts, and is the last that begins.
+        let known = OnDay { day: today, count: most - 1 };
+        let (begun, _) = start(&request(&token), &facts_of(known), &settings).unwrap();
+        let mut card = Card::with(keys());
+        card.holds = Some((token.id.0, 7));
+        let (ordering, _) = step(facts(&begun.sync, &token), &card.run(&begun.message), NOW_MS).unwrap();
+        assert_eq!(ordering.sync.confirmed, known, "nothing is confirmed yet");
+        let message = card.run(&ordering.message);
+        let (done, _) = step(facts(&ordering.sync, &token), &message, NOW_MS).unwrap();
+        assert_eq!(done.sync.confirmed, OnDay { day: today, count: most });
+        let refused = start(&request(&token), &facts_of(done.sync.confirmed), &settings).map(|_| ()).unwrap_err();
+        assert_eq!(refused, Refusal::from(Reason::TooManySyncs));
+        let tomorrow = StartSync { now_ms: NOW_MS + 86_400_000, ..request(&token) };
+        assert!(start(&tomorrow, &facts_of(done.sync.confirmed), &settings).is_ok());
+        // One that ends without the chip's word counts nothing.
+        card.holds = Some((OTHER.0, 7));
+        card.refuses = Some(StatusWord::REFERENCE_NOT_FOUND);
+        let late_ms = NOW_MS + settings.confirmation_lifetime_ms + 1;
+        let (failed, _) = step(facts(&ordering.sync, &token), &message, late_ms).unwrap();
+        assert_eq!((failed.sync.state, failed.sync.confirmed), (SyncState::Failed, known));
+    }
+}
+
+#[test]
+fn a_sync_that_has_something_to_tell_counts_once() {
+    let token = in_state(TokenState::Active);
+    let results = [result(&token, 1, PaymentState::Succeeded)];
+    let (mut card, announcing) = refilled(&token, &results);
+    let (telling, _) = step(facts(&announcing.sync, &token), &card.run(&announcing.message), NOW_MS).unwrap();
+    let (done, _) = step(facts(&telling.sync, &token), &card.run(&telling.message), NOW_MS).unwrap();
+    for sync in [announcing.sync, telling.sync, done.sync] {
+        assert_eq!(sync.confirmed.count, 1, "{:?}", sync.state);
+    }
+}
+
 fn result(token: &Token, number: u8, state: PaymentState) -> TokenResult {
     let payment = Payment {
         id: PaymentId([number; 16]),
@@ -273,6 +336,7 @@ fn result(token: &Token, number: u8, state: PaymentState) -> TokenResult {
         token: Some(token.id),
         verified: false,
         refunded_minor: 0,
+        refunds: 0,
         created_ms: NOW_MS,
         category: None,
         decision: None,
@@ -321,6 +385,7 @@ fn a_refill_tells_what_is_news_and_remembers_what_was_vouched_for() {
         living: None,
         chip_key_version: 1,
         mask_key_version: 1,
+        confirmed: OnDay::default(),
         told: done.sync.told.clone(),
     };
     let (next, _) = start(&request(&token), &known, &Settings::default()).unwrap();

@@ -22,7 +22,7 @@ mod steps;
 pub use results::{MAX_RESULTS, Notice, TokenResult, Told, UsedCode};
 pub use steps::{StartSync, StartSyncFacts, SyncAnswer, SyncFacts, due, relay, start};
 
-use crate::{Reason, TokenId, UnixMs};
+use crate::{OnDay, Reason, TokenId, UnixMs};
 
 /// How many channels one sync may open before it fails.
 pub const MAX_CHANNELS: u8 = 5;
@@ -150,6 +150,8 @@ pub struct TokenSync {
     pub mask_key_version: u8,
     /// The highest transaction counter the cloud had seen before the order left for the chip.
     pub counter_before: Option<u32>,
+    /// Syncs of this token that its chip has confirmed, this one and those before, on the day of the last of them.
+    pub confirmed: OnDay,
     /// What the wearable has been told of payments, in this sync and before, at most [`MAX_RESULTS`].
     pub told: Vec<Told>,
     /// What it is to be told in this one, oldest first, at most [`MAX_RESULTS`].

@@ -10,7 +10,7 @@ use crate::accounts::Account;
 use crate::payments::Decline;
 use crate::relays::{self, Head, Opening, Results, Sealed, encoded, judge_opening};
 use crate::tokens::{Token, TokenState};
-use crate::{Caller, Change, Event, Reason, Refusal, Settings, TokenId, UnixMs};
+use crate::{Caller, Change, Event, OnDay, Reason, Refusal, Settings, TokenId, UnixMs};
 
 /// The longest order, bytes.
 const ORDER_BYTES: usize = 300;
@@ -40,6 +40,8 @@ pub struct StartSyncFacts {
     pub chip_key_version: u8,
     /// The version of mask keys for new grants.
     pub mask_key_version: u8,
+    /// Those of the token's syncs that its chip has confirmed.
+    pub confirmed: OnDay,
     /// What the wearable was told of payments by the syncs before.
     pub told: Vec<Told>,
 }
@@ -57,7 +59,8 @@ pub struct SyncAnswer {
 ///
 /// # Errors
 /// [`Reason::TokenNotFound`] for a caller it does not belong to; [`Reason::TokenStateForbids`] for a token that neither
-/// pays nor was revoked; [`Reason::ChipBound`] for a revoked one whose chip has another by now.
+/// pays nor was revoked; [`Reason::ChipBound`] for a revoked one whose chip has another by now; [`Reason::TooManySyncs`] where
+/// its chip has confirmed as many today as the settings say.
 pub fn start(
     request: &StartSync,
     facts: &StartSyncFacts,
@@ -68,6 +71,10 @@ pub fn start(
         return Err(Reason::TokenNotFound.into());
     }
     let work = work_for(token, facts.living, request.now_ms)?;
+    // Those that end otherwise leave nothing, and anybody with the id of a binding can begin one: they must not count.
+    if facts.confirmed.on(settings.day_of(request.now_ms)).count >= settings.syncs_a_day {
+        return Err(Reason::TooManySyncs.into());
+    }
     let sync = TokenSync {
         token: token.id,
         session: request.session,
@@ -81,6 +88,7 @@ pub fn start(
         code_budget: settings.codes.budget,
         mask_key_version: facts.mask_key_version,
         counter_before: None,
+        confirmed: facts.confirmed,
         told: facts.told.clone(),
         notices: Vec::new(),
         state: SyncState::Opening,
@@ -164,7 +172,7 @@ pub fn relay(
         SyncState::Opening => opened(facts, &results, host_challenge, now_ms),
         SyncState::Announcing => announced(facts, &results),
         SyncState::Telling => heard(facts, &results),
-        _ => ordered(facts, &results, host_challenge, now_ms),
+        _ => ordered(facts, &results, host_challenge, settings, now_ms),
     }
 }
 
@@ -219,6 +227,7 @@ fn ordered(
     facts: SyncFacts,
     results: &Results,
     host_challenge: [u8; 8],
+    settings: &Settings,
     now_ms: UnixMs,
 ) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
     let mut read = order_script(&facts)?.read(&results.answers).into_iter();
@@ -231,7 +240,7 @@ fn ordered(
             Ok(cloned(facts, now_ms))
         }
         // It was not there any more, and the chip has said so itself: the order was carried out before, or never needed.
-        (_, Some(_), true) | (Work::Wipe, Some(None), false) => Ok(confirmed(facts, host_challenge, now_ms)),
+        (_, Some(_), true) | (Work::Wipe, Some(None), false) => Ok(confirmed(facts, host_challenge, settings, now_ms)),
         _ if facts.sync.channels >= MAX_CHANNELS => Ok(fail(facts, Reason::SyncFailed)),
         _ => Ok(reopen(facts, host_challenge)),
     }
@@ -246,17 +255,23 @@ fn counter_held(data: &[u8], token: TokenId) -> Option<Option<u32>> {
 }
 
 /// The order is carried out. After a refill the wearable is told what became of its payments, where that is news to it.
-fn confirmed(facts: SyncFacts, host_challenge: [u8; 8], now_ms: UnixMs) -> (SyncAnswer, Vec<Change>) {
+fn confirmed(
+    facts: SyncFacts,
+    host_challenge: [u8; 8],
+    settings: &Settings,
+    now_ms: UnixMs,
+) -> (SyncAnswer, Vec<Change>) {
+    let one_more = facts.sync.confirmed.one_more(settings.day_of(now_ms), u8::MAX).unwrap_or(facts.sync.confirmed);
     let notices = match facts.sync.work {
         Work::Refill => untold(&facts.results, &facts.sync.told),
         Work::Wipe => Vec::new(),
     };
     let sync = if notices.is_empty() {
-        TokenSync { state: SyncState::Done, ..facts.sync }
+        TokenSync { state: SyncState::Done, confirmed: one_more, ..facts.sync }
     } else {
         let script = facts.sync.script.saturating_add(1);
         let state = SyncState::Announcing;
-        TokenSync { state, script, host_challenge, card_answer: None, notices, ..facts.sync }
+        TokenSync { state, script, host_challenge, card_answer: None, notices, confirmed: one_more, ..facts.sync }
     };
     let event = Event::about_token(sync.token, now_ms, sync.work.event(), Caller::Wearer(facts.token.account));
     let mut changes = vec![Change::PutSync(sync.clone()), Change::AddEvent(event)];

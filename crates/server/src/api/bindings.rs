@@ -66,10 +66,11 @@ fn answer(answer: &RelayAnswer) -> BindingView {
     view(&answer.binding, Some(&answer.message))
 }
 
-/// Starts a binding from a wearable's offer; the same offer again returns the same binding.
+/// Starts a binding from a wearable's offer; the same offer again returns the same binding. An account begins 20 a day, after which
+/// it is `too_many_bindings`.
 #[utoipa::path(post, path = "/v1/bindings", tag = "bindings", request_body = NewBinding, responses(
     (status = 201, body = BindingView), (status = 400, body = ErrorAnswer), (status = 404, body = ErrorAnswer),
-    (status = 409, body = ErrorAnswer)))]
+    (status = 409, body = ErrorAnswer), (status = 429, body = ErrorAnswer)))]
 pub(crate) async fn start(
     State(app): State<App>,
     caller: Holder,

@@ -80,10 +80,10 @@ pub(crate) async fn bind(
     Ok(Json(view(binding.id, &due)))
 }
 
-/// Syncs a device that carries its messages itself.
+/// Syncs a device that carries its messages itself, within the bounds of every sync (`too_many_syncs`).
 #[utoipa::path(post, path = "/v1/devices/sync", tag = "devices", request_body = DeviceSync, security(()),
     responses((status = 200, body = DeviceView), (status = 400, body = ErrorAnswer), (status = 404, body = ErrorAnswer),
-    (status = 409, body = ErrorAnswer)))]
+    (status = 409, body = ErrorAnswer), (status = 429, body = ErrorAnswer)))]
 pub(crate) async fn sync(State(app): State<App>, Body(asked): Body<DeviceSync>) -> Result<Json<DeviceView>, ApiError> {
     let binding = app.queries.binding(BindingId::parse(&asked.binding)?)?;
     let binding = binding.ok_or(Refusal::at(Reason::BindingNotFound, "binding"))?;

@@ -282,7 +282,8 @@ impl From<Refund> for RefundView {
     }
 }
 
-/// Refunds part or all of a payment. All refunds together never exceed it.
+/// Refunds part or all of a payment. All refunds together never exceed it. A payment has 100 of them, after which it is
+/// `too_many_refunds`; a cancel gives back the rest all the same.
 #[utoipa::path(post, path = "/v1/payments/{payment}/refunds", tag = "payments", request_body = NewRefund,
     params(("payment", description = "payment id")), responses((status = 200, body = RefundView),
     (status = 400, body = ErrorAnswer), (status = 404, body = ErrorAnswer), (status = 409, body = ErrorAnswer)))]

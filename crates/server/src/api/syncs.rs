@@ -57,9 +57,11 @@ fn answer(answer: &SyncAnswer) -> SyncView {
     view(&answer.sync, Some(&answer.message))
 }
 
-/// Starts a sync of a token with its chip; it takes the place of the one before.
+/// Starts a sync of a token with its chip; it takes the place of the one before. Its chip confirms 200 a day, after which it is
+/// `too_many_syncs`; those that end without its word do not count.
 #[utoipa::path(post, path = "/v1/tokens/{token}/sync", tag = "tokens", params(("token", description = "token id")),
-    responses((status = 201, body = SyncView), (status = 404, body = ErrorAnswer), (status = 409, body = ErrorAnswer)))]
+    responses((status = 201, body = SyncView), (status = 404, body = ErrorAnswer), (status = 409, body = ErrorAnswer),
+    (status = 429, body = ErrorAnswer)))]
 pub(crate) async fn start(
     State(app): State<App>,
     caller: Holder,

@@ -15,6 +15,7 @@ fn payment(state: PaymentState, refunded_minor: u64) -> Payment {
         token: Some(TokenId([4; 16])),
         verified: true,
         refunded_minor,
+        refunds: 0,
         created_ms: 1_763_890_000_000,
         category: None,
         decision: None,

@@ -56,7 +56,7 @@ fn of_account(request: &StartRequest, tables: &mut Tables<'_>, env: &Env) -> Res
     use TokenState::{Pending, Revoked};
     let this_chips = tables.id_under(&Key::living_token(request.offer.chip))?;
     let purse = tables.present_purse(request.account)?;
-    let begun_today = purse.begun_bindings.on(env.settings.day_of(request.now_ms)).count();
+    let begun_today = purse.begun_bindings.on(env.settings.day_of(request.now_ms)).count;
     let wearables = purse.tokens_in(|state| !matches!(state, Pending | Revoked)).count();
     let pending = purse.tokens_in(|state| state == Pending);
     let under_way: Vec<TokenId> = pending.filter(|id| Some(id.0) != this_chips).collect();

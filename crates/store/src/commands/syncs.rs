@@ -15,9 +15,11 @@ impl Command for StartTokenSync {
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<SyncAnswer, Failure> {
         let token = tables.token(self.0.token)?.ok_or(Reason::TokenNotFound)?;
         let (chip, _) = tables.present_chip(token.chip)?.ok_or(StoreError::Corrupt("token's chip"))?;
+        let before = tables.sync_of(token.id)?;
         let facts = StartSyncFacts {
             living: tables.token_of_chip(token.chip)?.map(|living| living.id),
-            told: tables.sync_of(token.id)?.map(|before| before.told).unwrap_or_default(),
+            confirmed: before.as_ref().map(|before| before.confirmed).unwrap_or_default(),
+            told: before.map(|before| before.told).unwrap_or_default(),
             token,
             chip_key_version: chip.key_version,
             mask_key_version: env.vault.versions().mask,

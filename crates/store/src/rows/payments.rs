@@ -83,8 +83,9 @@ fn state_of(state: u8, detail: u64) -> Option<PaymentState> {
     }
 }
 
-/// The form payments have now. 2 added the merchant's category and what the risk rules said.
-const PAYMENT_FORM: u8 = 2;
+/// The form payments have now. 2 added the merchant's category and what the risk rules said; 3 the number of refunds, of which those
+/// booked before are not counted.
+const PAYMENT_FORM: u8 = 3;
 
 fn put_decision(row: Encoder, decision: &Decision) -> Encoder {
     let row = row.u32(decision.version).u32(decision.wrong_codes);
@@ -121,6 +122,7 @@ pub(crate) fn put_payment(row: &Payment) -> Vec<u8> {
         .u64(row.created_ms)
         .maybe(row.category, |to, category| to.u16(category.number()))
         .maybe(row.decision.as_ref(), put_decision)
+        .u8(row.refunds)
         .finish()
 }
 
@@ -142,6 +144,7 @@ pub(crate) fn payment(fields: &[u8]) -> Result<Payment, StoreError> {
         token: row.maybe(|row| row.raw().map(TokenId))?,
         verified: row.flag()?,
         refunded_minor: row.u64()?,
+        refunds: 0,
         created_ms: row.u64()?,
         category: None,
         decision: None,
@@ -152,6 +155,9 @@ pub(crate) fn payment(fields: &[u8]) -> Result<Payment, StoreError> {
             row.known(category)
         })?;
         payment.decision = row.maybe(decision)?;
+    }
+    if form >= 3 {
+        payment.refunds = row.u8()?;
     }
     row.end().map(|()| payment)
 }

@@ -8,17 +8,17 @@ use platform::risk::history::{MAX_CATEGORIES, Spent};
 use platform::risk::{History, RECENT_PAYMENTS, Sums};
 use platform::syncs::{MAX_RESULTS, UsedCode};
 use platform::tokens::TokenState;
-use platform::{AccountId, PaymentId, TokenId};
+use platform::{AccountId, OnDay, PaymentId, TokenId};
 
 use super::Balance;
 use super::codec::{Decoder, Encoder};
-use super::on_day::OnDay;
+use super::on_day::{on_day, put_on_day};
 use crate::StoreError;
 
 /// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends; 3 what
 /// risk rules may know of what was paid before; 4 which payments a token's last codes were used for; 5 how many of its bindings
-/// were refused on a day; 6 how many were begun.
-const PURSE_FORM: u8 = 6;
+/// were refused on a day; 6 how many were begun; 7 how often its wearer let a wearable pay again.
+const PURSE_FORM: u8 = 7;
 /// Refused starts of bindings of one account on one day that the audit trail keeps.
 pub(crate) const MAX_REFUSED_STARTS: u8 = 20;
 /// Revoked tokens of one account whose last stamp, counter and past are kept. Of older ones only that they are revoked is known,
@@ -50,6 +50,8 @@ pub(crate) struct Purse {
     pub(crate) refused_starts: OnDay,
     /// How many bindings were begun.
     pub(crate) begun_bindings: OnDay,
+    /// How often its wearer let a wearable pay again that was frozen.
+    pub(crate) resumes: OnDay,
 }
 
 /// What changes of a token.
@@ -168,6 +170,7 @@ impl Purse {
             waiting: Vec::new(),
             refused_starts: OnDay::default(),
             begun_bindings: OnDay::default(),
+            resumes: OnDay::default(),
         }
     }
 
@@ -249,7 +252,7 @@ impl Purse {
             .u16(self.spends.len() as u16);
         let row = self.spends.iter().fold(row, |row, spend| spend.write(row)).u16(self.waiting.len() as u16);
         let row = self.waiting.iter().fold(row, |row, payment| row.raw(&payment.0));
-        self.begun_bindings.write(self.refused_starts.write(row)).finish()
+        [self.refused_starts, self.begun_bindings, self.resumes].into_iter().fold(row, put_on_day).finish()
     }
 
     pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
@@ -266,6 +269,7 @@ impl Purse {
             waiting: Vec::new(),
             refused_starts: OnDay::default(),
             begun_bindings: OnDay::default(),
+            resumes: OnDay::default(),
         };
         if form >= 3 {
             purse.month = read_sums(&mut row)?;
@@ -281,10 +285,13 @@ impl Purse {
             purse.waiting.push(PaymentId(row.raw()?));
         }
         if form >= 5 {
-            purse.refused_starts = OnDay::read(&mut row)?;
+            purse.refused_starts = on_day(&mut row)?;
         }
         if form >= 6 {
-            purse.begun_bindings = OnDay::read(&mut row)?;
+            purse.begun_bindings = on_day(&mut row)?;
+        }
+        if form >= 7 {
+            purse.resumes = on_day(&mut row)?;
         }
         row.end().map(|()| purse)
     }

@@ -6,9 +6,10 @@ use platform::bindings::{Binding, BindingState};
 use platform::chips::{Chip, Origin};
 use platform::syncs::{MAX_RESULTS, Notice, SyncState, TokenSync, Told, Work};
 use platform::tokens::{Token, TokenState};
-use platform::{AccountId, BindingId, ChipId, KeyHash, PaymentId, Reason, ShipmentId, TokenId, TopUpId};
+use platform::{AccountId, BindingId, ChipId, KeyHash, OnDay, PaymentId, Reason, ShipmentId, TokenId, TopUpId};
 
 use super::codec::{Decoder, Encoder};
+use super::on_day::{on_day, put_on_day};
 use super::{FORM, Spend};
 use crate::key::Key;
 use crate::{EventLine, StoreError};
@@ -252,8 +253,8 @@ pub(crate) fn binding(fields: &[u8]) -> Result<Binding, StoreError> {
     row.end().map(|()| binding)
 }
 
-/// The form syncs have now. 2 added what the wearable is told of payments.
-const SYNC_FORM: u8 = 2;
+/// The form syncs have now. 2 added what the wearable is told of payments; 3 how many its chip has confirmed on a day.
+const SYNC_FORM: u8 = 3;
 
 pub(crate) fn put_sync(row: &TokenSync) -> Vec<u8> {
     let fields = Encoder::new(SYNC_FORM)
@@ -274,7 +275,8 @@ pub(crate) fn put_sync(row: &TokenSync) -> Vec<u8> {
         .u64(row.created_ms)
         .u8(row.told.len() as u8);
     let fields = row.told.iter().fold(fields, put_told).u8(row.notices.len() as u8);
-    row.notices.iter().fold(fields, |fields, notice| put_told(fields, &notice.told).bytes(&notice.bytes)).finish()
+    let notices = |fields, notice: &Notice| put_told(fields, &notice.told).bytes(&notice.bytes);
+    put_on_day(row.notices.iter().fold(fields, notices), row.confirmed).finish()
 }
 
 fn put_told(fields: Encoder, told: &Told) -> Encoder {
@@ -307,7 +309,9 @@ pub(crate) fn sync(fields: &[u8]) -> Result<TokenSync, StoreError> {
             notices.push(Notice { told: told(&mut row)?, bytes: row.bytes()?.to_vec() });
         }
     }
+    let confirmed = if form >= 3 { on_day(&mut row)? } else { OnDay::default() };
     row.end().map(|()| TokenSync {
+        confirmed,
         told: told_before,
         notices,
         token,

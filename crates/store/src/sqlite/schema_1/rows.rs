@@ -213,6 +213,7 @@ pub(super) fn payment(row: &Row<'_>) -> Result<Payment, StoreError> {
         token: columns.take::<Option<[u8; 16]>>()?.map(TokenId),
         verified: columns.take()?,
         refunded_minor: columns.number("amount")?,
+        refunds: 0,
         created_ms: columns.number("time")?,
         category: None,
         decision: None,
