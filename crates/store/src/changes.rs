@@ -36,7 +36,10 @@ impl Tables<'_> {
             }
             Change::PutTopUp(row) => self.put(Key::top_up(row.account, &row.reference), Some(rows::put_top_up(row))),
             Change::PutMerchant(row) => {
-                self.put_new_name(Key::api_key(row.api_key), row.id.0)?;
+                // Its counts change often, its key hardly ever.
+                if self.merchant(row.id)?.is_none_or(|known| known.api_key != row.api_key) {
+                    self.put_new_name(Key::api_key(row.api_key), row.id.0)?;
+                }
                 self.put_owned(Key::merchant(row.id), row.id.0, rows::put_merchant(row))
             }
             Change::PutChip(row) => self.put(Key::chip(row.id), Some(rows::put_chip(row))),
@@ -49,11 +52,13 @@ impl Tables<'_> {
                 self.put_owned(Key::Number(Numbered::Syncs, row.token.number()), row.token.0, rows::put_sync(row))
             }
             Change::PutPayment(row) => {
-                // Elsewhere the merchant's order number was reserved in the merchant's home before.
-                if self.homes().is_one() {
+                let place = Key::Number(Numbered::Payments, row.id.number());
+                // It has its order number from its beginning; where there are several homes, from a reservation in that
+                // of the merchant.
+                if self.homes().is_one() && self.fields(&place)?.is_none() {
                     self.name_order(row.merchant, &row.order, row.id)?;
                 }
-                self.put_owned(Key::Number(Numbered::Payments, row.id.number()), row.id.0, rows::put_payment(row))
+                self.put_owned(place, row.id.0, rows::put_payment(row))
             }
             Change::PutRefund(row) => {
                 let place = Key::Number(Numbered::Refunds, row.id.number());
@@ -164,21 +169,20 @@ impl Tables<'_> {
         if homes.of_number(token.index.get()) != homes.of_number(token.account.number()) {
             return Err(StoreError::Engine("a token's number must fall to the home of its account".to_owned()));
         }
-        let living = Key::living_token(token.chip);
-        let holder = self.id_under(&living)?;
-        match (token.state, holder) {
-            (TokenState::Revoked, Some(id)) if id == token.id.0 => self.put(living, None)?,
-            (TokenState::Revoked, _) => {}
-            (_, None) => self.put(living, Some(rows::put_id(token.id.0)))?,
-            (_, Some(id)) if id == token.id.0 => {}
-            (_, Some(_)) => return Err(StoreError::Taken("living_tokens")),
-        }
         let name = Key::token_number(&token.format, token.index);
-        match self.token_by_index(&token.format, token.index)? {
+        let known = self.token_by_index(&token.format, token.index)?;
+        if known.as_ref().is_some_and(|known| known.id != token.id) {
+            return Err(StoreError::Taken("token_numbers"));
+        }
+        // Whether its chip has another is asked where it begins to live or ends, not with every payment.
+        let was_living = known.as_ref().is_some_and(|known| known.state != TokenState::Revoked);
+        if was_living != (token.state != TokenState::Revoked) {
+            self.put_living(token)?;
+        }
+        match known {
             // Only the mask key of its chip changes there, now and then.
-            Some(known) if known.id == token.id && known.mask_key_version == token.mask_key_version => {}
-            Some(known) if known.id == token.id => self.put(name, Some(rows::put_token(token)))?,
-            Some(_) => return Err(StoreError::Taken("token_numbers")),
+            Some(known) if known.mask_key_version == token.mask_key_version => {}
+            Some(_) => self.put(name, Some(rows::put_token(token)))?,
             None => {
                 self.put(name, Some(rows::put_token(token)))?;
                 let place = Key::Number(Numbered::Tokens, token.id.number());
@@ -188,6 +192,19 @@ impl Tables<'_> {
             }
         }
         self.change_purse(token.account, |purse| purse.put_spend(Spend::of(token)))
+    }
+
+    /// Says which token a chip has, while one of its tokens lives. A chip that has another is refused.
+    fn put_living(&mut self, token: &Token) -> Result<(), StoreError> {
+        let living = Key::living_token(token.chip);
+        let holder = self.id_under(&living)?;
+        match (token.state, holder) {
+            (TokenState::Revoked, Some(id)) if id == token.id.0 => self.put(living, None),
+            (TokenState::Revoked, _) => Ok(()),
+            (_, None) => self.put(living, Some(rows::put_id(token.id.0))),
+            (_, Some(id)) if id == token.id.0 => Ok(()),
+            (_, Some(_)) => Err(StoreError::Taken("living_tokens")),
+        }
     }
 
     fn raise_last_token_number(&mut self, token: &Token) -> Result<(), StoreError> {

@@ -21,6 +21,11 @@ pub struct CancelRequest {
     pub now_ms: UnixMs,
 }
 
+/// The number of the refund that a cancel makes. No merchant's own number can hold a space, so this never meets one.
+pub fn refund_number(order: &MerchantNumber) -> MerchantNumber {
+    MerchantNumber(format!("cancel {}", order.as_str()))
+}
+
 /// Cancels an order: one that never arrived is closed for ever, one that failed stays as it is, one that waits to be
 /// confirmed is closed, one that was paid is refunded in full. Repeats return the same.
 ///
@@ -51,8 +56,7 @@ pub fn cancel(
         PaymentState::Succeeded => {
             let refund = RefundRequest {
                 id: request.refund_id,
-                // No merchant's own number can hold a space, so this never meets one.
-                number: MerchantNumber(format!("cancel {}", request.order.as_str())),
+                number: refund_number(&request.order),
                 amount_minor: rest_minor,
                 now_ms: request.now_ms,
             };

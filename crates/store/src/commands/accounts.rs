@@ -7,7 +7,8 @@ use platform::merchants::{self, Merchant, MerchantAction};
 use platform::{MerchantId, Reason, UnixMs};
 
 use crate::homes::Homes;
-use crate::{Command, Env, Failure, Tables};
+use crate::key::Key;
+use crate::{Command, Env, Failure, StoreError, Tables};
 
 /// Opens a wearer's account.
 pub struct OpenAccount(pub accounts::OpenAccount);
@@ -35,6 +36,12 @@ impl Command for TopUpAccount {
 
     fn home(&self, homes: Homes) -> u16 {
         homes.of_number(self.0.account.number())
+    }
+
+    fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
+        let (account, funding) = (self.0.account, posting::funding(self.0.amount.currency()));
+        let top_up = Key::top_up(account, &self.0.reference);
+        Ok(vec![Key::account(account), Key::purse(account), top_up, known.balance_key(&funding)])
     }
 
     fn run(&self, tables: &mut Tables<'_>, _: &Env) -> Result<TopUp, Failure> {

@@ -4,9 +4,10 @@ use platform::payments::Payment;
 use platform::payments::confirm::{self, Answer};
 use platform::{Caller, PaymentId, Reason, UnixMs};
 
-use super::payments::held;
+use super::payments::{held, wanted_for};
 use crate::homes::Homes;
-use crate::{Command, Env, Failure, Store, Tables};
+use crate::key::Key;
+use crate::{Command, Env, Failure, Store, StoreError, Tables};
 
 /// Payments that one sweep ends; the rest wait for the next.
 const MAX_SWEPT: usize = 500;
@@ -28,6 +29,10 @@ impl Command for AnswerPayment {
 
     fn home(&self, homes: Homes) -> u16 {
         homes.of_number(self.payment.number())
+    }
+
+    fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
+        wanted_for(self.payment, known)
     }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Payment, Failure> {

@@ -12,7 +12,7 @@ use platform::payments::refund::RefundRequest;
 use platform::payments::{Decline, MerchantNumber, Payment, PaymentState, Refund, cancel, pay, refund};
 use platform::risk::RuleSet;
 use platform::tokens::Token;
-use platform::{AccountId, Change, MerchantId, PaymentId, Reason, UnixMs, guesses};
+use platform::{Change, MerchantId, PaymentId, Reason, UnixMs, guesses};
 
 use super::reserve;
 use crate::key::{Key, Numbered};
@@ -173,7 +173,10 @@ impl Command for Pay {
     fn wants(&self, known: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError> {
         let request = &self.request;
         let mut keys = self.wanted_of_wearer(known, env)?;
-        keys.extend([Key::order(request.merchant, &request.order), Key::merchant(request.merchant)]);
+        let name = Key::order(request.merchant, &request.order);
+        // The till asks again: it is told what became of its order.
+        keys.extend(payment_under(&name, known)?.map(|id| Key::Number(Numbered::Payments, id.number())));
+        keys.extend([name, Key::merchant(request.merchant)]);
         Ok(keys)
     }
 
@@ -232,9 +235,16 @@ impl Command for CancelOrder {
 
     fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
         let name = Key::order(self.0.merchant, &self.0.order);
-        let id = known.known(&name).map(|fields| rows::id("orders", fields)).transpose()?;
-        let payment = id.map(|id| wanted_for(PaymentId(id), known)).transpose()?;
-        Ok([name].into_iter().chain(payment.into_iter().flatten()).collect())
+        let mut keys = Vec::new();
+        if let Some(id) = payment_under(&name, known)? {
+            // What is left of it goes back as a refund.
+            let number = Key::refund_number(self.0.merchant, &cancel::refund_number(&self.0.order));
+            keys = wanted_for(id, known)?;
+            keys.extend([number, Key::Number(Numbered::Refunds, self.0.refund_id.number())]);
+        }
+        // An order that never came counts against its merchant.
+        keys.extend([name, Key::merchant(self.0.merchant)]);
+        Ok(keys)
     }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Payment, Failure> {
@@ -285,7 +295,8 @@ impl Command for RefundPayment {
 
     fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
         let mut keys = wanted_for(self.payment, known)?;
-        keys.push(Key::refund_number(self.merchant, &self.request.number));
+        let place = Key::Number(Numbered::Refunds, self.request.id.number());
+        keys.extend([Key::refund_number(self.merchant, &self.request.number), place]);
         Ok(keys)
     }
 
@@ -306,11 +317,25 @@ fn clearing_of(known: &Tables<'_>, currency: ledger::Currency) -> Key {
     known.balance_key(&ledger::posting::clearing(known.partition(), currency))
 }
 
-/// A payment's row, and then its wearer's purse.
+/// The payment under an order number, as far as it is known.
+fn payment_under(order: &Key, known: &Tables<'_>) -> Result<Option<PaymentId>, StoreError> {
+    let id = known.known(order).map(|fields| rows::id("orders", fields)).transpose()?;
+    Ok(id.map(PaymentId))
+}
+
+/// A payment's row, and then its wearer's purse and the balance it moves; of one that waits also what is set aside for it.
 pub(super) fn wanted_for(payment: PaymentId, known: &Tables<'_>) -> Result<Vec<Key>, StoreError> {
-    let key = Key::Number(Numbered::Payments, payment.number());
-    let account: Option<AccountId> = known.known(&key).map(rows::payment).transpose()?.and_then(|p| p.account);
-    Ok([key].into_iter().chain(account.map(Key::purse)).collect())
+    let mut keys = vec![Key::Number(Numbered::Payments, payment.number())];
+    let found = keys.first().and_then(|key| known.known(key)).map(rows::payment).transpose()?;
+    if let Some((account, amount, state)) = found.and_then(|found| Some((found.account?, found.amount?, found.state))) {
+        let currency = amount.currency();
+        keys.extend([Key::purse(account), clearing_of(known, currency)]);
+        if let PaymentState::RequiresConfirmation { until_ms } = state {
+            let set_aside = ledger::posting::held(account.0, currency);
+            keys.extend([known.balance_key(&set_aside), Key::pending(until_ms, payment)]);
+        }
+    }
+    Ok(keys)
 }
 
 /// The balances a refund of this payment would touch; none where no money moved.
@@ -329,8 +354,10 @@ pub(super) fn held(payment: Option<&Payment>, tables: &mut Tables<'_>, env: &Env
         return Ok(Held { day_use: None, history: None, partition, balances: Balances::new() });
     };
     let mut balances = tables.purse_balances(account, amount.currency())?;
-    let set_aside = ledger::posting::held(account.0, amount.currency());
-    balances.extend(tables.balances(&[set_aside])?);
+    if payment.is_some_and(|payment| matches!(payment.state, PaymentState::RequiresConfirmation { .. })) {
+        let set_aside = ledger::posting::held(account.0, amount.currency());
+        balances.extend(tables.balances(&[set_aside])?);
+    }
     let made_on = env.settings.day_of(created_ms);
     let day_use = tables.use_of_day(account, made_on)?;
     let token = payment.and_then(|payment| payment.token);

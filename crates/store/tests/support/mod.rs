@@ -216,24 +216,7 @@ impl World {
             created_ms: 0,
         };
         let shop = shop();
-        let token = Token {
-            id: TOKEN,
-            account: ACCOUNT,
-            chip: ChipId([4; 16]),
-            format: CodeFormat::DEFAULT,
-            suite: Suite::International,
-            index: index(),
-            pay_key_version: 1,
-            mask_key_version: 1,
-            state: TokenState::Active,
-            last_stamp: None,
-            last_counter: None,
-            guesses: Default::default(),
-            spent: Default::default(),
-            expires_ms: None,
-            created_ms: 0,
-        };
-        let rows = vec![Change::PutAccount(account), Change::PutMerchant(shop), Change::PutToken(token)];
+        let rows = vec![Change::PutAccount(account), Change::PutMerchant(shop), Change::PutToken(token())];
         world.store.execute(Put(rows)).await.unwrap();
         let top_up = TopUp {
             id: TopUpId([5; 16]),
@@ -279,6 +262,27 @@ impl World {
 pub fn index() -> TokenIndex {
     // It falls to the home of its account.
     TokenIndex::new(33).unwrap()
+}
+
+/// The token of the wearer of these tests.
+pub fn token() -> Token {
+    Token {
+        id: TOKEN,
+        account: ACCOUNT,
+        chip: ChipId([4; 16]),
+        format: CodeFormat::DEFAULT,
+        suite: Suite::International,
+        index: index(),
+        pay_key_version: 1,
+        mask_key_version: 1,
+        state: TokenState::Active,
+        last_stamp: None,
+        last_counter: None,
+        guesses: Default::default(),
+        spent: Default::default(),
+        expires_ms: None,
+        created_ms: 0,
+    }
 }
 
 /// Something done to the token.
