@@ -343,13 +343,21 @@ pub(crate) enum DbCommand {
         #[arg(long, default_value_t = store::homes::DEFAULT_HOMES, requires = "citus", value_name = "COUNT")]
         homes: u16,
     },
-    /// Copy the database as it is at one moment, while the cloud runs; the copy is audited.
+    /// Copy the database as it is at one moment, while the cloud runs; the copy is audited. PostgreSQL's `pg_dump` copies
+    /// a PostgreSQL database; `pg_restore` reads what it writes.
     Backup {
+        #[command(flatten)]
+        database: DatabaseUrl,
         /// The file to write; it must not be there yet.
         file: PathBuf,
     },
-    /// Put a copy in the place of a database that is gone; it is audited first.
+    /// Put a copy in the place of a database that is gone; it is audited, and taken away again if it is not sound.
     Restore {
+        #[command(flatten)]
+        database: DatabaseUrl,
+        /// Let go of what is in a PostgreSQL database, once the copy in its place has proved sound.
+        #[arg(long)]
+        replace: bool,
         /// The copy.
         file: PathBuf,
     },

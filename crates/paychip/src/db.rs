@@ -1,5 +1,8 @@
 //! The database itself: made, audited without asking a cloud, copied while one runs, put back where it is gone.
 
+mod postgres;
+mod tools;
+
 use std::path::Path;
 
 use serde_json::json;
@@ -27,9 +30,12 @@ pub(crate) fn verify(place: &Place, keys: &server::Keys, output: Output) -> Resu
 
 /// Audits a PostgreSQL database. It needs no keys: what is sealed and chained is so without secrets.
 pub(crate) fn verify_postgres(url: &PostgresUrl, output: Output) -> Result<(), Fault> {
+    tell(&audit_postgres(url)?, output)
+}
+
+fn audit_postgres(url: &PostgresUrl) -> Result<Audit, Fault> {
     let reader = PostgresReader::open(url).map_err(|error| failed(&error))?;
-    let audit = Queries::new(Box::new(reader)).audit();
-    tell(&audit.map_err(|error| failed(&error))?, output)
+    Queries::new(Box::new(reader)).audit().map_err(|error| failed(&error))
 }
 
 fn tell(audit: &Audit, output: Output) -> Result<(), Fault> {
@@ -64,8 +70,18 @@ pub(crate) fn run(place: &Place, command: &DbCommand, output: Output) -> Result<
             init(&DatabaseUrl { database: Some(url.clone()) }, true, *homes, output)
         }
         DbCommand::Init { database, citus, homes } => init(database, citus.is_some(), *homes, output),
-        DbCommand::Backup { file } => backup(place, file, output),
-        DbCommand::Restore { file } => restore(place, file, output),
+        DbCommand::Backup { database, file } => match database.database()? {
+            Database::Sqlite => backup(place, file, output),
+            Database::Postgres(url) => postgres::backup(&url, file, output),
+        },
+        DbCommand::Restore { database, replace, file } => match database.database()? {
+            Database::Sqlite if *replace => {
+                let fault = Fault::new("replace", "a file in the data folder is never written over").at("replace");
+                Err(fault.hint("move paychip.db and its log away first"))
+            }
+            Database::Sqlite => restore(place, file, output),
+            Database::Postgres(url) => postgres::restore(&url, file, *replace, output),
+        },
     }
 }
 
@@ -90,11 +106,15 @@ fn backup(place: &Place, file: &Path, output: Output) -> Result<(), Fault> {
     let database = place.data.join(server::DATABASE_FILE);
     store::sqlite::backup(&database, file).map_err(|error| failed(&error))?;
     let audit = audit_of(file)?;
+    tell_copied(file, output);
+    tell(&audit, output)
+}
+
+fn tell_copied(file: &Path, output: Output) {
     output.note(&format!(
         "Copied to {}; keep the key vault (vault.sealed or master.key) elsewhere: without it the copy is of no use.",
         file.display()
     ));
-    tell(&audit, output)
 }
 
 fn audit_of(file: &Path) -> Result<Audit, Fault> {

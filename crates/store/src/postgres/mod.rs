@@ -18,8 +18,10 @@
 //! | `citus.rs` | tables spread over the machines of a Citus cluster |
 //! | `plans.rs` | on how many machines the cluster carries out each statement |
 //! | `reader.rs` | the reading side |
+//! | `copies.rs` | what PostgreSQL's own tools need to copy a database and to put a copy in its place |
 
 mod citus;
+mod copies;
 mod lease;
 mod link;
 mod master_keys;
@@ -45,6 +47,7 @@ use crate::engine::{Engine, Lease, NamedRow, NumberedRow, Outcome, View, Writes}
 use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered};
 use citus::Layout;
+pub use copies::{Moment, Target};
 use lease::{Held, LEASE_MS, RENEW_BELOW_MS};
 use link::{Link, failed, is_lost};
 pub use master_keys::{KeyCheck, agree_on_master_keys, lacked_master_key, master_key_versions};

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::Error;
 
 use super::citus::Layout;
+use super::copies::Moment;
 use super::link::{Link, failed, is_lost, reach, told};
 use super::url::PostgresUrl;
 use crate::StoreError;
@@ -34,6 +35,8 @@ pub struct PostgresReader {
 struct Pool {
     url: PostgresUrl,
     layout: Layout,
+    /// The moment that snapshots are of; none for that at which they are taken.
+    moment: Option<String>,
     links: Vec<Mutex<Option<Arc<Link>>>>,
     next: AtomicUsize,
 }
@@ -62,12 +65,24 @@ impl PostgresReader {
     /// # Errors
     /// [`StoreError::Engine`] where no thread can be started; [`StoreError::Busy`] where the database cannot be reached.
     pub fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+        Self::open_with(url, None)
+    }
+
+    /// The same, with snapshots of this moment, as long as that is there.
+    ///
+    /// # Errors
+    /// Those of [`PostgresReader::open`].
+    pub fn open_at(url: &PostgresUrl, moment: &Moment) -> Result<Self, StoreError> {
+        Self::open_with(url, Some(moment.snapshot().to_owned()))
+    }
+
+    fn open_with(url: &PostgresUrl, moment: Option<String>) -> Result<Self, StoreError> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("store-reader").enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Engine(error.to_string()))?;
         let theirs = url.clone();
         let layout = on_driver(runtime.handle(), async move { super::layout_of(&theirs).await })?;
         let links = (0..READERS).map(|_| Mutex::new(None)).collect();
-        let pool = Arc::new(Pool { url: url.clone(), layout, links, next: AtomicUsize::new(0) });
+        let pool = Arc::new(Pool { url: url.clone(), layout, moment, links, next: AtomicUsize::new(0) });
         Ok(Self { driver: runtime.handle().clone(), runtime: Some(runtime), pool })
     }
 }
@@ -106,7 +121,13 @@ impl PostgresReader {
         let pool = Arc::clone(&self.pool);
         let link = wait(&self.driver, async move {
             let link = Link::reading(&pool.url, &pool.layout, scope).await?;
-            link.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+            let begin = match &pool.moment {
+                None => begin.to_owned(),
+                // A name that the database gave: digits, letters and hyphens.
+                Some(moment) => format!("{begin}; SET TRANSACTION SNAPSHOT '{moment}'"),
+            };
+            link.client.batch_execute(&begin).await?;
             Ok(Arc::new(link))
         })?;
         work(&mut Reading { driver: &self.driver, pool: Arc::clone(&self.pool), only: Some(link), scope })

@@ -12,7 +12,7 @@ use crate::key::{List, Named, Numbered};
 const VERSION: i32 = 8;
 /// The advisory lock under which the schema is made: "paychip" in the bytes of a number. Servers that start at the same
 /// time wait for one another here.
-const MIGRATION_LOCK: i64 = 0x0070_6179_6368_6970;
+pub(super) const MIGRATION_LOCK: i64 = 0x0070_6179_6368_6970;
 
 /// Parts of each page left empty, percent full: rows that are changed again and again find room for their next version
 /// beside themselves, and no index has to be written.

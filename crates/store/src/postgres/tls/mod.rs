@@ -8,6 +8,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use der::pem::{LineEnding, encode_string};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -100,6 +101,13 @@ impl Tls {
 }
 
 impl Roots {
+    /// The authorities as PEM.
+    pub(super) fn to_pem(&self) -> Result<String, TlsFault> {
+        let fault = |error: der::pem::Error| TlsFault(error.to_string());
+        let pem = |certificate| encode_string("CERTIFICATE", LineEnding::LF, certificate).map_err(fault);
+        self.certificates()?.iter().map(|certificate| pem(certificate.as_ref())).collect()
+    }
+
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
         match self {
             Self::File(file) => certificates_in(file),
