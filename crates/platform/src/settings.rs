@@ -69,7 +69,7 @@ impl Default for Settings {
             binding_lifetime_ms: 3 * 60_000,
             confirmation_lifetime_ms: 24 * 3_600_000,
             bindings_a_day: 20,
-            resumes_a_day: 20,
+            resumes_a_day: 40,
             syncs_a_day: 200,
             uncertified_chips: true,
         }

@@ -121,7 +121,7 @@ pub struct Payment {
     /// How much has been given back, minor units.
     pub refunded_minor: u64,
     /// In how many refunds, at most [`refund::MAX_REFUNDS`] and that of a cancel.
-    pub refunds: u8,
+    pub refunds: u16,
     /// When it was decided.
     pub created_ms: UnixMs,
     /// What its merchant sold then.

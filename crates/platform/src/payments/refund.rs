@@ -8,7 +8,7 @@ use crate::{Booking, Change, Reason, RefundId, Refusal, UnixMs};
 
 /// The most refunds of one payment. Each is a row and a record of the journal for ever, and one minor unit is enough for one. A cancel
 /// gives back what is left, however many there were.
-pub const MAX_REFUNDS: u8 = 100;
+pub const MAX_REFUNDS: u16 = 1_000;
 
 /// What a refund needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_payment_has_so_many_refunds_and_no_more() {
-        let mut payment = paid(1250);
+        let mut payment = paid(2_000);
         for number in 1..=u64::from(MAX_REFUNDS) {
             let (_, changes) = refund(request(&number.to_string(), 1), payment, None, 0, &Balances::new()).unwrap();
             let after = changes.into_iter().find_map(|change| match change {
@@ -150,14 +150,14 @@ mod tests {
         let refused = refund(request("one-more", 1), payment.clone(), None, 0, &Balances::new()).unwrap_err();
         assert_eq!(refused, Refusal::from(Reason::TooManyRefunds));
         // What is left goes back with the order.
-        let (_, payment, _) = give_back(request("rest", 1150), payment, 0, &Balances::new()).unwrap();
-        assert_eq!(payment.refunded_minor, 1250);
+        let (_, payment, _) = give_back(request("rest", 1_000), payment, 0, &Balances::new()).unwrap();
+        assert_eq!(payment.refunded_minor, 2_000);
     }
 
     #[test]
     fn what_was_not_paid_cannot_be_refunded() {
         for state in [PaymentState::Cancelled, PaymentState::Failed(super::super::Decline::CodeSpent)] {
-            let payment = Payment { state, ..paid(1250) };
+            let payment = Payment { state, ..paid(2_000) };
             let refused = refund(request("r", 1), payment, None, 0, &Balances::new());
             assert_eq!(refused.unwrap_err().reason, Reason::PaymentNotRefundable);
         }

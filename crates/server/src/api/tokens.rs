@@ -168,7 +168,7 @@ pub(crate) async fn freeze(
 }
 
 /// Lets a frozen or lost token pay again. Only the operator lifts what the operator, a risk rule or a report of loss has
-/// stopped. A wearer resumes the tokens of an account 20 times a day, after which it is `too_many_resumes`; a freeze is never refused
+/// stopped. A wearer resumes the tokens of an account 40 times a day, after which it is `too_many_resumes`; a freeze is never refused
 /// for a count.
 #[utoipa::path(post, path = "/v1/tokens/{token}/resume", tag = "tokens", params(("token", description = "token id")),
     request_body = Option<Why>, responses((status = 200, body = TokenView), (status = 403, body = ErrorAnswer),

@@ -122,7 +122,7 @@ pub(crate) fn put_payment(row: &Payment) -> Vec<u8> {
         .u64(row.created_ms)
         .maybe(row.category, |to, category| to.u16(category.number()))
         .maybe(row.decision.as_ref(), put_decision)
-        .u8(row.refunds)
+        .u16(row.refunds)
         .finish()
 }
 
@@ -157,7 +157,7 @@ pub(crate) fn payment(fields: &[u8]) -> Result<Payment, StoreError> {
         payment.decision = row.maybe(decision)?;
     }
     if form >= 3 {
-        payment.refunds = row.u8()?;
+        payment.refunds = row.u16()?;
     }
     row.end().map(|()| payment)
 }
