@@ -147,13 +147,13 @@ fn run_bindings(options: &Options, bindings: u64) -> ExitCode {
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    let Counts { bindings, done, failed: ended, refused, syncs, synced, codes, .. } = all;
+    let Counts { bindings, done, failed: ended, refused, syncs, synced, codes, told, .. } = all;
     println!(
         "{bindings} bindings in {worlds} worlds, {steps} steps, {} faults, in {seconds:.1} s",
         all.faults() + faults.total()
     );
     println!(
-        "  {done} done, {ended} failed, {refused} refused; {synced} of {syncs} syncs done; {codes} codes tried at tills"
+        "  {done} done, {ended} failed, {refused} refused; {synced} of {syncs} syncs done; {codes} codes tried at tills, {told} results told"
     );
     for (times, what) in [
         (all.attacks, "messages dropped, repeated, swapped, cut, altered, forged"),

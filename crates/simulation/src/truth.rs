@@ -309,8 +309,15 @@ pub(crate) fn agrees(earlier: &Payment, later: &Payment) -> Result<(), String> {
         (PaymentState::Succeeded, PaymentState::Cancelled) => true,
         _ => false,
     };
-    let same = Payment { state: later.state, refunded_minor: later.refunded_minor, ..earlier.clone() } == *later;
-    if becomes && same && earlier.refunded_minor <= later.refunded_minor {
+    let Payment { state, refunded_minor, refunds, .. } = *later;
+    let same = Payment { state, refunded_minor, refunds, ..earlier.clone() } == *later;
+    // Each refund gives something back, and nothing is given back without one.
+    let given = |payment: &Payment| (payment.refunded_minor, payment.refunds);
+    let grown = match given(earlier) {
+        before if before == given(later) => true,
+        (minor, refunds) => minor < later.refunded_minor && refunds < later.refunds,
+    };
+    if becomes && same && grown {
         return Ok(());
     }
     Err(format!("{earlier:?} became {later:?}"))

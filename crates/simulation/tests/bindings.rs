@@ -1,6 +1,8 @@
 //! Bindings with real chips, the real SDK and an attacker in the phone: whatever happens, nobody is half bound.
 
-use simulation::bindings::{Counts, each_message_under_each_attack, simulate_bindings};
+use simulation::bindings::{
+    Counts, each_message_of_a_sync_under_each_attack, each_message_under_each_attack, simulate_bindings,
+};
 
 /// Worlds of an ordinary run, and of one with a large budget (`PAYCHIP_LONG=1`): a hundred thousand bindings.
 const WORLDS: u64 = 20;
@@ -40,6 +42,7 @@ fn no_chip_has_two_owners_and_none_is_half_bound_whatever_goes_wrong() {
         (all.reboots, "reboot"),
         (all.codes, "code"),
         (all.synced, "sync that was done"),
+        (all.told, "result on a screen"),
     ] {
         assert!(times > worlds, "hardly a {what}: {all:?}");
     }
@@ -53,4 +56,14 @@ fn each_message_of_a_binding_under_each_attack_ends_it_bound_or_failed() {
     assert_eq!(all.messages, 5, "offer and confirmation aside: two scripts, their results, the last word");
     assert_eq!(all.cases, all.bound + all.failed);
     assert!(all.bound > 100 && all.failed > 10, "{all:?}");
+}
+
+#[test]
+fn each_message_of_a_sync_under_each_attack_leaves_a_screen_that_tells_the_truth() {
+    let stride = if is_long() { 1 } else { 3 * STRIDE };
+    let all = each_message_of_a_sync_under_each_attack(1, stride);
+    assert_eq!(all.violation, None, "{all:?}");
+    assert_eq!(all.messages, 9, "four scripts, their results, the last word");
+    assert_eq!(all.cases, all.bound + all.failed);
+    assert!(all.bound > 50, "{all:?}");
 }

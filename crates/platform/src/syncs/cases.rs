@@ -439,3 +439,24 @@ fn a_telling_that_fails_leaves_the_refill_done_and_the_news_untold() {
     let known = SyncFacts { results: results.to_vec(), ..facts(&ordering.sync, &revoked) };
     assert_eq!(step(known, &message, NOW_MS).unwrap().0.sync.state, SyncState::Done);
 }
+
+#[test]
+fn what_was_told_stays_told_whatever_became_of_an_older_payment_since() {
+    let token = in_state(TokenState::Active);
+    let paid = |number| result(&token, number, PaymentState::Succeeded);
+    let mut results: Vec<TokenResult> = (1..=4).rev().map(paid).collect();
+    let tell = |told: &[Told], results: &[TokenResult]| {
+        let news: Vec<Told> = untold(results, told).into_iter().map(|notice| notice.told).collect();
+        (after(told, news.clone(), results), news.len())
+    };
+    let (told, news) = tell(&[], &results);
+    assert_eq!(news, 4);
+    // The oldest is given back, which is told; then another payment takes its place.
+    results[3].payment.refunded_minor = 5;
+    let (told, news) = tell(&told, &results);
+    assert_eq!(news, 1);
+    results = [paid(5)].into_iter().chain(results.into_iter().take(3)).collect();
+    let (told, news) = tell(&told, &results);
+    assert_eq!(news, 1);
+    assert_eq!(tell(&told, &results).1, 0, "told once, and no more");
+}

@@ -91,13 +91,15 @@ pub(super) fn untold(results: &[TokenResult], told: &[Told]) -> Vec<Notice> {
     news.rev().filter_map(TokenResult::notice).collect()
 }
 
-/// What the wearable has been told, once it has been told this as well: of each payment the newest word, the newest first.
-pub(super) fn after(told: &[Told], more: impl IntoIterator<Item = Told>) -> Vec<Told> {
+/// What the wearable has been told, once it has been told this as well: of each payment the newest word, first those of payments that
+/// a sync would tell of. Whatever else is kept, one of them is not forgotten for it, or it would be told again.
+pub(super) fn after(told: &[Told], more: impl IntoIterator<Item = Told>, results: &[TokenResult]) -> Vec<Told> {
     let mut after = told.to_vec();
     for news in more {
         after.retain(|before| before.payment != news.payment);
         after.insert(0, news);
     }
+    after.sort_by_key(|told| !results.iter().any(|result| result.payment.id == told.payment));
     after.truncate(MAX_RESULTS);
     after
 }

@@ -301,7 +301,7 @@ fn announced(facts: SyncFacts, results: &Results) -> Result<(SyncAnswer, Vec<Cha
 fn heard(mut facts: SyncFacts, results: &Results) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
     let vouched = notices_script(&facts)?.read(&results.answers);
     let told = facts.sync.notices.iter().zip(vouched).filter(|(_, answer)| answer.is_some());
-    facts.sync.told = after(&facts.sync.told, told.map(|(notice, _)| notice.told));
+    facts.sync.told = after(&facts.sync.told, told.map(|(notice, _)| notice.told), &facts.results);
     Ok(done(facts))
 }
 

@@ -5,11 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ledger::{Amount, Currency};
 use platform::bindings::{RelayAnswer, StartRequest};
-use platform::payments::MerchantNumber;
+use platform::payments::cancel::CancelRequest;
+use platform::payments::refund::RefundRequest;
+use platform::payments::{MerchantNumber, Payment, Refund, confirm};
 use platform::syncs::{StartSync, SyncAnswer};
 use platform::tokens::{ActRequest, Token, TokenAction};
-use platform::{BindingId, Caller, MerchantId, TokenId};
-use store::commands::{ActOnToken, NewPayment, Paid, Pay, RelayBinding, RelaySync, StartBinding, StartTokenSync};
+use platform::{BindingId, Caller, MerchantId, PaymentId, TokenId};
+use store::commands::{
+    ActOnToken, AnswerPayment, CancelOrder, NewPayment, Paid, Pay, RefundPayment, RelayBinding, RelaySync,
+    StartBinding, StartTokenSync,
+};
 use store::engine::{Engine, Outcome, Writes};
 use store::{Batch, Env, Failure, Queries};
 use zeroize::Zeroizing;
@@ -26,7 +31,10 @@ pub(super) enum Ask {
     StartSync(StartSync),
     RelaySync { caller: Caller, token: TokenId, message: Vec<u8>, host_challenge: [u8; 8] },
     Act { token: TokenId, caller: Caller, action: TokenAction },
-    Pay { merchant: MerchantId, order: MerchantNumber, code: String },
+    Pay { merchant: MerchantId, order: MerchantNumber, code: String, minor: u64 },
+    Refund { merchant: MerchantId, payment: PaymentId, request: RefundRequest },
+    Cancel(CancelRequest),
+    Answer { caller: Caller, payment: PaymentId, answer: confirm::Answer },
 }
 
 /// What it answers.
@@ -36,6 +44,9 @@ pub(super) enum Answer {
     Synced(Result<SyncAnswer, Failure>),
     Acted(Result<Token, Failure>),
     Paid(Result<Paid, Failure>),
+    Refunded(Result<Refund, Failure>),
+    /// What became of a payment that was cancelled, confirmed or refused.
+    Became(Result<Payment, Failure>),
 }
 
 /// Answers, with the number of what they answer.
@@ -234,8 +245,19 @@ fn push(batch: &mut Batch, (number, ask): (u64, Ask), outbox: &Outbox, env: &Env
             let act = ActOnToken { token, request: ActRequest { caller, action, why: String::new(), now_ms } };
             batch.push(act, move |answer| outbox.put(number, Answer::Acted(answer)));
         }
-        Ask::Pay { merchant, order, code } => {
-            let Ok(amount) = Amount::new(1, Currency::CNY) else { return };
+        Ask::Refund { merchant, payment, request } => {
+            let refund = RefundPayment { merchant, payment, request };
+            batch.push(refund, move |answer| outbox.put(number, Answer::Refunded(answer)));
+        }
+        Ask::Cancel(request) => {
+            batch.push(CancelOrder(request), move |answer| outbox.put(number, Answer::Became(answer)));
+        }
+        Ask::Answer { caller, payment, answer } => {
+            let answer = AnswerPayment { caller, payment, answer, now_ms };
+            batch.push(answer, move |answer| outbox.put(number, Answer::Became(answer)));
+        }
+        Ask::Pay { merchant, order, code, minor } => {
+            let Ok(amount) = Amount::new(minor, Currency::CNY) else { return };
             let new = NewPayment { merchant, order, code: Zeroizing::new(code), amount, now_ms };
             match Pay::new(new, env) {
                 Ok(pay) => batch.push(pay, move |answer| outbox.put(number, Answer::Paid(answer))),

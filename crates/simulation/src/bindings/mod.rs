@@ -9,8 +9,9 @@
 //! | `attacker.rs` | what the phone does to messages |
 //! | `cloud.rs` | servers that run the commands, and crash |
 //! | `plan.rs`, `world.rs` | how unkind a seed's world is; everybody in it |
+//! | `told.rs` | what watches were told of payments, held against the books |
 //! | `truth.rs`, `rest.rs` | what must be so after each step, and once the world is at rest |
-//! | `systematic.rs` | each message of a binding under each attack in turn |
+//! | `systematic.rs` | each message of a binding, and of a sync that tells, under each attack in turn |
 
 mod attacker;
 mod cloud;
@@ -20,6 +21,7 @@ mod plan;
 mod rest;
 mod session;
 mod systematic;
+mod told;
 mod truth;
 mod world;
 
@@ -29,7 +31,7 @@ use crate::faults::Faults;
 use crate::trace::Trace;
 use attacker::Attacker;
 use plan::Plan;
-pub use systematic::{Systematic, each_message_under_each_attack};
+pub use systematic::{Systematic, each_message_of_a_sync_under_each_attack, each_message_under_each_attack};
 use world::World;
 
 /// Bindings that are begun in one world, before it comes to rest.
@@ -56,6 +58,8 @@ pub struct Counts {
     pub synced: u64,
     /// Codes tried at tills.
     pub codes: u64,
+    /// Results of payments that appeared on screens.
+    pub told: u64,
     /// Messages the attacker did something to.
     pub attacks: u64,
     /// Frames lost or damaged.
@@ -83,6 +87,7 @@ impl Counts {
             (&mut self.syncs, other.syncs),
             (&mut self.synced, other.synced),
             (&mut self.codes, other.codes),
+            (&mut self.told, other.told),
             (&mut self.attacks, other.attacks),
             (&mut self.frames, other.frames),
             (&mut self.lost, other.lost),
@@ -137,6 +142,7 @@ pub fn simulate_bindings(seed: u64, keep_trace: bool) -> BindingsReport {
 fn report(world: World, steps: u64, violation: Option<String>) -> BindingsReport {
     let mut counts = world.counts;
     counts.attacks = world.relay.attacks;
+    counts.told = world.tellings.shown;
     for wrist in &world.wrists {
         let befell = wrist.hardware.borrow().befell;
         counts.power_cuts += befell.cuts;
@@ -186,6 +192,7 @@ impl World {
             _ if open.len() < MAX_OPEN && self.befalls(15) => drop(self.begins_sync(wrist)),
             _ if self.befalls(30) => self.pays(wrist),
             _ if self.befalls(8) => self.acts(wrist),
+            _ if self.befalls(20) => self.goes_on(None),
             Some(number) => self.turn(number)?,
             None => {}
         }

@@ -16,6 +16,8 @@ use super::world::{About, Shown, World};
 const TURNS: u32 = 400;
 /// Requests at the door, or answers to one, at most.
 const MANY: u32 = 2_000;
+/// How often a device at rest pays and is synced.
+const ROUNDS: u32 = 6;
 /// The shop that nobody has sent wrong codes from, and the ones they come from.
 const QUIET_SHOP: usize = 11;
 const OTHER_SHOPS: core::ops::Range<usize> = 0..11;
@@ -78,7 +80,45 @@ impl World {
             self.is_refilled(wrist, TURNS)?;
         }
         self.pays_for(wrist, &token)?;
+        self.is_told(wrist, &token)?;
         Ok(token)
+    }
+
+    /// Some payments are made, given back, confirmed or refused; a sync tells, and another one has nothing to tell.
+    fn is_told(&mut self, wrist: usize, token: &Token) -> Result<(), String> {
+        for _ in 0..ROUNDS {
+            self.now_ms += 60_000;
+            self.clocks();
+            for _ in 0..self.random.u32(1..4) {
+                match self.shows(wrist) {
+                    Some(shown) if self.random.bool() => {
+                        let (shop, minor) = (self.random.usize(OTHER_SHOPS), self.amount());
+                        self.pay(shown, shop, minor);
+                    }
+                    _ => self.goes_on(Some(token.id)),
+                }
+                self.cloud.work(self.now_ms, &mut self.random);
+                self.cloud.sync();
+                self.settle()?;
+            }
+            self.is_told_once(wrist, token)?;
+        }
+        Ok(())
+    }
+
+    /// An honest sync tells what the books say, the newest payments first; once more, and it has nothing to tell.
+    pub(super) fn is_told_once(&mut self, wrist: usize, token: &Token) -> Result<(), String> {
+        self.is_refilled(wrist, TURNS)?;
+        self.screen(wrist, true)?;
+        let must = self.tellings.must_show(wrist, token.id);
+        let shows = self.tellings.on_screen(wrist);
+        if shows != must {
+            return Err(format!("{}: synced, the device shows {shows:?}, and the books say {must:?}", token.id));
+        }
+        let before = self.tellings.shown;
+        self.is_refilled(wrist, TURNS)?;
+        self.screen(wrist, true)?;
+        if self.tellings.shown == before { Ok(()) } else { Err(format!("{}: told once more", token.id)) }
     }
 
     /// The watch changes hands: its wearer ends the token, another binds it, and what the first one had is worth nothing.
@@ -150,7 +190,7 @@ impl World {
 
     /// Pays, and gives the payment where it has succeeded.
     fn is_paid(&mut self, shown: Shown, shop: usize) -> Result<Option<Paid>, String> {
-        self.pay(shown, shop);
+        self.pay(shown, shop, 1);
         match self.answer()? {
             Answer::Paid(Ok(Paid::Payment(payment))) if payment.state == PaymentState::Succeeded => {
                 Ok(Some(Paid::Payment(payment)))

@@ -186,10 +186,12 @@ impl World {
     fn polls(&mut self, number: usize) -> Result<(), String> {
         for _ in 0..self.random.u32(1..6) {
             let Some(session) = self.sessions.get(number) else { return Ok(()) };
-            let Some(device) = self.wrists.get_mut(session.wrist) else { return Ok(()) };
+            let wrist = session.wrist;
+            let Some(device) = self.wrists.get_mut(wrist) else { return Ok(()) };
             // A full link is tried again at the next poll.
             let _ = device.sdk.poll();
             let frames = core::mem::take(&mut device.hardware.borrow_mut().sent);
+            self.screen(wrist, false)?;
             for frame in frames {
                 if self.befalls(self.plan.frames) {
                     self.counts.frames += 1;

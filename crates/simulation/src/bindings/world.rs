@@ -1,6 +1,7 @@
 //! One world of bindings: wearers, devices, phones and servers, and one random number generator that decides everything.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ledger::{Amount, Currency};
@@ -9,9 +10,14 @@ use platform::accounts::TopUp;
 use platform::bindings::StartRequest;
 use platform::chips::Chip;
 use platform::merchants::Merchant;
-use platform::payments::{MerchantNumber, PaymentState};
+use platform::payments::cancel::CancelRequest;
+use platform::payments::refund::RefundRequest;
+use platform::payments::{MerchantNumber, PaymentState, confirm};
 use platform::tokens::{TokenAction, TokenState};
-use platform::{AccountId, BindingId, Caller, Change, ChipId, KeyHash, MerchantId, Reason, Settings, TokenId, TopUpId};
+use platform::{
+    AccountId, BindingId, Caller, Change, ChipId, KeyHash, Limits, MerchantId, Reason, RefundId, Settings, TokenId,
+    TopUpId,
+};
 use protocol::scp03::KeySet;
 use store::commands::{Paid, TopUpAccount};
 use store::engine::{Engine, Outcome};
@@ -24,6 +30,7 @@ use super::device::Wrist;
 use super::maker::House;
 use super::plan::Plan;
 use super::session::Session;
+use super::told::{OnScreen, Tellings};
 use super::truth::Truth;
 use crate::database::SimulatedEngine;
 use crate::keys::OpenVault;
@@ -34,6 +41,8 @@ use crate::world::Install;
 const START_MS: u64 = 1_763_890_000_000;
 /// Shops; the last is visited only when the world has come to rest.
 const SHOPS: usize = 12;
+/// Minor units above which the phone is asked.
+const ASKED_ABOVE: u64 = 80;
 /// Codes that are kept to be tried again later, at most.
 const HARVEST: usize = 40;
 
@@ -44,6 +53,8 @@ pub(super) struct Shown {
     pub(super) of: Vec<TokenId>,
     /// Those of them that were revoked, on disk, before the code was tried.
     pub(super) void: Vec<TokenId>,
+    /// Where it was shown.
+    pub(super) on: OnScreen,
 }
 
 /// What an answer is about.
@@ -55,6 +66,8 @@ pub(super) enum About {
     Act { by_stranger: bool },
     /// A payment.
     Pay(Shown),
+    /// A refund, a cancel, or what a wearer says to a payment that waits.
+    Afterwards,
 }
 
 /// Everything.
@@ -71,9 +84,11 @@ pub(super) struct World {
     pub(super) offers: Vec<(usize, String)>,
     pub(super) sessions: Vec<Session>,
     pub(super) truth: Truth,
+    pub(super) tellings: Tellings,
     harvest: Vec<Shown>,
     asked: BTreeMap<u64, About>,
     numbers: u64,
+    shown: u64,
     pub(super) counts: super::Counts,
 }
 
@@ -81,7 +96,10 @@ impl World {
     /// A world as it begins: chips fresh from the factory, wearers with money.
     pub(super) fn of(mut random: fastrand::Rng, plan: Plan, attacker: Attacker, trace: Trace) -> Result<Self, String> {
         // A world is short of days: its wearers begin as many bindings in one as others in a year.
-        let settings = Settings { bindings_a_day: u8::MAX, ..Settings::default() };
+        // What is paid here is small, so that what waits for the phone is.
+        let limits = Limits { unconfirmed_minor: ASKED_ABOVE, ..Limits::CHINA };
+        let limits = BTreeMap::from([(Currency::CNY, limits)]);
+        let settings = Settings { bindings_a_day: u8::MAX, limits, ..Settings::default() };
         let env = Env::new(Arc::new(OpenVault), Arc::new(settings)).map_err(|error| error.to_string())?;
         let mut wrists = Vec::new();
         let mut house = plan.maker.map(|scheme| House::found(scheme, &mut random, START_MS)).transpose()?;
@@ -104,9 +122,11 @@ impl World {
             offers: Vec::new(),
             sessions: Vec::new(),
             truth: Truth::default(),
+            tellings: Tellings::default(),
             harvest: Vec::new(),
             asked: BTreeMap::new(),
             numbers: 0,
+            shown: 0,
             counts: super::Counts::default(),
         };
         world.trace.line(format!("{:?}", world.plan));
@@ -136,7 +156,7 @@ impl World {
             let id = MerchantId(self.random.u128(..).to_be_bytes());
             changes.push(Change::PutMerchant(Merchant {
                 id,
-                name: format!("shop {number}"),
+                name: shop_name(number),
                 currency: Currency::CNY,
                 api_key: KeyHash([number as u8 + 1; 32]),
                 created_ms: START_MS,
@@ -160,7 +180,7 @@ impl World {
             self.wearers.push(id);
         }
         batch.push(Install(changes), |_| {});
-        let amount = Amount::new(50_000, Currency::CNY).map_err(|error| error.to_string())?;
+        let amount = Amount::new(1_000_000, Currency::CNY).map_err(|error| error.to_string())?;
         for (number, account) in self.wearers.iter().enumerate() {
             let id = TopUpId([number as u8 + 1; 16]);
             let reference = "first".to_owned();
@@ -229,10 +249,17 @@ impl World {
         self.settle()
     }
 
-    pub(super) fn settle(&mut self) -> Result<(), String> {
-        if !self.cloud.disk.take_committed().is_empty() {
-            self.truth.look(&self.cloud.queries)?;
+    /// Reads what has become durable.
+    fn looks(&mut self) -> Result<(), String> {
+        if self.cloud.disk.take_committed().is_empty() {
+            return Ok(());
         }
+        self.truth.look(&self.cloud.queries)?;
+        self.tellings.look(&self.cloud.queries)
+    }
+
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        self.looks()?;
         for (number, answer) in self.cloud.take_answers() {
             let Some(about) = self.asked.get(&number).cloned() else { continue };
             self.trace.line(format!("{} answer {number} {answer:?}", self.now_ms));
@@ -252,15 +279,16 @@ impl World {
 
     /// Holds an answer against the truth that somebody waits for.
     pub(super) fn judged(&mut self, number: u64, answer: &Answer) -> Result<(), String> {
-        if !self.cloud.disk.take_committed().is_empty() {
-            self.truth.look(&self.cloud.queries)?;
-        }
+        self.looks()?;
         self.trace.line(format!("{} answer {number} {answer:?}", self.now_ms));
         let about = self.asked.get(&number).cloned().ok_or("an answer to nothing")?;
         self.judge(answer, &about)
     }
 
-    fn judge(&self, answer: &Answer, about: &About) -> Result<(), String> {
+    fn judge(&mut self, answer: &Answer, about: &About) -> Result<(), String> {
+        if let Answer::Synced(Ok(answer)) = answer {
+            self.tellings.synced(answer)?;
+        }
         match (answer, about) {
             (Answer::Relayed(Ok(_)) | Answer::Synced(Ok(_)), About::Session { by_stranger: true, .. })
             | (Answer::Acted(Ok(_)), About::Act { by_stranger: true }) => {
@@ -296,13 +324,21 @@ impl World {
                     None => Err(format!("a code of {:?} paid for another: {payment:?}", shown.of)),
                 }
             }
+            (Answer::Became(Ok(payment)), _) if !self.tellings.said(payment) => {
+                Err(format!("told and not durable: {payment:?}"))
+            }
+            (Answer::Refunded(Ok(refund)), _) => {
+                let row = self.cloud.queries.payment(refund.payment).map_err(|error| error.to_string())?;
+                let is_in = row.is_some_and(|row| row.refunded_minor >= refund.amount.minor());
+                if is_in { Ok(()) } else { Err(format!("told and not durable: {refund:?}")) }
+            }
             _ => Ok(()),
         }
     }
 
     /// What the chip of this device has in its flash now, where an order of the cloud may have changed it.
-    pub(super) fn look_into(&mut self, wrist: usize) -> Result<(), String> {
-        let Some(wrist) = self.wrists.get(wrist) else { return Ok(()) };
+    pub(super) fn look_into(&mut self, number: usize) -> Result<(), String> {
+        let Some(wrist) = self.wrists.get(number) else { return Ok(()) };
         let mut hardware = wrist.hardware.borrow_mut();
         if let Some(broken) = hardware.broken.take() {
             return Err(broken);
@@ -316,7 +352,19 @@ impl World {
             let key = vault.pay_key(&row.format, row.index, row.pay_key_version).map_err(|error| error.to_string())?;
             known.installed = hardware.holds(&*key);
         }
-        Ok(())
+        drop(hardware);
+        self.screen(number, true)
+    }
+
+    /// What a device shows of payments, where it is other than before or its chip may hold another token.
+    pub(super) fn screen(&mut self, wrist: usize, anyway: bool) -> Result<(), String> {
+        let news = |(device, tellings): (&Wrist, &Tellings)| tellings.is_news(wrist, device.sdk.results());
+        if !anyway && !self.wrists.get(wrist).is_some_and(|device| news((device, &self.tellings))) {
+            return Ok(());
+        }
+        let held = self.held(wrist);
+        let Some(device) = self.wrists.get(wrist) else { return Ok(()) };
+        self.tellings.shows(wrist, device.sdk.results(), &held)
     }
 
     /// The tokens whose keys stand in the flash of this device's chip.
@@ -337,8 +385,10 @@ impl World {
     pub(super) fn shows(&mut self, wrist: usize) -> Option<Shown> {
         let of = self.held(wrist);
         let sdk = &mut self.wrists.get_mut(wrist)?.sdk;
-        let digits = sdk.next_payment_code(CodeForm::Digits).ok()?.digits().to_owned();
-        Some(Shown { digits, of, void: Vec::new() })
+        let code = Rc::new(sdk.next_payment_code(CodeForm::Digits).ok()?.clone());
+        self.shown += 1;
+        let on = OnScreen { wrist, number: self.shown, code: Rc::clone(&code) };
+        Some(Shown { digits: code.digits().to_owned(), of, void: Vec::new(), on })
     }
 
     /// Somebody pays with a new code or one that was written down.
@@ -355,11 +405,12 @@ impl World {
         let shop = self.random.usize(..SHOPS - 1);
         if let Some(shown) = shown {
             self.counts.codes += 1;
-            self.pay(shown, shop);
+            let minor = self.amount();
+            self.pay(shown, shop, minor);
         }
     }
 
-    pub(super) fn pay(&mut self, mut shown: Shown, shop: usize) {
+    pub(super) fn pay(&mut self, mut shown: Shown, shop: usize, minor: u64) {
         let revoked = |token: &TokenId| {
             self.truth.tokens.get(token).is_none_or(|known| known.state() == Some(TokenState::Revoked))
         };
@@ -367,7 +418,37 @@ impl World {
         self.numbers += 1;
         let Ok(order) = MerchantNumber::parse(&format!("o{}", self.numbers), "order") else { return };
         let Some(merchant) = self.shops.get(shop).copied() else { return };
-        self.ask(Ask::Pay { merchant, order, code: shown.digits.clone() }, About::Pay(shown));
+        self.tellings.asked(merchant, &order, &shop_name(shop), shown.on.clone());
+        self.ask(Ask::Pay { merchant, order, code: shown.digits.clone(), minor }, About::Pay(shown));
+    }
+
+    /// Now and then more than the phone is not asked about.
+    pub(super) fn amount(&mut self) -> u64 {
+        self.random.u64(1..=ASKED_ABOVE + ASKED_ABOVE / 4)
+    }
+
+    /// Somebody gives back a payment, of this token where one is named, in part or with its order, or says to the phone
+    /// whether it is to be.
+    pub(super) fn goes_on(&mut self, of: Option<TokenId>) {
+        let payments = self.tellings.payments().filter(|(_, row)| of.is_none() || row.token == of);
+        let payments: Vec<_> = payments.map(|(order, row)| (order.clone(), row.clone())).collect();
+        let Some((order, payment)) = self.random.choice(payments) else { return };
+        let (merchant, id, now_ms) = (payment.merchant, payment.id, self.now_ms);
+        let refund_id = RefundId(self.random.u128(..).to_be_bytes());
+        let ask = match (payment.state, payment.account, self.random.u32(0..4)) {
+            (PaymentState::RequiresConfirmation { .. }, Some(account), 1..) => {
+                let answer = if self.random.bool() { confirm::Answer::Confirm } else { confirm::Answer::Refuse };
+                Ask::Answer { caller: Caller::Wearer(account), payment: id, answer }
+            }
+            (PaymentState::Succeeded, _, 1..) => {
+                self.numbers += 1;
+                let Ok(number) = MerchantNumber::parse(&format!("r{}", self.numbers), "refund") else { return };
+                let request = RefundRequest { id: refund_id, number, amount_minor: self.random.u64(1..20), now_ms };
+                Ask::Refund { merchant, payment: id, request }
+            }
+            _ => Ask::Cancel(CancelRequest { merchant, order, payment_id: id, refund_id, now_ms }),
+        };
+        self.ask(ask, About::Afterwards);
     }
 
     /// Something is done to a chip's token: by its wearer, by the operator, or by somebody who must not.
@@ -382,6 +463,12 @@ impl World {
         };
         self.ask(Ask::Act { token, caller, action }, About::Act { by_stranger });
     }
+}
+
+/// The name of a shop: some are longer than a watch has room for.
+fn shop_name(number: usize) -> String {
+    let length = if number.is_multiple_of(3) { 30 } else { 0 };
+    format!("shop {number} {}", "é".repeat(length)).trim_end().to_owned()
 }
 
 /// The keys of a chip's channel, as its maker has derived them from its batch, or the operator by itself.
