@@ -154,12 +154,39 @@ fn the_day_s_limits_add_up_over_payments() {
 }
 
 #[test]
+fn rules_are_told_of_the_wrong_codes_that_came_before_a_genuine_one() {
+    let settings = Settings::default();
+    let when = crate::risk::When::default();
+    let test = crate::risk::Test::WrongCodes { codes: 3, minutes: 10 };
+    let rule = crate::risk::Rule { name: "guessed-at".to_owned(), effect: Effect::Decline, when, test };
+    let rules = RuleSet { version: 1, rules: vec![rule] };
+    for (codes, outcome) in [(2, PaymentState::Succeeded), (3, PaymentState::Failed(Decline::DeclinedByRisk))] {
+        let guesses = Guesses { since_ms: request(1).now_ms, codes, merchants: vec![] };
+        let token = Token { guesses, ..token(TokenState::Active) };
+        let verdict = Verdict::Genuine { token, hit: Hit { stamp: stamp(), verified: true }, counter: None, mark: 77 };
+        let (payment, changes) = super::decide(&request(1), &merchant(), verdict, Some(&purse(100)), &rules, &settings);
+        assert_eq!(payment.state, outcome, "{codes}");
+        assert_eq!(payment.decision.unwrap().wrong_codes, codes);
+        assert_eq!(token_after(&changes).unwrap().guesses, Guesses::default(), "a genuine one clears them");
+    }
+}
+
+#[test]
 fn another_currency_than_the_account_s_is_declined() {
     let amount = Amount::new(5, Currency::parse("USD").unwrap()).unwrap();
     let dollars = PayRequest { amount, ..request(5) };
     let (payment, _) =
         decide(&dollars, &merchant(), genuine(TokenState::Active, true), Some(&purse(100)), &Settings::default());
     assert_eq!(payment.state, PaymentState::Failed(Decline::CurrencyDiffers));
+}
+
+#[test]
+fn nothing_is_paid_in_a_currency_that_has_no_limits_any_more() {
+    let settings = Settings { limits: Default::default(), ..Settings::default() };
+    let (payment, changes) =
+        decide(&request(5), &merchant(), genuine(TokenState::Active, true), Some(&purse(100)), &settings);
+    assert_eq!(payment.state, PaymentState::Failed(Decline::LimitSingle));
+    assert!(!moves_money(&changes));
 }
 
 #[test]

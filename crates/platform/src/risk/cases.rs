@@ -152,6 +152,76 @@ fn each_kind_of_rule_fires_just_above_its_bound_and_not_at_it() {
 }
 
 #[test]
+fn each_kind_of_rule_looks_at_what_it_says_and_at_nothing_beside() {
+    let seconds_ago = |seconds: u64| NOW_MS - seconds * 1_000;
+    let with = |history: History| Known { history, ..Known::default() };
+    let history = || Known::default().history;
+    let sums = |total_minor, unverified_minor| Sums { total_minor, unverified_minor };
+    let day = |total_minor, unverified_minor| {
+        let known = Known { verified: false, ..Known::default() };
+        Known { day_use: DayUse { total_minor, unverified_minor, ..known.day_use }, ..known }
+    };
+    let month_of_token = |month, account_month| {
+        let token = Spent { month: sums(month, 0), ..history().token };
+        with(History { token, account_month: sums(account_month, 0), ..history() })
+    };
+    let guessed = |seconds: u64| Known {
+        guesses: Guesses { since_ms: seconds_ago(seconds), codes: 5, merchants: vec![] },
+        ..Known::default()
+    };
+    let (beijing, shanghai) = (place(39.9, 116.4), place(31.2, 121.5));
+    let within_an_hour = |to| {
+        let last_place = beijing.map(|place| (place, seconds_ago(3_600)));
+        Known { position: to, ..with(History { last_place, ..history() }) }
+    };
+    const DAY_S: u64 = 86_400;
+    // rule, what it must not look at, what it must
+    for (rule, beside, meant) in [
+        (
+            r#""kind": "velocity", "of": "token", "payments": 1, "minutes": 1"#,
+            with(History { others: vec![seconds_ago(1), seconds_ago(2)], ..history() }),
+            with(history().with_recent([seconds_ago(1)])),
+        ),
+        (
+            r#""kind": "sum", "per": "day", "of": "account", "passcode": "without", "currency": "CNY", "max": 1000"#,
+            day(5_000, 900),
+            day(5_000, 901),
+        ),
+        (
+            r#""kind": "sum", "per": "month", "of": "token", "currency": "CNY", "max": 1000"#,
+            month_of_token(900, 5_000),
+            month_of_token(901, 0),
+        ),
+        (r#""kind": "wrong_codes", "codes": 5, "minutes": 10"#, guessed(601), guessed(600)),
+        // Faster than anybody, and too near to tell: 1,068 km in an hour.
+        (
+            r#""kind": "travel", "km_per_hour": 1, "at_least_km": 1000"#,
+            within_an_hour(place(39.9, 117.4)),
+            within_an_hour(shanghai),
+        ),
+        (
+            r#""kind": "dormant", "days": 90"#,
+            with(history().with_recent([seconds_ago(89 * DAY_S), seconds_ago(200 * DAY_S)])),
+            with(history().with_recent([seconds_ago(90 * DAY_S), seconds_ago(200 * DAY_S)])),
+        ),
+    ] {
+        let rules = parsed(&format!(r#"{{"name": "it", "effect": "decline", {rule}}}"#));
+        assert_eq!(beside.decided(&rules), None, "{rule}");
+        assert!(meant.decided(&rules).is_some(), "{rule}");
+    }
+}
+
+#[test]
+fn the_rules_of_one_currency_are_nothing_to_payments_in_another() {
+    let little = crate::Limits { unconfirmed_minor: 1, single_minor: 1, day_minor: 1, day_unverified_minor: 1 };
+    let mut settings = settings();
+    settings.limits.insert(Currency::parse("USD").unwrap(), little);
+    let rules = RuleSet::built_in(&settings);
+    assert_eq!(rules.rules.len(), 8, "four for each currency");
+    assert_eq!(Known { minor: 200_000, ..Known::default() }.decided(&rules), None);
+}
+
+#[test]
 fn what_rules_cannot_know_does_not_fire() {
     let travel = parsed(r#"{"name": "it", "effect": "confirm", "kind": "travel", "km_per_hour": 1, "at_least_km": 0}"#);
     let shanghai = place(31.2, 121.5);
@@ -196,6 +266,17 @@ fn the_rules_before_any_are_set_are_the_settings_limits() {
         let decided = known.decided(&rules).map(|(_, effect, cause, ..)| (effect, cause, cause.decline()));
         assert_eq!(decided, expected, "{minor} {verified} {day}");
     }
+}
+
+#[test]
+fn which_payments_a_set_may_ask_the_phone_about() {
+    let cny = |minor| Amount::new(minor, Currency::CNY).unwrap();
+    let rules = RuleSet::built_in(&settings());
+    assert!(!rules.may_ask(cny(200_000)) && rules.may_ask(cny(200_001)));
+    assert!(!rules.may_ask(Amount::new(200_001, Currency::parse("USD").unwrap()).unwrap()));
+    let velocity =
+        r#"{"name": "it", "effect": "confirm", "kind": "velocity", "of": "token", "payments": 1, "minutes": 1}"#;
+    assert!(parsed(velocity).may_ask(cny(1)) && !parsed(&velocity.replace("confirm", "decline")).may_ask(cny(1)));
 }
 
 #[test]

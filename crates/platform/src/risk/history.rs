@@ -258,11 +258,29 @@ mod tests {
         assert_eq!(history.token.on(101).month, expected, "April 1970 goes on");
         assert_eq!(history.token.on(120).month, Sums::default(), "May begins");
         assert_eq!(history.token.on(99), history.token, "a day that has begun stays");
+        let yesterdays = history.clone().without(amount(30), false, Some(food), 99);
+        assert_eq!((yesterdays.token.day, yesterdays.token.month.total_minor), (expected, 70), "not of this day");
         let back = history.without(amount(30), false, Some(food), 100);
         assert_eq!(
             (back.account_month.total_minor, back.token.day.unverified_minor, back.of_category(food).day.total_minor),
             (70, 0, 70)
         );
+    }
+
+    #[test]
+    fn a_till_that_nobody_has_placed_leaves_the_last_place_known() {
+        let entry = |position, at_ms| Entry {
+            amount: Amount::new(1, Currency::CNY).unwrap(),
+            verified: true,
+            summed_category: None,
+            position,
+            at_ms,
+        };
+        let beijing = Position::from_degrees(39.9, 116.4).unwrap();
+        let history = History::empty(AccountId([1; 16]), TokenId([2; 16]), 100)
+            .after(&entry(Some(beijing), 5_000))
+            .after(&entry(None, 9_000));
+        assert_eq!(history.last_place, Some((beijing, 5_000)));
     }
 
     #[test]
