@@ -1,0 +1,53 @@
+//! What the benchmark pays with: made by the rules, in any database, and gone on with where it is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+use std::path::Path;
+
+use paychip::bench::seed::fill_in;
+use serde_json::Value;
+use server::Database;
+use support::postgres::Postgres;
+use support::program;
+
+/// More than one command makes.
+const MANY: u64 = 2_300;
+
+fn is_gone_on_with(database: &Database, folder: &Path, audit: impl Fn() -> Value) {
+    let mut records = 0;
+    for (tokens, made) in [(70, 70), (70, 0), (71, 1), (MANY, MANY - 71), (500, 0)] {
+        assert_eq!(fill_in(folder, database, tokens, 3).unwrap().made, made, "{tokens}");
+        let audit = audit();
+        records += made;
+        // Money came into each wallet by an entry.
+        assert_eq!((&audit["sound"], audit["records"].as_u64()), (&true.into(), Some(records)), "{audit}");
+    }
+}
+
+fn audit(folder: &Path, more: &[&str]) -> Value {
+    let mut command = program();
+    command.args(["--json", "--data"]).arg(folder).args(["audit", "verify"]).args(more);
+    serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn tokens_of_the_benchmark_are_made_once_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    is_gone_on_with(&Database::Sqlite, folder.path(), || audit(folder.path(), &[]));
+}
+
+#[test]
+fn tokens_of_the_benchmark_are_made_once_in_postgresql() {
+    let Some(server) = Postgres::start() else { return };
+    let (url, folder) = (server.new_database(), tempfile::tempdir().unwrap());
+    let database = Database::Postgres(url.parse().unwrap());
+    is_gone_on_with(&database, folder.path(), || audit(folder.path(), &["--database", &url]));
+}
