@@ -142,6 +142,34 @@ fn a_revocation_list_is_its_authoritys_own_and_of_the_present() {
 }
 
 #[test]
+fn a_list_is_signed_by_who_may_and_has_nothing_critical_in_it() {
+    use der::{Decode as _, Encode as _};
+    let maker = Maker::new(Scheme::P256, "Alpha", 1);
+    let chip_key = support::key(Scheme::P256, 77);
+    let chip = maker.certify(Role::Chip, chip_key.public(), "00ff", 9);
+    let false_authority = pki::issue::Authority { certificate: chip.clone(), key: chip_key };
+    let list = false_authority.revoke(7, &[&[9]], NOW_S, NOW_S + DAY_S).unwrap();
+    assert_eq!(RevocationList::verify(&list, &chip, NOW_S), Err(Fault::Forged), "its own, and it may not");
+
+    // An extension that must not be passed over: a list that is only a part of one, or of another issuer.
+    type List = x509_cert::crl::CertificateList<x509_cert::certificate::Rfc5280>;
+    let honest = maker.issuing.revoke(7, &[&[9]], NOW_S, NOW_S + DAY_S).unwrap();
+    for is_critical in [false, true] {
+        let mut list = List::from_der(&honest).unwrap();
+        list.tbs_cert_list.crl_extensions.as_mut().unwrap()[0].critical = is_critical;
+        let signature = maker.issuing.key.sign(&list.tbs_cert_list.to_der().unwrap()).unwrap();
+        let (r, s) = signature.split_at(32);
+        let [r, s] = [r, s].map(|part| der::asn1::Uint::new(part).unwrap());
+        let signature = [r.to_der().unwrap(), s.to_der().unwrap()].concat();
+        // A sequence of less than 128 bytes.
+        let signature = [&[0x30, signature.len() as u8][..], &signature].concat();
+        list.signature = der::asn1::BitString::from_bytes(&signature).unwrap();
+        let read = RevocationList::verify(&list.to_der().unwrap(), &maker.issuing.certificate, NOW_S);
+        assert_eq!(read.err(), is_critical.then_some(Fault::Malformed));
+    }
+}
+
+#[test]
 fn a_public_key_is_a_point_of_its_curve_and_a_secret_one_is_below_its_order() {
     for scheme in Scheme::ALL {
         let key = support::key(scheme, 5);

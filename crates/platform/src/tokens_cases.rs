@@ -147,3 +147,20 @@ fn a_wearer_resumes_so_often_a_day_and_freezes_whatever_the_count() {
         assert_eq!(counts, expected.map_err(Refusal::from), "{caller:?} {action:?} {from:?} {resumed}");
     }
 }
+
+#[test]
+fn what_risk_stops_its_wearer_does_not_lift_and_what_the_operator_stopped_stays_the_operators() {
+    use TokenState::{Active, Expired, FrozenByOperator, FrozenByRisk, FrozenByWearer, Lost, Pending, Revoked};
+    for (before, after) in [
+        (Pending, Pending),
+        (Active, FrozenByRisk),
+        (FrozenByWearer, FrozenByRisk),
+        (FrozenByRisk, FrozenByRisk),
+        (Expired, FrozenByRisk),
+        (FrozenByOperator, FrozenByOperator),
+        (Lost, Lost),
+        (Revoked, Revoked),
+    ] {
+        assert_eq!(before.frozen_by_risk(), after, "{before:?}");
+    }
+}

@@ -1,7 +1,13 @@
 //! How often a batch asks the database: as often for many commands as for one. Across a network each time is a round trip
 //! that everybody in the batch waits for, and commands that ask one by one make a batch as slow as no batch.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails; one that needs what is missing says so"
+)]
 
 mod support;
 

@@ -219,3 +219,7 @@ pub fn give_up(shipment: Shipment, now_ms: UnixMs) -> Result<(Shipment, Vec<Chan
         }
     }
 }
+
+#[cfg(test)]
+#[path = "shipments_cases.rs"]
+mod tests;

@@ -190,3 +190,7 @@ fn judge_counter(presented: &PresentedCode, token: Token, pay_key: &PayKey, hit:
         Ok(counter) => Verdict::Genuine { token, hit, counter: Some(counter), mark },
     }
 }
+
+#[cfg(test)]
+#[path = "code_cases.rs"]
+mod tests;
