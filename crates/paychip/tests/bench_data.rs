@@ -10,8 +10,10 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::path::Path;
 
+use paychip::bench::codes::Supply;
 use paychip::bench::seed::fill_in;
 use serde_json::Value;
 use server::Database;
@@ -42,6 +44,19 @@ fn audit(folder: &Path, more: &[&str]) -> Value {
 fn tokens_of_the_benchmark_are_made_once_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     is_gone_on_with(&Database::Sqlite, folder.path(), || audit(folder.path(), &[]));
+}
+
+#[test]
+fn a_run_uses_no_code_that_the_run_before_has_used() {
+    const TOKENS: u64 = 70;
+    let folder = tempfile::tempdir().unwrap();
+    let codes = || {
+        let keys = fill_in(folder.path(), &Database::Sqlite, TOKENS, 3).unwrap().keys;
+        let supply = Supply::new(keys, TOKENS, 3).kept_in(folder.path());
+        supply.payments(100).iter().map(|payment| payment.code).collect::<HashSet<_>>()
+    };
+    let (before, after) = (codes(), codes());
+    assert!(before.len() > 90 && after.len() > 90 && before.is_disjoint(&after), "{before:?} {after:?}");
 }
 
 #[test]

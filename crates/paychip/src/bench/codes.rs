@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use paycode::{CodeFormat, MaskKey, Miss, PayKey, Sequence, Stamp, TimeStep, TokenIndex, find, make, unmask};
@@ -14,6 +15,8 @@ const PER_STEP: u64 = 4;
 const MAX_WAITS: u32 = 100;
 /// Codes checked to find how many can be checked in a second.
 const CHECKS: u64 = 20_000;
+/// The file that says how many tokens there are, and the first code that was not taken.
+const USED: &str = "bench.used";
 /// A number coprime to every count of tokens that is measured, so that adding it again and again visits all of them
 /// in an order without order.
 const STRIDE: u64 = 7_368_787;
@@ -27,6 +30,8 @@ pub struct Supply {
     /// Codes in the order they are used: all tokens with the first code of a step, all with its second, and so on. Here
     /// the next run begins, so that no code is used twice.
     next: Cell<u64>,
+    /// The file that keeps it for the next process.
+    kept: Option<PathBuf>,
 }
 
 /// One payment of the load.
@@ -43,7 +48,21 @@ impl Supply {
     /// Codes of tokens 1 to `tokens`, for merchants 1 to `merchants`.
     pub fn new(keys: Keys, tokens: u64, merchants: u64) -> Self {
         let mask = mask_key(&keys);
-        Self { keys, mask, tokens, merchants, next: Cell::new(0) }
+        Self { keys, mask, tokens, merchants, next: Cell::new(0), kept: None }
+    }
+
+    /// The same, after those that were taken from a supply of as many tokens that was kept in this folder.
+    #[must_use]
+    pub fn kept_in(mut self, folder: &Path) -> Self {
+        let kept = folder.join(USED);
+        let text = std::fs::read_to_string(&kept).unwrap_or_default();
+        if let Some((tokens, next)) = text.trim().split_once(' ')
+            && tokens.parse() == Ok(self.tokens)
+        {
+            self.next.set(next.parse().unwrap_or(0));
+        }
+        self.kept = Some(kept);
+        self
     }
 
     /// Payments whose codes are valid for half a minute from now: `count`, or as many as there are in the steps around
@@ -61,6 +80,10 @@ impl Supply {
         let (first, end) = self.fresh();
         let end = end.min(first + count as u64);
         self.next.set(end);
+        if let Some(kept) = &self.kept {
+            // Where it cannot be written, the next run meets codes that were used, and is thrown away.
+            let _ = std::fs::write(kept, format!("{} {end}\n", self.tokens));
+        }
         (first..end).filter_map(|number| self.payment(number)).collect()
     }
 

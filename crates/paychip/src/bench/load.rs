@@ -167,8 +167,9 @@ async fn connection(address: String, run: Rc<Run>) -> std::io::Result<()> {
 
 fn write_payment(request: &mut Vec<u8>, payment: &Payment) {
     let code = String::from_utf8_lossy(&payment.code);
-    let body =
-        format!("{{\"order\":\"b-{:018}\",\"code\":\"{code}\",\"amount\":100,\"currency\":\"CNY\"}}", payment.order);
+    // The process is in the number: a code that an earlier run has used is refused, not told again as the payment it made there.
+    let order = format!("b{:x}-{:016}", std::process::id(), payment.order);
+    let body = format!("{{\"order\":\"{order}\",\"code\":\"{code}\",\"amount\":100,\"currency\":\"CNY\"}}");
     let head = format!(
         "POST /v1/payments HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n",

@@ -37,7 +37,7 @@ pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fa
     let load = Load { address: server.address.clone(), clients: bench.clients, warm_up: WARM_UP };
 
     let (empty, empty_cpu_us) = server.with_cpu(|| load.empty(EMPTY))?;
-    let supply = codes::Supply::new(keys, bench.tokens, MERCHANTS);
+    let supply = codes::Supply::new(keys, bench.tokens, MERCHANTS).kept_in(&place.data);
     let (peak, peak_cpu_us) = server.with_cpu(|| load.payments(&supply, measured, None))?;
     let half = load.payments(&supply, measured, Some(peak.per_second / 2.0))?;
     let rss_mib = server.rss_mib();
