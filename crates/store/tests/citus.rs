@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use ledger::posting::wallet;
 use ledger::{Amount, Currency};
-use paycode::{CodeFormat, Suite, TokenIndex};
+use paycode::TokenIndex;
 use platform::accounts::{Account, TopUp};
 use platform::payments::reserved::FINISH_WITHIN_MS;
 use platform::payments::{Decline, MerchantNumber, PaymentState};
-use platform::tokens::{Token, TokenState};
+use platform::tokens::Token;
 use platform::{AccountId, Change, ChipId, KeyHash, Reason, TokenId, TopUpId};
 use store::commands::{FinishReserved, NewPayment, Paid, Pay, TopUpAccount};
 use store::homes::{DEFAULT_HOMES, Homes};
@@ -160,23 +160,7 @@ async fn wearer(number: u64, store: &Store) -> (AccountId, TokenIndex) {
         Account { id, name: format!("Wearer {number}"), currency, wallet_key: KeyHash(key), created_ms: NOW_MS };
     let mut chip = [0xCC; 16];
     chip[8..].copy_from_slice(&number.to_be_bytes());
-    let token = Token {
-        id: TokenId(id.0),
-        account: id,
-        chip: ChipId(chip),
-        format: CodeFormat::DEFAULT,
-        suite: Suite::International,
-        index,
-        pay_key_version: 1,
-        mask_key_version: 1,
-        state: TokenState::Active,
-        last_stamp: None,
-        last_counter: None,
-        guesses: Default::default(),
-        spent: Default::default(),
-        expires_ms: None,
-        created_ms: 0,
-    };
+    let token = Token { id: TokenId(id.0), account: id, chip: ChipId(chip), index, ..support::token() };
     store.execute(PutAt(id, vec![Change::PutAccount(account), Change::PutToken(token)])).await.unwrap();
     let amount = Amount::new(MONEY_MINOR, currency).unwrap();
     let top_up = TopUp { id: TopUpId(id.0), account: id, reference: "first".to_owned(), amount, created_ms: NOW_MS };

@@ -16,17 +16,16 @@ use std::sync::{Arc, Mutex};
 use ledger::{Amount, Currency};
 use paycode::TokenIndex;
 use platform::accounts::{Account, TopUp};
-use platform::payments::cancel::CancelRequest;
 use platform::payments::confirm::Answer;
 use platform::payments::refund::RefundRequest;
 use platform::payments::{Payment, PaymentState};
 use platform::tokens::Token;
-use platform::{AccountId, Caller, Change, ChipId, KeyHash, PaymentId, RefundId, TokenId, TopUpId};
-use store::commands::{AnswerPayment, CancelOrder, Pay, RefundPayment, TopUpAccount};
+use platform::{AccountId, Caller, Change, ChipId, KeyHash, RefundId, TokenId, TopUpId};
+use store::commands::{AnswerPayment, Pay, RefundPayment, TopUpAccount};
 use store::engine::{Engine, Lease, NamedRow, NumberedRow, Outcome, View, Writes};
 use store::key::{Key, List, Named, Numbered};
 use store::{Batch, Command, StoreError};
-use support::{Home, NOW_MS, Put, SHOP, World, code_of, env, number, pay, payment};
+use support::{Home, NOW_MS, Put, SHOP, World, cancel, code_of, env, number, pay, payment};
 
 /// The most questions of a batch: the partition, an order or payment, its token or wearer, the purse.
 const MAX_QUESTIONS: usize = 4;
@@ -180,17 +179,6 @@ fn refunded(id: usize, payment: &Payment) -> RefundPayment {
     RefundPayment { merchant: SHOP, payment: payment.id, request }
 }
 
-fn cancelled(order: &str, id: usize) -> CancelOrder {
-    let id = u8::try_from(100 + id).unwrap();
-    CancelOrder(CancelRequest {
-        merchant: SHOP,
-        order: number(order),
-        payment_id: PaymentId([id; 16]),
-        refund_id: RefundId([id; 16]),
-        now_ms: NOW_MS,
-    })
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_asks_as_often_for_many_commands_as_for_one() {
     let home = with_wearers(Home::sqlite()).await;
@@ -204,8 +192,8 @@ async fn a_batch_asks_as_often_for_many_commands_as_for_one() {
     assert_eq!(again.into_iter().map(payment).collect::<Vec<_>>(), paid);
 
     engine.asks_as_often("refunds", |wearer| refunded(wearer, &paid[wearer]));
-    engine.asks_as_often("cancels of what was paid", |wearer| cancelled(&format!("o-{wearer}"), wearer));
-    engine.asks_as_often("cancels of what never came", |wearer| cancelled(&format!("n-{wearer}"), 20 + wearer));
+    engine.asks_as_often("cancels of what was paid", |wearer| cancel(byte(wearer), &format!("o-{wearer}")));
+    engine.asks_as_often("cancels of what never came", |wearer| cancel(100 + byte(wearer), &format!("n-{wearer}")));
 
     // Which payments wait is known when they are decided: then each asks for what is set aside of its wearer.
     let (waiting, _) = engine.run((0..=MANY).map(|wearer| paid_by(wearer, "w", 1, LARGE_MINOR)).collect());

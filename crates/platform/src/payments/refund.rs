@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn what_was_not_paid_cannot_be_refunded() {
         for state in [PaymentState::Cancelled, PaymentState::Failed(super::super::Decline::CodeSpent)] {
-            let payment = Payment { state, ..paid(2_000) };
+            let payment = Payment { state, ..paid(1250) };
             let refused = refund(request("r", 1), payment, None, 0, &Balances::new());
             assert_eq!(refused.unwrap_err().reason, Reason::PaymentNotRefundable);
         }

@@ -282,7 +282,7 @@ impl From<Refund> for RefundView {
     }
 }
 
-/// Refunds part or all of a payment. All refunds together never exceed it. A payment has 100 of them, after which it is
+/// Refunds part or all of a payment. All refunds together never exceed it. A payment has 1,000 of them, after which it is
 /// `too_many_refunds`; a cancel gives back the rest all the same.
 #[utoipa::path(post, path = "/v1/payments/{payment}/refunds", tag = "payments", request_body = NewRefund,
     params(("payment", description = "payment id")), responses((status = 200, body = RefundView),

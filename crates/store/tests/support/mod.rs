@@ -17,14 +17,15 @@ use platform::accounts::{Account, TopUp};
 use platform::makers::BatchId;
 use platform::merchants::Merchant;
 use platform::payments::MerchantNumber;
+use platform::payments::cancel::CancelRequest;
 use platform::payments::refund::RefundRequest;
 use platform::tokens::{ActRequest, Token, TokenAction, TokenState};
 use platform::{
-    AccountId, Caller, Change, ChipId, KeyHash, KeyVault, KeyVersions, MerchantId, PaymentId, RefundId, Settings,
-    TokenId, TopUpId, VaultError,
+    AccountId, Caller, Change, ChipId, KeyHash, KeyVault, KeyVersions, MerchantId, PaymentId, Reason, RefundId,
+    Settings, TokenId, TopUpId, VaultError,
 };
 use protocol::scp03::KeySet;
-use store::commands::{ActOnToken, NewPayment, Paid, Pay, RefundPayment, TopUpAccount};
+use store::commands::{ActOnToken, CancelOrder, NewPayment, Paid, Pay, RefundPayment, TopUpAccount};
 use store::homes::{DEFAULT_HOMES, Homes};
 use store::postgres::{PostgresEngine, PostgresReader};
 use store::sqlite::SqliteEngine;
@@ -368,4 +369,23 @@ pub fn number(text: &str) -> MerchantNumber {
 pub fn refund(id: u8, payment: PaymentId, number_text: &str, amount_minor: u64) -> RefundPayment {
     let request = RefundRequest { id: RefundId([id; 16]), number: number(number_text), amount_minor, now_ms: NOW_MS };
     RefundPayment { merchant: SHOP, payment, request }
+}
+
+/// A cancel of the shop.
+pub fn cancel(id: u8, order: &str) -> CancelOrder {
+    CancelOrder(CancelRequest {
+        merchant: SHOP,
+        order: number(order),
+        payment_id: PaymentId([id; 16]),
+        refund_id: RefundId([id; 16]),
+        now_ms: NOW_MS,
+    })
+}
+
+/// Why a rule refused.
+pub fn reason(failure: Failure) -> Reason {
+    match failure {
+        Failure::Refused(refusal) => refusal.reason,
+        Failure::Store(error) => panic!("{error}"),
+    }
 }
