@@ -7,9 +7,9 @@ use crate::process::{printed, program, run};
 
 /// Where Debian and Ubuntu keep the servers, one folder a version.
 const SERVERS: &str = "/usr/lib/postgresql";
-/// Settings of the server measured: durable, and what a small machine is given.
+/// Settings of the server measured, TPC-B's as ours: durable, what a small machine is given, and as `docs/operations.md` says.
 const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=512MB \
-    -c max_wal_size=4GB -c max_connections=200 -c listen_addresses=127.0.0.1";
+    -c max_wal_size=4GB -c wal_compression=lz4 -c max_connections=200 -c listen_addresses=127.0.0.1";
 
 /// A running server.
 pub(crate) struct Postgres {
@@ -69,10 +69,19 @@ impl Postgres {
         run(self.as_server("createdb", &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", database]))
     }
 
-    /// Writes what has been changed to its place on the disk, so that nothing measured next waits for what was before.
-    pub(crate) fn settle(&self) -> Result<(), String> {
+    /// Lets what was done before come to its end, so that nothing measured next waits for it: a `database` that was filled is
+    /// vacuumed, as pgbench does after it has filled its own, and what has been changed is written to its place on the disk.
+    pub(crate) fn settle(&self, database: Option<&str>) -> Result<(), String> {
+        if let Some(database) = database {
+            self.sql(database, "VACUUM ANALYZE")?;
+        }
+        self.sql("postgres", "CHECKPOINT")
+    }
+
+    fn sql(&self, database: &str, statement: &str) -> Result<(), String> {
         let port = self.port.to_string();
-        run(self.as_server("psql", &["-q", "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-c", "CHECKPOINT"]))
+        let connection = ["-q", "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-c", statement, database];
+        run(self.as_server("psql", &connection))
     }
 
     /// Removes a database, and with it the work of the server's own housekeeping on it.
@@ -87,7 +96,7 @@ impl Postgres {
         let connection = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
         let scale = ["-i", "-q", "-s", "50", "tpcb"];
         printed(self.as_server("pgbench", &[&connection[..], &scale].concat()))?;
-        self.settle()?;
+        self.settle(None)?;
         let measured = ["-c", &clients, "-j", "2", "-T", &seconds, "tpcb"];
         let told = printed(self.as_server("pgbench", &[&connection[..], &measured].concat()))?;
         let tps = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());

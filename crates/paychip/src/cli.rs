@@ -305,6 +305,10 @@ pub(crate) struct Bench {
     /// Seconds measured, after one that is not.
     #[arg(long, default_value_t = 5, value_name = "S")]
     pub(crate) seconds: u64,
+    /// Make the tokens and end: a database that has just been filled has work of its own to do, which is let come to its
+    /// end before anything is measured.
+    #[arg(long)]
+    pub(crate) only_fill: bool,
 }
 
 #[derive(Debug, Args)]

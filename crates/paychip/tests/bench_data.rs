@@ -60,6 +60,25 @@ fn a_run_uses_no_code_that_the_run_before_has_used() {
 }
 
 #[test]
+fn a_database_is_filled_and_nothing_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let fill = |tokens: &str| -> Value {
+        let mut command = program();
+        command.args(["--json", "--data"]).arg(folder.path()).args(["bench", "--only-fill", "--tokens", tokens]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    for (tokens, made) in [("70", 70), ("71", 1)] {
+        let filled = fill(tokens);
+        assert_eq!((&filled["tokens_made"], &filled["payments_per_s"]), (&made.into(), &Value::Null), "{filled}");
+    }
+    // One entry in the journal for each wallet's money, and none for a payment.
+    assert_eq!(audit(folder.path(), &[])["records"], 71);
+    assert!(!folder.path().join("bench.used").exists());
+}
+
+#[test]
 fn tokens_of_the_benchmark_are_made_once_in_postgresql() {
     let Some(server) = Postgres::start() else { return };
     let (url, folder) = (server.new_database(), tempfile::tempdir().unwrap());

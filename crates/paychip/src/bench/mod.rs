@@ -31,6 +31,12 @@ const EMPTY: Duration = Duration::from_secs(3);
 pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fault> {
     let database = bench.database.database()?;
     let seed::Filled { keys, made, took } = seed::fill_in(&place.data, &database, bench.tokens, MERCHANTS)?;
+    let made_per_s = (made as f64 / took.as_secs_f64()).round();
+    if bench.only_fill {
+        let filled = json!({ "tokens": bench.tokens, "tokens_made": made, "tokens_made_per_s": made_per_s });
+        output.answer(&format!("{} tokens, {made} of them new: {made_per_s:.0}/s", bench.tokens), &filled);
+        return Ok(());
+    }
     let checks_per_s = codes::checks_per_second(&keys);
     let server = ServerProcess::start(place, &bench.database)?;
     let measured = Duration::from_secs(bench.seconds);
@@ -48,7 +54,7 @@ pub(crate) fn run(place: &Place, bench: &Bench, output: Output) -> Result<(), Fa
         Database::Postgres(_) => "postgres",
     };
     let row = json!({
-        "engine": engine, "tokens": bench.tokens, "tokens_made_per_s": (made as f64 / took.as_secs_f64()).round(), "clients": bench.clients,
+        "engine": engine, "tokens": bench.tokens, "clients": bench.clients,
         "payments_per_s": peak.per_second.round(), "empty_per_s": empty.per_second.round(),
         "p50_ms": peak.percentile_ms(50.0), "p99_ms": peak.percentile_ms(99.0), "p999_ms": peak.percentile_ms(99.9),
         "p99_half_load_ms": half.percentile_ms(99.0), "code_checks_per_s": checks_per_s.right.round(),
