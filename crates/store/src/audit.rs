@@ -1,5 +1,7 @@
 //! The audit: reads everything as it was at one moment, follows every partition's journal, and adds all of it up again.
 
+mod lists;
+
 use std::collections::BTreeMap;
 
 use ledger::journal::{GENESIS, Head, Record};
@@ -8,12 +10,14 @@ use platform::AccountId;
 use platform::payments::{Payment, PaymentState};
 
 use crate::engine::View;
-use crate::key::{Key, Named, Numbered};
-use crate::lookups::ClearingSums;
+use crate::key::{Key, List, Named, Numbered};
+use crate::lookups::{ClearingSums, rules_position};
 use crate::queries::partitions;
 use crate::rows::codec::unseal;
 use crate::rows::{self, Balance, PartitionState, Purse, Reservation};
+use crate::tables::list_position;
 use crate::{Queries, StoreError};
+use lists::Lists;
 
 /// Rows read at a time.
 const PIECE: usize = 4_096;
@@ -37,6 +41,20 @@ pub enum Finding {
         /// The row's number, or its name in hexadecimal digits.
         key: String,
     },
+    /// A row that the engine cannot read; what comes behind it in its table was not looked at.
+    Unreadable {
+        /// The table.
+        table: &'static str,
+        /// The row before it, told as in [`Finding::Row`]; empty for the first.
+        after: String,
+    },
+    /// A list that holds other ids than the rows say that belong in it.
+    List {
+        /// The list.
+        list: &'static str,
+        /// Whose it is: an id in hexadecimal digits, or the subject of events.
+        owner: String,
+    },
     /// A balance that is not the sum of its journal lines.
     Balance(LedgerAccount),
     /// A payment whose row says other than the journal what was paid or given back; by its id.
@@ -56,6 +74,9 @@ impl core::fmt::Display for Finding {
                 write!(f, "journal of partition {partition}: record {sequence} is altered, missing or out of place")
             }
             Self::Row { table, key } => write!(f, "{table}: row {key} is altered"),
+            Self::Unreadable { table, after } if after.is_empty() => write!(f, "{table}: the first row cannot be read"),
+            Self::Unreadable { table, after } => write!(f, "{table}: the row after {after} cannot be read"),
+            Self::List { list, owner } => write!(f, "{list}: the list of {owner} is not what rows say"),
             Self::Balance(account) => {
                 write!(f, "the {} balance of ", account.kind.name())?;
                 account.owner.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
@@ -123,8 +144,7 @@ impl Queries {
             let mut cut = Audit::default();
             self.reader().cut(home, &mut |view| {
                 cut = Audit::default();
-                Auditor { view, audit: &mut cut, summed: BTreeMap::new(), moved: BTreeMap::new(), is_first: home == 0 }
-                    .run()
+                Auditor::new(view, &mut cut, home == 0).run()
             })?;
             whole.add(cut);
         }
@@ -139,11 +159,19 @@ struct Auditor<'a> {
     summed: Balances,
     /// What the journal says was paid (positive) of each payment.
     moved: BTreeMap<[u8; 16], u64>,
+    /// The ids of merchants, by the number that names of theirs begin with.
+    merchants: BTreeMap<u64, [u8; 16]>,
+    lists: Lists,
     /// Whether this is the home under which what is kept on every machine is looked at.
     is_first: bool,
 }
 
-impl Auditor<'_> {
+impl<'a> Auditor<'a> {
+    fn new(view: &'a mut dyn View, audit: &'a mut Audit, is_first: bool) -> Self {
+        let (summed, moved, merchants) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { view, audit, summed, moved, merchants, lists: Lists::default(), is_first }
+    }
+
     fn run(mut self) -> Result<(), StoreError> {
         if self.is_first {
             for line in self.view.self_check()? {
@@ -152,7 +180,7 @@ impl Auditor<'_> {
         }
         let partitions = match partitions(self.view) {
             Ok(partitions) => partitions,
-            Err(StoreError::Corrupt(_)) => {
+            Err(StoreError::Corrupt(_) | StoreError::Engine(_)) => {
                 self.audit.find(Finding::Row { table: Numbered::Partitions.name(), key: "?".to_owned() });
                 return Ok(());
             }
@@ -165,6 +193,9 @@ impl Auditor<'_> {
         let mut balances = Balances::new();
         self.check_numbered(&mut balances)?;
         self.check_named(&mut balances, &mut waiting)?;
+        for finding in core::mem::take(&mut self.lists).compare(self.view)? {
+            self.audit.find(finding);
+        }
         self.compare(balances, waiting);
         Ok(())
     }
@@ -176,9 +207,20 @@ impl Auditor<'_> {
         state: &PartitionState,
         waiting: &mut BTreeMap<Currency, i64>,
     ) -> Result<(), StoreError> {
-        let mut head = Head::empty(partition);
+        let (mut head, mut piece) = (Head::empty(partition), PIECE);
         loop {
-            let records = self.view.scan(Numbered::Journal, head.number, state.head.number, PIECE)?;
+            let records = match self.view.scan(Numbered::Journal, head.number, state.head.number, piece) {
+                // One of them cannot be read: one by one, up to that one.
+                Err(StoreError::Engine(_)) if piece > 1 => {
+                    piece = 1;
+                    continue;
+                }
+                Err(StoreError::Engine(_)) => {
+                    self.audit.find(Finding::Record { partition, sequence: head.sequence() + 1 });
+                    return Ok(());
+                }
+                records => records?,
+            };
             if records.is_empty() {
                 break;
             }
@@ -201,8 +243,8 @@ impl Auditor<'_> {
             // The last records are gone: the partition's own state says where its journal ends.
             self.audit.find(Finding::Record { partition, sequence: head.sequence() + 1 });
         }
-        let beyond = self.view.scan(Numbered::Journal, state.head.number, Head::empty(partition + 1).number, 1)?;
-        if !beyond.is_empty() {
+        let beyond = self.view.scan(Numbered::Journal, state.head.number, Head::empty(partition + 1).number, 1);
+        if !matches!(beyond, Ok(ref records) if records.is_empty()) {
             self.audit.find(Finding::Record { partition, sequence: state.head.sequence() + 1 });
         }
         Ok(())
@@ -223,9 +265,20 @@ impl Auditor<'_> {
 
     fn check_numbered(&mut self, balances: &mut Balances) -> Result<(), StoreError> {
         for table in Numbered::ALL.iter().copied().filter(|table| *table != Numbered::Journal) {
-            let mut after = None;
+            let (mut after, mut piece) = (None, PIECE);
             loop {
-                let rows = self.piece(table, after)?;
+                let rows = match self.piece(table, after, piece) {
+                    Err(StoreError::Engine(_)) if piece > 1 => {
+                        piece = 1;
+                        continue;
+                    }
+                    Err(StoreError::Engine(_)) => {
+                        let after = after.map_or_else(String::new, |number| number.to_string());
+                        self.audit.find(Finding::Unreadable { table: table.name(), after });
+                        break;
+                    }
+                    rows => rows?,
+                };
                 let Some((last, _)) = rows.last() else { break };
                 after = Some(*last);
                 for (number, row) in rows {
@@ -240,15 +293,15 @@ impl Auditor<'_> {
     }
 
     /// The next rows of a table; number 0 is a row like every other.
-    fn piece(&mut self, table: Numbered, after: Option<u64>) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    fn piece(&mut self, table: Numbered, after: Option<u64>, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         if let Some(after) = after {
-            return self.view.scan(table, after, u64::MAX >> 1, PIECE);
+            return self.view.scan(table, after, u64::MAX >> 1, limit);
         }
         let key = Key::Number(table, 0);
         let zero = if self.view.reaches(&key) { self.view.read(&[key])?.pop().flatten() } else { None };
         match zero {
             Some(row) => Ok(vec![(0, row)]),
-            None => self.view.scan(table, 0, u64::MAX >> 1, PIECE),
+            None => self.view.scan(table, 0, u64::MAX >> 1, limit),
         }
     }
 
@@ -266,25 +319,38 @@ impl Auditor<'_> {
                 balances.insert(ledger::posting::wallet(account.id.0, account.currency), purse.balance.minor);
             }
             Numbered::Purses => reads(Purse::from_row(fields))?,
-            Numbered::Merchants => reads(rows::merchant(fields))?,
+            Numbered::Merchants => drop(self.merchants.insert(number, rows::merchant(fields).ok()?.id.0)),
             Numbered::Tokens => {
                 let place = rows::token_place(fields).ok()?;
                 let token = self.view.read(core::slice::from_ref(&place)).ok()?.pop().flatten()?;
-                rows::join_token(unseal(&place, &token).ok()?, |account, id| {
+                let token = rows::join_token(unseal(&place, &token).ok()?, |account, id| {
                     Ok(self.purse(account)?.spend_of(id).cloned())
                 })
                 .ok()?;
+                self.lists.add(List::AccountTokens, &token.account.0, token.id.0);
             }
             Numbered::Bindings => reads(rows::binding(fields))?,
             Numbered::Payments => {
                 let payment = rows::payment(fields).ok()?;
                 self.check_payment(&payment);
             }
-            Numbered::Refunds => reads(rows::refund(fields))?,
-            Numbered::Events => reads(rows::event(fields))?,
+            Numbered::Refunds => {
+                let refund = rows::refund(fields).ok()?;
+                self.lists.add(List::PaymentRefunds, &refund.payment.0, refund.id.0);
+            }
+            Numbered::Events => {
+                let event = rows::event(fields).ok()?;
+                // Where there are several homes, each has a part of the list, and none can be read alone.
+                if self.view.homes().is_one() {
+                    self.lists.add(List::SubjectEvents, event.subject.as_bytes(), list_position(event.at_ms, number));
+                }
+            }
             Numbered::Partitions => reads(PartitionState::from_row(fields))?,
             Numbered::Syncs => reads(rows::sync(fields))?,
-            Numbered::RuleSets => reads(rows::rule_set(fields))?,
+            Numbered::RuleSets => {
+                let version = rows::rule_set(fields).ok()?.version;
+                self.lists.add(List::RuleVersions, &[], rules_position(version));
+            }
             Numbered::Journal => {}
         }
         Some(())
@@ -321,21 +387,42 @@ impl Auditor<'_> {
         let homes = self.view.homes();
         let is_first = self.is_first;
         for table in Named::ALL.iter().copied().filter(|table| is_first || !homes.is_everywhere(*table)) {
-            let mut after = Vec::new();
+            let (mut after, mut piece) = (Vec::new(), PIECE);
             loop {
-                let rows = self.view.scan_names(table, &after, PIECE)?;
+                let rows = match self.view.scan_names(table, &after, piece) {
+                    Err(StoreError::Engine(_)) if piece > 1 => {
+                        piece = 1;
+                        continue;
+                    }
+                    Err(StoreError::Engine(_)) => {
+                        self.audit.find(Finding::Unreadable { table: table.name(), after: hex(&after) });
+                        break;
+                    }
+                    rows => rows?,
+                };
                 let Some((last, _)) = rows.last() else { break };
                 after.clone_from(last);
                 for (name, row) in rows {
                     self.audit.rows += 1;
                     if check_name(table, &name, &row, balances, waiting).is_none() {
-                        let key = name.iter().map(|byte| format!("{byte:02x}")).collect();
-                        self.audit.find(Finding::Row { table: table.name(), key });
+                        self.audit.find(Finding::Row { table: table.name(), key: hex(&name) });
+                    } else if table == Named::Orders {
+                        self.belongs_to_merchant(&name, &row);
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// An order number and the payment in its merchant's list are written together.
+    fn belongs_to_merchant(&mut self, name: &[u8], row: &[u8]) {
+        let merchant = name.first_chunk().and_then(|number| self.merchants.get(&u64::from_be_bytes(*number)));
+        let key = Key::Name(Named::Orders, name.to_vec());
+        let payment = unseal(&key, row).and_then(|fields| rows::id(Named::Orders.name(), fields));
+        if let (Some(merchant), Ok(payment)) = (merchant, payment) {
+            self.lists.add(List::MerchantPayments, merchant, payment);
+        }
     }
 
     fn compare(self, balances: Balances, waiting: BTreeMap<Currency, i64>) {
@@ -375,6 +462,10 @@ fn follows(head: Head, number: u64, row: &[u8]) -> Option<Head> {
     let next = head.append(content);
     let whole = next.number == number && next.hash == *hash && Record::from_bytes(content).is_ok();
     whole.then_some(next)
+}
+
+fn hex(name: &[u8]) -> String {
+    name.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a row reads as what it must be.

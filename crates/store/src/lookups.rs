@@ -221,9 +221,7 @@ impl Tables<'_> {
 
     /// Adds a version of the risk rules.
     pub(crate) fn put_rule_set(&mut self, row: &RulesRow) -> Result<(), StoreError> {
-        let mut place = [0; 16];
-        place[12..].copy_from_slice(&row.version.to_be_bytes());
-        self.enlist(List::RuleVersions, &[], place);
+        self.enlist(List::RuleVersions, &[], rules_position(row.version));
         self.put(Key::rule_set(row.version), Some(rows::put_rule_set(row)))
     }
 
@@ -287,6 +285,11 @@ impl Tables<'_> {
         }
         Ok(overdue)
     }
+}
+
+/// The place of a version of the risk rules in their list.
+pub(crate) fn rules_position(version: u32) -> [u8; 16] {
+    u128::from(version).to_be_bytes()
 }
 
 /// The versions of the risk rules, newest first.

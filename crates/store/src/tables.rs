@@ -199,7 +199,11 @@ impl<'e> Tables<'e> {
 
     /// Adds a row under a number that was just given out, which therefore nobody has used.
     fn add(&mut self, table: Numbered, number: u64, fields: Vec<u8>) {
-        let key = Key::Number(table, number);
+        self.add_unread(Key::Number(table, number), fields);
+    }
+
+    /// Adds a row that cannot be there yet, without looking whether it is; were it, the write would say so.
+    pub(crate) fn add_unread(&mut self, key: Key, fields: Vec<u8>) {
         self.slots.insert(key.clone(), Slot { before: None, now: Some(fields), changed: true });
         self.undo.push(Undo { key, now: None, changed: false });
     }
@@ -358,6 +362,6 @@ impl<'e> Tables<'e> {
 }
 
 /// The place of an event in a list: its time, then its number.
-fn list_position(at_ms: u64, number: u64) -> [u8; 16] {
+pub(crate) fn list_position(at_ms: u64, number: u64) -> [u8; 16] {
     PaymentId::numbered(at_ms, number).0
 }

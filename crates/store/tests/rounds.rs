@@ -11,7 +11,8 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use ledger::{Amount, Currency};
 use paycode::TokenIndex;
@@ -23,8 +24,9 @@ use platform::tokens::Token;
 use platform::{AccountId, Caller, Change, ChipId, KeyHash, RefundId, TokenId, TopUpId};
 use store::commands::{AnswerPayment, Pay, RefundPayment, TopUpAccount};
 use store::engine::{Engine, Lease, NamedRow, NumberedRow, Outcome, View, Writes};
+use store::homes::Homes;
 use store::key::{Key, List, Named, Numbered};
-use store::{Batch, Command, StoreError};
+use store::{Batch, Command, Env, Failure, Store, StoreError, Tables};
 use support::{Home, NOW_MS, Put, SHOP, World, cancel, code_of, env, number, pay, payment};
 
 /// The most questions of a batch: the partition, an order or payment, its token or wearer, the purse.
@@ -121,9 +123,14 @@ impl Listening {
     }
 }
 
-/// The place of a wearer in a key or number of theirs.
+/// The place of a wearer in a key or number of theirs. Where rows have several homes, all of these fall to one.
 fn byte(wearer: usize) -> u8 {
-    10 + u8::try_from(wearer).unwrap()
+    10 + 16 * u8::try_from(wearer).unwrap()
+}
+
+/// The number of what a wearer's command makes, another one than theirs.
+fn id_of(wearer: usize) -> u8 {
+    1 + byte(wearer)
 }
 
 fn account_of(wearer: usize) -> AccountId {
@@ -193,7 +200,7 @@ async fn a_batch_asks_as_often_for_many_commands_as_for_one() {
 
     engine.asks_as_often("refunds", |wearer| refunded(wearer, &paid[wearer]));
     engine.asks_as_often("cancels of what was paid", |wearer| cancel(byte(wearer), &format!("o-{wearer}")));
-    engine.asks_as_often("cancels of what never came", |wearer| cancel(100 + byte(wearer), &format!("n-{wearer}")));
+    engine.asks_as_often("cancels of what never came", |wearer| cancel(id_of(wearer), &format!("n-{wearer}")));
 
     // Which payments wait is known when they are decided: then each asks for what is set aside of its wearer.
     let (waiting, _) = engine.run((0..=MANY).map(|wearer| paid_by(wearer, "w", 1, LARGE_MINOR)).collect());
@@ -207,4 +214,207 @@ async fn a_batch_asks_as_often_for_many_commands_as_for_one() {
         now_ms: NOW_MS,
     });
     engine.asks_as_often("top-ups", |wearer| top_up(wearer, 5, "more"));
+}
+
+/// The home of the shop, and that of the wearers.
+const HOMES: [u16; 2] = [2, 10];
+/// Until every command has come to where it waits for the others.
+const GATHERING: Duration = Duration::from_millis(400);
+
+/// What an engine was asked for in each of its batches.
+#[derive(Default)]
+struct Batches {
+    is_closed: Mutex<bool>,
+    opened: Condvar,
+    /// Of the batch that runs.
+    asked: Mutex<Vec<Vec<Key>>>,
+    /// Of those that were no plug's: how often each asked, and how many rows it wrote.
+    ended: Mutex<Vec<(usize, usize)>>,
+}
+
+impl Batches {
+    fn close(&self) {
+        *self.is_closed.lock().unwrap() = true;
+    }
+
+    fn open(&self) {
+        *self.is_closed.lock().unwrap() = false;
+        self.opened.notify_all();
+    }
+}
+
+/// An engine of one home whose batches wait until they may begin.
+struct Gated {
+    engine: Box<dyn Engine>,
+    batches: Arc<Batches>,
+}
+
+impl View for Gated {
+    fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.batches.asked.lock().unwrap().push(keys.to_vec());
+        self.engine.read(keys)
+    }
+
+    fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
+        self.engine.list(list, owner, before, limit)
+    }
+
+    fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError> {
+        self.engine.scan(table, after, up_to, limit)
+    }
+
+    fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
+        self.engine.scan_names(table, after, limit)
+    }
+
+    fn homes(&self) -> Homes {
+        self.engine.homes()
+    }
+
+    fn scope(&self) -> Option<u16> {
+        self.engine.scope()
+    }
+
+    fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
+        self.engine.self_check()
+    }
+}
+
+impl Engine for Gated {
+    fn partition(&self) -> u32 {
+        self.engine.partition()
+    }
+
+    fn lease(&self) -> Lease {
+        self.engine.lease()
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        drop(self.batches.opened.wait_while(self.batches.is_closed.lock().unwrap(), |is_closed| *is_closed).unwrap());
+        self.batches.asked.lock().unwrap().clear();
+        self.engine.begin()
+    }
+
+    fn commit(&mut self, writes: Writes) -> Outcome {
+        let own = |key: &Key| matches!(key, Key::Number(Numbered::Partitions, _));
+        let rows = writes.rows.iter().filter(|row| !own(&row.key)).count();
+        let outcome = self.engine.commit(writes);
+        // A plug's asks for its partition alone.
+        let asked = self.batches.asked.lock().unwrap().len();
+        if asked > 1 {
+            self.batches.ended.lock().unwrap().push((asked, rows));
+        }
+        outcome
+    }
+
+    fn roll_back(&mut self) -> Result<(), StoreError> {
+        self.engine.roll_back()
+    }
+}
+
+/// Changes nothing: while its batch waits, all that come meanwhile are the next one.
+struct Plug;
+
+impl Command for Plug {
+    type Answer = ();
+
+    fn run(&self, _: &mut Tables<'_>, _: &Env) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// A store of several homes, of two of which it is known what they ask.
+struct Several {
+    store: Store,
+    batches: [Arc<Batches>; 2],
+}
+
+impl Several {
+    /// Carries commands out so that each of their steps is one batch: the answers, and in each of the two homes how often
+    /// that batch asked and how many rows it wrote.
+    async fn together<C: Command>(&self, commands: Vec<C>) -> (Vec<C::Answer>, [Vec<(usize, usize)>; 2]) {
+        let mut plugs = Vec::new();
+        for (batches, home) in self.batches.iter().zip(HOMES) {
+            batches.close();
+            batches.ended.lock().unwrap().clear();
+            let store = self.store.clone();
+            plugs.push(tokio::spawn(async move { store.in_home(home, Plug).await.unwrap() }));
+        }
+        tokio::time::sleep(GATHERING).await;
+        let running: Vec<_> = commands
+            .into_iter()
+            .map(|command| {
+                let store = self.store.clone();
+                tokio::spawn(async move { store.execute(command).await.unwrap() })
+            })
+            .collect();
+        for batches in &self.batches {
+            tokio::time::sleep(GATHERING).await;
+            batches.open();
+        }
+        let mut answers = Vec::new();
+        for command in running {
+            answers.push(command.await.unwrap());
+        }
+        for plug in plugs {
+            plug.await.unwrap();
+        }
+        (answers, [0, 1].map(|home: usize| core::mem::take(&mut *self.batches[home].ended.lock().unwrap())))
+    }
+
+    /// The same for one wearer and then for many: each step asks as often, and is one batch.
+    async fn asks_as_often<C: Command>(&self, what: &str, mut command: impl FnMut(usize) -> C) -> Vec<C::Answer> {
+        let (mut answers, one) = self.together(vec![command(0)]).await;
+        let (others, many) = self.together((1..=MANY).map(command).collect()).await;
+        for (place, (one, many)) in one.iter().zip(&many).enumerate() {
+            let home = HOMES[place];
+            let [(asked, rows), (asked_by_many, rows_of_many)] = match (one.as_slice(), many.as_slice()) {
+                ([], []) => continue,
+                ([one], [many]) => [*one, *many],
+                _ => panic!("{what} in home {home}: not one batch: {one:?} {many:?}"),
+            };
+            assert!(rows == 0 || rows_of_many > rows, "{what} in home {home}: {MANY} of them write no more than one");
+            assert!(asked <= MAX_QUESTIONS, "one of {what} asks {asked} times in home {home}");
+            assert_eq!(asked_by_many, asked, "{what}: {MANY} in home {home} ask more often than one");
+        }
+        let asked: usize = one.iter().map(Vec::len).sum();
+        assert!(asked > 0, "{what}: nothing was asked");
+        answers.extend(others);
+        answers
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_asks_as_often_for_many_commands_as_for_one_where_rows_have_several_homes() {
+    let Some(home) = Home::citus() else { return };
+    let home = with_wearers(home).await;
+    let (engines, _queries) = home.open();
+    let batches: [Arc<Batches>; 2] = Default::default();
+    let gated = engines.into_iter().map(|engine| match HOMES.iter().position(|home| *home == engine.home()) {
+        Some(place) => Box::new(Gated { engine, batches: Arc::clone(&batches[place]) }) as Box<dyn Engine>,
+        None => engine,
+    });
+    let (store, writers) = Store::start_all(gated.collect(), env()).unwrap();
+    let several = Several { store, batches };
+
+    let paid = several.asks_as_often("payments", |wearer| paid_by(wearer, "o", 0, 1_000)).await;
+    let paid: Vec<Payment> = paid.into_iter().map(payment).collect();
+    assert!(paid.iter().all(|payment| payment.state == PaymentState::Succeeded), "{paid:?}");
+    several.asks_as_often("refunds", |wearer| refunded(wearer, &paid[wearer])).await;
+    several.asks_as_often("cancels of what was paid", |wearer| cancel(byte(wearer), &format!("o-{wearer}"))).await;
+    several.asks_as_often("cancels of what never came", |wearer| cancel(id_of(wearer), &format!("n-{wearer}"))).await;
+    // As above: which payments wait is known when they are decided.
+    let (waiting, _) = several.together((0..=MANY).map(|wearer| paid_by(wearer, "w", 1, LARGE_MINOR)).collect()).await;
+    let waiting: Vec<Payment> = waiting.into_iter().map(payment).collect();
+    several
+        .asks_as_often("answers of the wearer", |wearer| AnswerPayment {
+            caller: Caller::Wearer(account_of(wearer)),
+            payment: waiting[wearer].id,
+            answer: Answer::Confirm,
+            now_ms: NOW_MS,
+        })
+        .await;
+    several.asks_as_often("top-ups", |wearer| top_up(wearer, 5, "more")).await;
+    drop(several);
+    writers.join().unwrap();
 }

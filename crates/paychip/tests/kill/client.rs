@@ -63,6 +63,8 @@ pub struct Doors {
     unanswered: AtomicU64,
     /// Tries that were told to come back.
     told_to_wait: AtomicU64,
+    /// The last answer, and the longest time without one.
+    silence: Mutex<(Option<Instant>, Duration)>,
     /// Somebody has failed: nobody need go on.
     pub is_lost: AtomicBool,
 }
@@ -77,6 +79,7 @@ impl Doors {
             answers: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             told_to_wait: AtomicU64::new(0),
+            silence: Mutex::new((None, Duration::ZERO)),
             is_lost: AtomicBool::new(false),
         }
     }
@@ -94,7 +97,11 @@ impl Doors {
     pub fn summary(&self) -> String {
         let [answers, unanswered, waits] =
             [&self.answers, &self.unanswered, &self.told_to_wait].map(|count| count.load(Ordering::Relaxed));
-        format!("{answers} requests answered, {unanswered} tries not answered, {waits} told to come back")
+        let longest = self.silence.lock().unwrap().1;
+        format!(
+            "{answers} requests answered, {unanswered} tries not answered, {waits} told to come back, none answered for \
+             {longest:?} at most"
+        )
     }
 
     /// Asks until there is an answer.
@@ -107,6 +114,9 @@ impl Doors {
             match url.map(|url| self.once(&url, request)) {
                 Some(Ok(answer)) => {
                     self.answers.fetch_add(1, Ordering::Relaxed);
+                    let mut silence = self.silence.lock().unwrap();
+                    let without = silence.0.map_or(Duration::ZERO, |last| last.elapsed());
+                    *silence = (Some(Instant::now()), silence.1.max(without));
                     return answer;
                 }
                 Some(Err(why)) => last = why,

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::Doors;
+use crate::formation::Formation;
 use crate::support::citus::Cluster;
 use crate::support::postgres::{Postgres, end_of};
+use crate::support::standby::Pair;
 use crate::support::{Cloud, program, with_keys_of};
 
 /// How long a server that does not start is started again, as a service manager does: longer than its database takes.
@@ -27,6 +29,8 @@ const MAX_PAUSE_MS: u64 = 60;
 const MAX_AWAY_MS: u64 = 800;
 /// One round in so many kills the database itself, where it is a program of its own.
 const DATABASE_EVERY: u32 = 8;
+/// The same where another machine takes over.
+const TAKE_OVER_EVERY: u32 = 4;
 /// One in so many servers is killed again before it has started, within so many milliseconds.
 const STUMBLES_EVERY: u8 = 4;
 const MAX_START_MS: u64 = 150;
@@ -37,6 +41,10 @@ const TOLD_EVERY: u32 = 10;
 pub enum Engine {
     Sqlite,
     Postgres(Postgres),
+    /// PostgreSQL on two machines: when the one that takes writes is killed, the other takes over.
+    Pair(Pair),
+    /// The same, and pg_auto_failover has the other take over.
+    Formation(Formation),
     Citus(Cluster),
 }
 
@@ -61,6 +69,8 @@ pub struct Kills {
     pub starts: u32,
     pub workers: u32,
     pub databases: u32,
+    /// How long it took until another node took writes, where nobody but pg_auto_failover had it do so.
+    pub take_overs: Vec<Duration>,
 }
 
 /// The servers.
@@ -77,6 +87,8 @@ impl Fleet {
         let database = match &engine {
             Engine::Sqlite => None,
             Engine::Postgres(server) => Some(server.new_database()),
+            Engine::Pair(pair) => Some(pair.new_database()),
+            Engine::Formation(formation) => Some(formation.new_database()),
             Engine::Citus(cluster) => Some(cluster.new_database()),
         };
         if let (Engine::Citus(_), Some(url)) = (&engine, &database) {
@@ -182,15 +194,20 @@ impl Fleet {
         let server = fastrand::usize(..self.servers.len());
         match self.engine {
             Engine::Sqlite => Victim::Server(server),
+            Engine::Pair(_) | Engine::Formation(_) if round.is_multiple_of(TAKE_OVER_EVERY) => Victim::Database,
             _ if round.is_multiple_of(DATABASE_EVERY) => Victim::Database,
-            Engine::Postgres(_) if fastrand::u8(..5) == 0 => Victim::Servers,
-            Engine::Postgres(_) => Victim::Server(server),
-            Engine::Citus(_) => match fastrand::u8(..8) {
-                0 => Victim::Servers,
-                1..4 => Victim::Server(server),
-                4..6 => Victim::Worker(fastrand::usize(1..=2)),
-                _ => Victim::WorkerAndServer(fastrand::usize(1..=2), server),
-            },
+            Engine::Citus(_) => self.victim_of_cluster(server),
+            _ if fastrand::u8(..5) == 0 => Victim::Servers,
+            _ => Victim::Server(server),
+        }
+    }
+
+    fn victim_of_cluster(&self, server: usize) -> Victim {
+        match fastrand::u8(..8) {
+            0 => Victim::Servers,
+            1..4 => Victim::Server(server),
+            4..6 => Victim::Worker(fastrand::usize(1..=2)),
+            _ => Victim::WorkerAndServer(fastrand::usize(1..=2), server),
         }
     }
 
@@ -210,6 +227,8 @@ impl Fleet {
         match (&self.engine, node) {
             (Engine::Citus(cluster), Some(node)) => cluster.kill(node),
             (Engine::Postgres(server), Some(_)) => server.crash(),
+            (Engine::Pair(pair), Some(_)) => pair.fail_over(),
+            (Engine::Formation(formation), Some(_)) => kills.take_overs.push(formation.fail_over()),
             _ => {}
         }
         let servers = match victim {
@@ -230,6 +249,8 @@ impl Fleet {
             match &self.engine {
                 Engine::Citus(cluster) => cluster.start_again(node),
                 Engine::Postgres(server) => server.start_again(),
+                Engine::Pair(pair) => pair.bring_back_the_other(),
+                Engine::Formation(formation) => formation.bring_back(),
                 Engine::Sqlite => {}
             }
         }
@@ -267,6 +288,8 @@ impl Fleet {
         match &self.engine {
             Engine::Sqlite => {}
             Engine::Postgres(server) => shown += &format!("--- PostgreSQL ---\n{}\n", server.end_of_log()),
+            Engine::Pair(pair) => shown += &format!("--- both PostgreSQLs ---\n{}\n", pair.end_of_log()),
+            Engine::Formation(formation) => shown += &format!("--- the formation ---\n{}\n", formation.end_of_log()),
             Engine::Citus(cluster) => shown += &format!("--- the cluster ---\n{}\n", cluster.end_of_log()),
         }
         shown

@@ -15,6 +15,7 @@
 mod books;
 mod client;
 mod fleet;
+mod formation;
 mod order;
 #[path = "../support/mod.rs"]
 mod support;
@@ -28,9 +29,11 @@ use std::time::Instant;
 
 use client::Doors;
 use fleet::{Engine, Fleet, Kills};
+use formation::Formation;
 use order::Order;
 use support::citus::Cluster;
 use support::postgres::Postgres;
+use support::standby::Pair;
 use tills::{Stage, give_back_from_many_clients, serve};
 
 const SHOPS: usize = 3;
@@ -53,6 +56,18 @@ fn on_sqlite() {
 fn on_postgresql_with_two_servers() {
     let Some(server) = Postgres::start() else { return };
     campaign(Engine::Postgres(server), 2, 10);
+}
+
+#[test]
+fn on_postgresql_whose_standby_takes_over() {
+    let Some(pair) = Pair::start() else { return };
+    campaign(Engine::Pair(pair), 2, 10);
+}
+
+#[test]
+fn on_postgresql_under_pg_auto_failover() {
+    let Some(formation) = Formation::start() else { return };
+    campaign(Engine::Formation(formation), 2, 8);
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub mod citus;
 #[path = "../../../store/tests/support/postgres.rs"]
 pub mod postgres;
 pub mod softhsm;
+#[path = "../../../store/tests/support/standby.rs"]
+pub mod standby;
 #[path = "../../../store/tests/support/tls.rs"]
 pub mod tls;
 

@@ -36,6 +36,11 @@ impl Tables<'_> {
     fn reserve(&mut self, id: [u8; 16], reservation: &Reservation) -> Result<(), StoreError> {
         self.put(Key::reservation(self.home(), id), Some(reservation.to_row()))
     }
+
+    /// The same under an id that was just given out, for which nothing need be looked up.
+    fn reserve_new(&mut self, id: [u8; 16], reservation: &Reservation) {
+        self.add_unread(Key::reservation(self.home(), id), reservation.to_row());
+    }
 }
 
 /// An id under a merchant's number, and its reservation, as far as they are known.
@@ -112,7 +117,7 @@ impl Command for ReserveOrder {
             amount: request.amount,
             asked: Asked::Payment(request.fingerprint),
         };
-        tables.reserve(id.0, &reservation)?;
+        tables.reserve_new(id.0, &reservation);
         Ok(Reserved::Under(id, merchant))
     }
 }
@@ -208,7 +213,8 @@ impl Command for CloseOrder {
     type Answer = Closed;
 
     fn wants(&self, _: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
-        Ok(vec![Key::order(self.0.merchant, &self.0.order)])
+        // An order that never came counts against its merchant.
+        Ok(vec![Key::order(self.0.merchant, &self.0.order), Key::merchant(self.0.merchant)])
     }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Closed, Failure> {
@@ -235,7 +241,10 @@ impl Command for CancelPayment {
     type Answer = Payment;
 
     fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
-        wanted_for(self.0.payment_id, known)
+        let mut keys = wanted_for(self.0.payment_id, known)?;
+        // What is left of it goes back as a refund.
+        keys.push(Key::Number(Numbered::Refunds, self.0.refund_id.number()));
+        Ok(keys)
     }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Payment, Failure> {
@@ -270,6 +279,7 @@ impl Command for ReserveRefund {
     fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
         let mut keys = wanted_under(Key::refund_number(self.0.merchant, &self.0.request.number), known)?;
         keys.push(Key::Number(Numbered::Payments, self.0.payment.number()));
+        keys.push(Key::reservation(known.home(), self.0.request.id.0));
         Ok(keys)
     }
 

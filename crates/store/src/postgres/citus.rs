@@ -102,7 +102,7 @@ pub(super) async fn init(client: &mut Client, homes: Homes) -> Result<(), StoreE
         if known != asked {
             return Err(StoreError::Engine(format!("this database has {known} homes for ever, not {asked}")));
         }
-        return schema::migrate(client).await;
+        return schema::migrate(client, schema::Whose::Servers).await;
     }
     let transaction = client.transaction().await.map_err(failed)?;
     make(&transaction, homes).await?;

@@ -8,15 +8,13 @@ use tokio_postgres::Client;
 use tokio_postgres::config::{ChannelBinding, Host};
 
 use super::link::{failed, reach};
-use super::schema::{self, MIGRATION_LOCK};
+use super::schema::{self, MIGRATION_LOCK, SET_ASIDE, Whose};
 use super::tls::Proof;
 use super::url::PostgresUrl;
 use super::{Runner, citus};
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
-/// A schema that is not ours to change, for as long as a copy that is put in its place has not proved sound.
-const SET_ASIDE: &str = "paychip_before_restore";
 /// The authorities of this machine, for tools that know no store of them.
 const AUTHORITIES_FILE: &str = "authorities.pem";
 
@@ -106,12 +104,8 @@ impl Target {
                 return Err(StoreError::Engine(text.to_owned()));
             }
             client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
-            let left: bool = one(&client, &format!("SELECT to_regnamespace('{SET_ASIDE}') IS NOT NULL")).await?;
-            if left {
-                return Err(StoreError::Engine(format!(
-                    "a restore was cut off: the data from before it is in the schema {SET_ASIDE}; give that its name paychip \
-                     back, or drop it"
-                )));
+            if schema::is_cut_off(&client).await? {
+                return Err(schema::cut_off());
             }
             let major = major(&client).await?;
             Ok::<_, StoreError>((client, driver, major))
@@ -182,7 +176,7 @@ impl Target {
             if !is_there {
                 return Err(StoreError::Engine("the copy holds no tables of paychip".to_owned()));
             }
-            schema::migrate(client).await
+            schema::migrate(client, Whose::Restore).await
         })
     }
 

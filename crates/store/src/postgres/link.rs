@@ -1,13 +1,15 @@
 //! One connection: its session set up so that a commit is durable, its statements prepared, and what is asked over it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::future::Future;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Connection, Error, NoTls, Socket, Statement};
+use tokio_postgres::{Client, Config, Connection, Error, NoTls, Socket, Statement};
 
 use super::citus::Layout;
 use super::pipeline::in_order;
@@ -34,6 +36,16 @@ const SPREAD: &str = "SET plan_cache_mode = auto";
 
 /// What holds for a session that only reads: an audit takes its time.
 const READING: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+
+/// How long an answer may take before the connection counts as lost: longer than the time-outs above. A machine whose disk
+/// answers nobody, or that is frozen, keeps its connections open and ends no statement of its own.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// Ends when all that this session could see at its beginning is where a commit has to be before it is answered. After
+/// a crash PostgreSQL shows transactions that were on its own disk and that no standby has: they were never answered, and
+/// are gone should the standby take over now. Nothing is told of them until it has them.
+const SETTLE: &str = "BEGIN; SET LOCAL synchronous_commit = on;
+     SELECT pg_logical_emit_message(true, 'paychip', ''); COMMIT";
 
 /// What Citus says, as an internal error, where PostgreSQL itself would end the session with a fatal one: its postmaster was
 /// killed while it waited for a worker. The text is the only mark of it, and in no language but this.
@@ -70,16 +82,29 @@ impl Drop for Link {
 /// Opens a connection without statements; it is driven for as long as its task lives. There is no other way to the
 /// database than this one.
 async fn connect(url: &PostgresUrl) -> Result<(Client, JoinHandle<()>), Error> {
-    match url.tls() {
+    let to = async |config: Config| match url.tls() {
         None => {
-            let (client, connection) = url.config().connect(NoTls).await?;
+            let (client, connection) = config.connect(NoTls).await?;
             Ok((client, drive(connection)))
         }
         Some(tls) => {
-            let (client, connection) = url.config().connect(tls.clone()).await?;
+            let (client, connection) = config.connect(tls.clone()).await?;
             Ok((client, drive(connection)))
         }
+    };
+    url.hosts().first(to).await
+}
+
+/// The answer over the connection that is driven there, or that it is lost.
+async fn answered<T>(driver: &JoinHandle<()>, answer: impl Future<Output = T>) -> T {
+    let mut answer = pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(ANSWER_WAIT, &mut answer).await {
+        return answer;
     }
+    tracing::warn!("the database has said nothing for {ANSWER_WAIT:?}: the connection is given up");
+    // Then every statement that waits over it ends with an error, as where a network has ended it.
+    driver.abort();
+    answer.await
 }
 
 fn drive<T: TlsStream + Unpin + Send + 'static>(connection: Connection<Socket, T>) -> JoinHandle<()> {
@@ -99,11 +124,28 @@ impl Link {
     /// A connection for the engine.
     pub(super) async fn writing(url: &PostgresUrl, layout: &Layout, scope: Option<u16>) -> Result<Self, Error> {
         let link = Self::open(url, layout, scope).await?;
-        make_durable(&link.client).await?;
+        link.answered(make_durable(&link.client)).await?;
+        link.settle().await?;
         Ok(link)
     }
 
-    /// A connection that only reads.
+    /// A connection that reads what is told to others.
+    pub(super) async fn telling(url: &PostgresUrl, layout: &Layout) -> Result<Self, Error> {
+        let link = Self::reading(url, layout, None).await?;
+        link.settle().await?;
+        Ok(link)
+    }
+
+    async fn settle(&self) -> Result<(), Error> {
+        self.answered(self.client.batch_execute(SETTLE)).await
+    }
+
+    /// An answer over this connection. One that does not come ends the connection.
+    pub(super) async fn answered<T>(&self, answer: impl Future<Output = T>) -> T {
+        answered(&self.driver, answer).await
+    }
+
+    /// A connection that only reads, for as long as it takes: an audit.
     pub(super) async fn reading(url: &PostgresUrl, layout: &Layout, scope: Option<u16>) -> Result<Self, Error> {
         let link = Self::open(url, layout, scope).await?;
         link.client.batch_execute(READING).await?;
@@ -112,23 +154,20 @@ impl Link {
 
     async fn open(url: &PostgresUrl, layout: &Layout, scope: Option<u16>) -> Result<Self, Error> {
         let (client, driver) = connect(url).await?;
-        client.batch_execute(SESSION).await?;
-        if layout.is_spread() {
-            client.batch_execute(SPREAD).await?;
-        }
-        let asked = Instant::now();
-        let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        let database_ms: i64 = client.query_one(now, &[]).await?.get(0);
-        let statements = Statements::prepare(&client, layout.is_spread()).await?;
+        let prepared = async {
+            client.batch_execute(SESSION).await?;
+            if layout.is_spread() {
+                client.batch_execute(SPREAD).await?;
+            }
+            let asked = Instant::now();
+            let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+            let database_ms: i64 = client.query_one(now, &[]).await?.get(0);
+            let clock = Clock { database_ms: database_ms.cast_unsigned(), asked };
+            Ok::<_, Error>((clock, Statements::prepare(&client, layout.is_spread()).await?))
+        };
+        let (clock, statements) = answered(&driver, prepared).await?;
         let layout = layout.clone();
-        Ok(Self {
-            client,
-            statements,
-            layout,
-            scope,
-            clock: Clock { database_ms: database_ms.cast_unsigned(), asked },
-            driver,
-        })
+        Ok(Self { client, statements, layout, scope, clock, driver })
     }
 
     /// The database's time, Unix milliseconds.

@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `url.rs` | where the database is, and that nothing crosses a network in the clear by accident |
+//! | `hosts.rs` | which of several machines takes writes |
 //! | `tls/` | what the database proves of itself, and what is shown to it |
 //! | `schema.rs` | the tables |
 //! | `statements.rs`, `pipeline.rs` | every statement, prepared once; many of them in one round trip |
@@ -22,6 +23,7 @@
 
 mod citus;
 mod copies;
+mod hosts;
 mod lease;
 mod link;
 mod master_keys;
@@ -151,7 +153,7 @@ impl PostgresEngine {
     /// Whether the partition is still this server's: what its last write left is what is there.
     fn is_still_held(&mut self) -> Result<bool, StoreError> {
         let link = self.link(RECONNECT_FOR)?;
-        let now = self.on.wait(lease::row_now(&link, self.held.partition));
+        let now = self.on.wait(link.answered(lease::row_now(&link, self.held.partition)));
         Ok(self.answer(now)?.as_deref() == Some(&self.held.row[..]))
     }
 
@@ -175,25 +177,25 @@ impl View for PostgresEngine {
             return Ok(vec![Some(self.held.row.clone())]);
         }
         let link = self.link(RECONNECT_FOR)?;
-        let rows = self.on.wait(link.read(keys));
+        let rows = self.on.wait(link.answered(link.read(keys)));
         self.answer(rows)
     }
 
     fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
         let link = self.link(RECONNECT_FOR)?;
-        let ids = self.on.wait(link.list(list, owner, before, limit));
+        let ids = self.on.wait(link.answered(link.list(list, owner, before, limit)));
         self.answer(ids)
     }
 
     fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError> {
         let link = self.link(RECONNECT_FOR)?;
-        let rows = self.on.wait(link.scan(table, after, up_to, limit));
+        let rows = self.on.wait(link.answered(link.scan(table, after, up_to, limit)));
         self.answer(rows)
     }
 
     fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
         let link = self.link(RECONNECT_FOR)?;
-        let rows = self.on.wait(link.scan_names(table, after, limit));
+        let rows = self.on.wait(link.answered(link.scan_names(table, after, limit)));
         self.answer(rows)
     }
 
@@ -241,7 +243,7 @@ impl Engine for PostgresEngine {
         let Some(after) = self.row_after(&writes) else {
             return Outcome::RolledBack(StoreError::Corrupt("partitions"));
         };
-        let outcome = match self.on.wait(link.commit(&writes)) {
+        let outcome = match self.on.wait(link.answered(link.commit(&writes))) {
             Ended::As(Outcome::Conflict) => self.why_conflict(),
             Ended::As(outcome) => outcome,
             Ended::Unheard => return self.find_out(after),
@@ -314,7 +316,7 @@ pub fn plans(url: &PostgresUrl) -> Result<Vec<(String, u64)>, StoreError> {
 async fn make_schema(url: &PostgresUrl) -> Result<Layout, StoreError> {
     let (mut client, driver) = link::reach(url).await?;
     let made = async {
-        schema::migrate(&mut client).await?;
+        schema::migrate(&mut client, schema::Whose::Servers).await?;
         citus::layout(&client).await
     };
     let made = made.await;

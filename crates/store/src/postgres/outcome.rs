@@ -67,7 +67,7 @@ impl PostgresEngine {
         let link = self.link(FIND_OUT_PAUSE)?;
         let before = self.held.row.clone();
         let partition = self.held.partition;
-        let found = self.on.wait(what_is_there(&link, partition, [&before, after, fence]));
+        let found = self.on.wait(link.answered(what_is_there(&link, partition, [&before, after, fence])));
         found.map_err(|error| {
             debug_assert!(is_lost(&error) || error.code().is_some());
             StoreError::Engine(told(&error))

@@ -21,6 +21,8 @@ use crate::queries::{Reader, Work};
 
 /// Connections that readers share.
 const READERS: usize = 4;
+/// What a transaction goes back to after a question that failed.
+const MOMENT: &str = "moment";
 /// The most lines a check of the database's own files comes to.
 const MAX_LINES: usize = 100;
 
@@ -55,7 +57,7 @@ impl Pool {
     }
 
     async fn open(&self) -> Result<Arc<Link>, Error> {
-        Link::reading(&self.url, &self.layout, None).await.map(Arc::new)
+        Link::telling(&self.url, &self.layout).await.map(Arc::new)
     }
 }
 
@@ -128,6 +130,10 @@ impl PostgresReader {
                 Some(moment) => format!("{begin}; SET TRANSACTION SNAPSHOT '{moment}'"),
             };
             link.client.batch_execute(&begin).await?;
+            if scope.is_none() {
+                // The moment is that of the first question.
+                link.client.batch_execute(&format!("SELECT 1; SAVEPOINT {MOMENT}")).await?;
+            }
             Ok(Arc::new(link))
         })?;
         work(&mut Reading { driver: &self.driver, pool: Arc::clone(&self.pool), only: Some(link), scope })
@@ -155,10 +161,20 @@ impl Reading<'_> {
         let (only, pool) = (self.only.clone(), Arc::clone(&self.pool));
         wait(self.driver, async move {
             if let Some(link) = only {
-                return question(link).await;
+                let answer = question(Arc::clone(&link)).await;
+                // A row that cannot be read does not keep the others of this moment from being read.
+                if answer.as_ref().is_err_and(|error| !is_lost(error)) {
+                    // Where that fails, so does the next question.
+                    let _ = link.client.batch_execute(&format!("ROLLBACK TO {MOMENT}")).await;
+                }
+                return answer;
             }
-            match question(pool.link().await?).await {
-                Err(error) if is_lost(&error) => question(pool.link().await?).await,
+            let ask = async || {
+                let link = pool.link().await?;
+                link.answered(question(Arc::clone(&link))).await
+            };
+            match ask().await {
+                Err(error) if is_lost(&error) => ask().await,
                 answer => answer,
             }
         })

@@ -1,6 +1,6 @@
 //! The tables of a database, in a schema of their own, and how they came to be: forward only, one server at a time.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient};
 
 use super::citus;
 use super::link::failed;
@@ -26,11 +26,27 @@ fn fill_percent(table: &str) -> u8 {
     }
 }
 
-/// Makes the tables of a new database on one machine, or adds what is new to any; refuses a schema it does not know.
-pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
+/// Where the data from before a restore is, until the copy that was put in its place has proved sound.
+pub(super) const SET_ASIDE: &str = "paychip_before_restore";
+
+/// Whose tables are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Those of servers.
+    Servers,
+    /// Those that a copy has been put into, by whoever does that.
+    Restore,
+}
+
+/// Makes the tables of a new database on one machine, or adds what is new to any; refuses a schema it does not know, and
+/// servers where a restore was cut off: what is there then may be empty, and all that was there before is aside.
+pub(super) async fn migrate(client: &mut Client, whose: Whose) -> Result<(), StoreError> {
     let layout = citus::layout(client).await?;
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
+    if whose == Whose::Servers && is_cut_off(&transaction).await? {
+        return Err(cut_off());
+    }
     let known = "SELECT to_regclass('paychip.schema_version') IS NOT NULL";
     let is_made: bool = transaction.query_one(known, &[]).await.map_err(failed)?.get(0);
     let version: i32 = if is_made {
@@ -60,6 +76,20 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
         }
     }
     transaction.commit().await.map_err(failed)
+}
+
+/// Whether a restore was cut off here.
+pub(super) async fn is_cut_off(client: &impl GenericClient) -> Result<bool, StoreError> {
+    let left = format!("SELECT to_regnamespace('{SET_ASIDE}') IS NOT NULL");
+    client.query_one(&left, &[]).await.and_then(|row| row.try_get(0)).map_err(failed)
+}
+
+/// What is said then.
+pub(super) fn cut_off() -> StoreError {
+    StoreError::Engine(format!(
+        "a restore was cut off: the data from before it is in the schema {SET_ASIDE}; give that its name paychip back, or \
+         drop it"
+    ))
 }
 
 /// Everything of a new database; `is_spread` where its rows have homes.

@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode, TargetSessionAttrs};
 
+use super::hosts::Hosts;
 use super::tls::{ClientFiles, Proof, Roots, Tls};
 use crate::StoreError;
 
 /// How long a connection may take to open, where the URL does not say.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// How long a network may be silent about data sent before the connection counts as lost.
 const NETWORK_SILENCE: Duration = Duration::from_secs(10);
 /// How long a connection may be idle before it is asked whether it is still there.
@@ -25,24 +27,30 @@ const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 /// `sslmode`, `sslrootcert`, `sslcert`, `sslkey` and `channel_binding` mean what they mean to libpq (PostgreSQL, *34.1.2
 /// Parameter Key Words* and *34.19 SSL Support*), with one difference: without `sslmode` another machine is spoken to as
 /// with `verify-full`, and this one without TLS.
+///
+/// Of several machines the one is connected to that takes writes, as with `target_session_attrs=read-write` there; each
+/// gets twice the `connect_timeout` until it has said so, and one that is alone at least a minute.
 #[derive(Clone)]
 pub struct PostgresUrl {
     config: Config,
+    hosts: Arc<Hosts>,
     /// None where the connection stays on this machine, or the URL says so.
     tls: Option<Tls>,
 }
 
-/// What a URL says of TLS.
+/// What a URL says of TLS, and of which machine it means.
 #[derive(Default)]
 struct Asked {
     mode: Option<String>,
     root: Option<String>,
     certificate: Option<String>,
     key: Option<String>,
+    session: Option<String>,
 }
 
 impl Asked {
-    /// Takes these options out of a URL: the client below knows neither files nor how a server proves who it is.
+    /// Takes these options out of a URL: the client below knows neither files nor how a server proves who it is, and would
+    /// take a machine that only reads where it is told to.
     fn take_from(text: &str) -> Result<(String, Self), StoreError> {
         let scheme = SCHEMES.iter().find(|scheme| text.starts_with(**scheme)).ok_or_else(not_one)?;
         // As the client reads it: the user ends at the first @, the database at the next question mark.
@@ -58,6 +66,7 @@ impl Asked {
                 "sslrootcert" => &mut asked.root,
                 "sslcert" => &mut asked.certificate,
                 "sslkey" => &mut asked.key,
+                "target_session_attrs" => &mut asked.session,
                 _ => {
                     others.push(option);
                     continue;
@@ -160,6 +169,10 @@ impl PostgresUrl {
         &self.config
     }
 
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
     pub(super) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
@@ -186,6 +199,9 @@ impl FromStr for PostgresUrl {
 
     fn from_str(text: &str) -> Result<Self, StoreError> {
         let (text, asked) = Asked::take_from(text)?;
+        if asked.session.as_deref().is_some_and(|session| !["read-write", "primary"].contains(&session)) {
+            return Err(refused("says target_session_attrs, which can be read-write alone: money is written"));
+        }
         let mut config = Config::from_str(&text).map_err(|_| not_one())?;
         let tls = asked.tls(Places::of(&config)?)?;
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
@@ -196,7 +212,8 @@ impl FromStr for PostgresUrl {
             config.connect_timeout(CONNECT_WAIT);
         }
         config.tcp_user_timeout(NETWORK_SILENCE).keepalives_idle(IDLE_BEFORE_PROBE);
-        Ok(Self { config, tls })
+        let hosts = Hosts::of(&config).ok_or_else(|| refused("names more or fewer ports or addresses than hosts"))?;
+        Ok(Self { config, hosts: Arc::new(hosts), tls })
     }
 }
 
@@ -280,6 +297,19 @@ mod tests {
             "host=localhost user=me",
         ] {
             assert!(proof(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn of_several_machines_the_one_that_takes_writes_is_meant() {
+        for url in ["", "?target_session_attrs=read-write", "?target_session_attrs=primary&connect_timeout=2"] {
+            let url: PostgresUrl = format!("postgres://me@127.0.0.1:1,localhost:2/pay{url}").parse().unwrap();
+            assert_eq!(url.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+            assert_eq!((url.config.get_hosts().len(), url.config.get_ports()), (2, &[1, 2][..]));
+        }
+        for other in ["any", "read-only", "standby", "prefer-standby", ""] {
+            let url = format!("postgres://me@127.0.0.1:1,localhost:2/pay?target_session_attrs={other}");
+            assert!(url.parse::<PostgresUrl>().is_err(), "{other}");
         }
     }
 

@@ -13,6 +13,8 @@ use crate::rows::{self, Balance};
 
 /// Records read to find what waits in one partition's clearing; what is beyond is not in the sum yet.
 const MAX_UNPOSTED: usize = 200_000;
+/// Of those, as many as are held in memory at a time.
+const PIECE: usize = 4_096;
 /// Records of an account that are walked back through to find a past balance.
 pub const MAX_WALK: usize = 100_000;
 
@@ -89,9 +91,14 @@ impl Queries {
             for (number, state) in partitions(view)? {
                 let waiting = fields(view, &Key::waiting(number, merchant, currency))?;
                 sum += waiting.map_or(Ok(0), |fields| rows::number("waiting", &fields))?;
-                let records = view.scan(Numbered::Journal, state.posted, state.head.number, MAX_UNPOSTED)?;
-                let mut sums = ClearingSums::default();
-                sums.add(&records, number, &state)?;
+                let (mut sums, mut after, mut left) = (ClearingSums::default(), state.posted, MAX_UNPOSTED);
+                while left > 0 {
+                    let records = view.scan(Numbered::Journal, after, state.head.number, PIECE.min(left))?;
+                    let Some((last, _)) = records.last() else { break };
+                    after = *last;
+                    left -= records.len();
+                    sums.add(&records, number, &state)?;
+                }
                 sum += sums.of((merchant, currency));
             }
             Ok(sum)

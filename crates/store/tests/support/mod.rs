@@ -6,6 +6,7 @@
 pub mod citus;
 pub mod postgres;
 pub mod proxy;
+pub mod standby;
 pub mod tls;
 
 use std::sync::{Arc, LazyLock};
@@ -87,6 +88,7 @@ pub enum Home {
     Sqlite(TempDir),
     Postgres(String, &'static postgres::Postgres),
     Citus(String, &'static citus::Cluster),
+    Pair(String, &'static standby::Pair),
 }
 
 /// One server for all tests of a file, each with a database of its own.
@@ -120,6 +122,7 @@ impl Home {
             Self::Sqlite(_) => panic!("a file has one server"),
             Self::Postgres(url, server) => Self::Postgres(url.clone(), server),
             Self::Citus(url, cluster) => Self::Citus(url.clone(), cluster),
+            Self::Pair(url, pair) => Self::Pair(url.clone(), pair),
         }
     }
 
@@ -138,6 +141,7 @@ impl Home {
                 let database = url.rsplit('/').next().unwrap();
                 cluster.try_sql(0, database, &format!("SET search_path = paychip; {sql}"))
             }
+            Self::Pair(..) => panic!("no test needs it"),
         }
     }
 
@@ -149,7 +153,7 @@ impl Home {
                 let queries = Queries::new(Box::new(engine.reader(&path).unwrap()));
                 (vec![Box::new(engine)], queries)
             }
-            Self::Postgres(url, _) | Self::Citus(url, _) => {
+            Self::Postgres(url, _) | Self::Citus(url, _) | Self::Pair(url, _) => {
                 let url = url.parse().unwrap();
                 let engines = PostgresEngine::open_all(&url, 1).unwrap().into_iter();
                 let engines = engines.map(|engine| Box::new(engine) as _).collect();
