@@ -323,11 +323,10 @@ impl<'a> Auditor<'a> {
             Numbered::Tokens => {
                 let place = rows::token_place(fields).ok()?;
                 let token = self.view.read(core::slice::from_ref(&place)).ok()?.pop().flatten()?;
-                let token = rows::join_token(unseal(&place, &token).ok()?, |account, id| {
+                rows::join_token(unseal(&place, &token).ok()?, |account, id| {
                     Ok(self.purse(account)?.spend_of(id).cloned())
                 })
                 .ok()?;
-                self.lists.add(List::AccountTokens, &token.account.0, token.id.0);
             }
             Numbered::Bindings => reads(rows::binding(fields))?,
             Numbered::Payments => {
@@ -406,8 +405,8 @@ impl<'a> Auditor<'a> {
                     self.audit.rows += 1;
                     if check_name(table, &name, &row, balances, waiting).is_none() {
                         self.audit.find(Finding::Row { table: table.name(), key: hex(&name) });
-                    } else if table == Named::Orders {
-                        self.belongs_to_merchant(&name, &row);
+                    } else {
+                        self.enlist(table, &name, &row);
                     }
                 }
             }
@@ -415,13 +414,24 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    /// An order number and the payment in its merchant's list are written together.
-    fn belongs_to_merchant(&mut self, name: &[u8], row: &[u8]) {
-        let merchant = name.first_chunk().and_then(|number| self.merchants.get(&u64::from_be_bytes(*number)));
-        let key = Key::Name(Named::Orders, name.to_vec());
-        let payment = unseal(&key, row).and_then(|fields| rows::id(Named::Orders.name(), fields));
-        if let (Some(merchant), Ok(payment)) = (merchant, payment) {
-            self.lists.add(List::MerchantPayments, merchant, payment);
+    /// Names that are written together with the entry of a list, and in the same home.
+    fn enlist(&mut self, table: Named, name: &[u8], row: &[u8]) {
+        let key = Key::Name(table, name.to_vec());
+        // What can't be read has been told.
+        let Ok(fields) = unseal(&key, row) else { return };
+        match table {
+            Named::Orders => {
+                let merchant = name.first_chunk().and_then(|number| self.merchants.get(&u64::from_be_bytes(*number)));
+                if let (Some(merchant), Ok(payment)) = (merchant, rows::id(table.name(), fields)) {
+                    self.lists.add(List::MerchantPayments, merchant, payment);
+                }
+            }
+            Named::TokenNumbers => {
+                if let Ok(token) = rows::join_token(fields, |_, _| Ok(None)) {
+                    self.lists.add(List::AccountTokens, &token.account.0, token.id.0);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -86,6 +86,19 @@ async fn behind_a_proxy() -> Option<(World, Proxy)> {
     Some((World::with_money(Home::Citus(url, cluster), 10_000).await, proxy))
 }
 
+/// Ids of tokens fall to any home; that of their account has the list of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_whose_tokens_fall_to_several_homes_has_a_sound_list_of_them() {
+    let Some(home) = Home::citus() else { return };
+    let world = World::with_money(home, 10_000).await;
+    let (one, two) = (support::token(), TokenIndex::new(49).unwrap());
+    let other = Token { id: TokenId([7; 16]), chip: ChipId([8; 16]), index: two, ..support::token() };
+    let homes = world.store.homes();
+    assert_ne!(homes.of_number(one.id.number()), homes.of_number(other.id.number()));
+    world.store.execute(support::Put(vec![Change::PutToken(other)])).await.unwrap();
+    world.assert_sound();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_found_out_by_key_in_either_step() {
     let Some((world, proxy)) = behind_a_proxy().await else { return };
