@@ -71,7 +71,11 @@ proptest! {
         prop_assert_eq!(after.lifecycle, Lifecycle::Bound);
         prop_assert_eq!(after.chip_id, before.chip_id);
         prop_assert_eq!(after.key_versions, before.key_versions);
-        prop_assert_eq!(after.tokens.len(), before.tokens.len());
+        prop_assert_eq!(after.granted, before.granted);
+        prop_assert_eq!(after.public, before.public);
+        // Codes are made, and none is won back; a passcode is the wearer's to set.
+        prop_assert!(after.status.codes_left <= before.status.codes_left);
+        prop_assert_eq!(after.status.label, before.status.label);
     }
 
     #[test]

@@ -427,7 +427,7 @@ fn a_chip_that_was_ended_is_bound_no_more_and_pays_no_more() {
 
     // No code, no offer, no sync; and nothing that was recorded brings it back.
     assert_eq!(li.watch.next_payment_code(CodeForm::Digits).unwrap_err(), wearable::Error::Terminated);
-    li.watch.binding_offer().unwrap_err();
+    assert_eq!(li.watch.binding_offer().unwrap_err(), wearable::Error::Terminated);
     assert_eq!(sync::sync(&mut li.watch, &li.wallet, |_| ()).unwrap_err().code, "chip_refused_channel");
     for (number, (message, _)) in (1..).zip(binding.iter().chain(&sync_heard)) {
         Link::new().deliver(&mut li.watch, number, message, &mut |_| ()).unwrap();

@@ -16,7 +16,7 @@ use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::profile::Place;
 use paychip::watch::carry::Link;
 use paychip::watch::folder::WatchFolder;
-use paychip::watch::{Watch, open, results, sync};
+use paychip::watch::{Watch, bind, open, results, sync};
 use protocol::script::{Message, ScriptWriter, SessionId};
 use serde_json::{Value, json};
 use support::play::{Play, error_code};
@@ -73,9 +73,19 @@ impl Stage {
     }
 
     /// Begins a sync and carries it by hand: every message to the watch, and each of its answers.
-    fn carried(&mut self, mut change: impl FnMut(usize, &[u8]) -> Vec<u8>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn carried(&mut self, change: impl FnMut(usize, &[u8]) -> Vec<u8>) -> Vec<(Vec<u8>, Vec<u8>)> {
         let path = format!("/v1/tokens/{}/sync", self.token);
-        let mut view = self.wallet.post(&path, &json!({})).unwrap();
+        let view = self.wallet.post(&path, &json!({})).unwrap();
+        self.carried_on(view, &path, change)
+    }
+
+    /// Carries what has begun.
+    fn carried_on(
+        &mut self,
+        mut view: Value,
+        path: &str,
+        mut change: impl FnMut(usize, &[u8]) -> Vec<u8>,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let (mut link, mut heard) = (Link::new(), Vec::new());
         for number in 1..=16_u8 {
             let message = hex::decode(text(&view, "message").unwrap()).unwrap();
@@ -88,7 +98,7 @@ impl Stage {
             let Some(answer) = answer else { return heard };
             view = self.wallet.post(&format!("{path}/relay"), &json!({ "message": hex::encode(answer) })).unwrap();
         }
-        panic!("the sync does not end");
+        panic!("it does not end");
     }
 }
 
@@ -101,6 +111,33 @@ fn restarted(cloud: &Cloud, name: &str) -> Watch {
     let copy = folder_of(cloud, name);
     folder_of(cloud, "w0").copy_to(&copy).unwrap();
     open(&copy).unwrap()
+}
+
+#[test]
+fn an_offer_takes_no_result_away_and_the_next_owner_is_shown_none() {
+    let mut stage = Stage::begin();
+    stage.pay("1", 700);
+    // One that somebody writes down.
+    let early = stage.watch.binding_offer().unwrap().as_str().to_owned();
+    stage.sync();
+    assert_eq!(stage.shown(), [(PaymentOutcome::Paid, 700, 0)]);
+    // Of a watch that is bound an offer is worth nothing, and costs nothing: what was told is not told again.
+    let refused = bind::bind(&mut stage.watch, &stage.wallet, |_| ()).unwrap_err();
+    assert_eq!(refused.code, "chip_bound");
+    stage.sync();
+    assert_eq!(stage.shown(), [(PaymentOutcome::Paid, 700, 0)]);
+    assert_eq!(restarted(&stage.cloud, "bound").results().count(), 1);
+
+    // Sold without being wiped, and bound with an offer from before all that.
+    stage.wallet.post(&format!("/v1/tokens/{}/revoke", stage.token), &json!({})).unwrap();
+    let (next, _) = open_account(&stage.cloud.operator(), "Wang Fang", "CNY").unwrap();
+    stage.wallet = Api::new(stage.cloud.url.clone(), next.key);
+    let view = stage.wallet.post("/v1/bindings", &json!({ "offer": early })).unwrap();
+    let path = format!("/v1/bindings/{}", text(&view, "id").unwrap());
+    stage.carried_on(view, &path, |_, message| message.to_vec());
+    assert_eq!(stage.wallet.get(&path).unwrap()["state"], "done");
+    assert_eq!(stage.shown(), [], "these were the former owner's");
+    assert_eq!(restarted(&stage.cloud, "sold").results().count(), 0);
 }
 
 #[test]

@@ -79,7 +79,7 @@ reasons! {
     ChipUncertified, Conflict, "chip_uncertified", "This chip came in no maker's shipment; the operator takes only chips whose makers vouch for them.";
     ChipSilent, Conflict, "chip_silent", "The chip did not answer everything it was asked; hold the wearable near the phone and start again.";
     ChipRefusedChannel, Conflict, "chip_refused_channel", "The chip opened no secure channel: it is terminated, or has other keys than its maker shipped it with.";
-    ChipAttestsNothing, Conflict, "chip_attests_nothing", "The chip could not say with its own signature what it is: it has no device key or no certificate.";
+    ChipAttestsNothing, Conflict, "chip_attests_nothing", "The chip could not say with its own signature what it is: it is terminated, or has no device key or no certificate.";
     ChipStateForbids, Conflict, "chip_state_forbids", "The chip is suspended or terminated; it can not be bound.";
     AppletNotAllowed, Conflict, "applet_not_allowed", "The operator does not take this version of the payment applet on this chip model; update the wearable.";
     OfferUsed, Conflict, "offer_used", "This binding offer was used already; show a new one on the wearable.";

@@ -249,5 +249,10 @@ fn the_threat_model_says_what_the_rules_leave_to_guessers_and_harvesters() {
         yuan(stolen),
         yuan(limits.day_minor)
     ));
+    has(format!(
+        "| the same, with the passcode known, or set where there was none | {} yuan: {} on each of those days |",
+        yuan(days * limits.day_minor),
+        yuan(limits.day_minor)
+    ));
     has(format!("| one payment the phone is not asked about | {} yuan |", yuan(limits.unconfirmed_minor)));
 }

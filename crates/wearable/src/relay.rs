@@ -3,8 +3,10 @@
 //! leaves the chip as it was or with the whole order done: every order is one command, and the chip takes
 //! a command whole or not at all.
 //!
-//! What is inside the commands neither concerns nor shows itself to this code.
+//! What is inside the sealed commands neither concerns nor shows itself to this code. What a relay puts in the clear does:
+//! whoever is at the other end of the link may be a stranger, and gets no code and no try at the passcode.
 
+use protocol::applet::may_be_carried;
 use protocol::link::{self, Fragments, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Reassembler, Received, resend_request};
 use protocol::script::{
     MAX_ANSWER_BYTES, MAX_CODE_BYTES, MAX_COMMANDS, MAX_MESSAGE_BYTES, Memory, Message, Outcome, ResultsWriter,
@@ -84,6 +86,8 @@ enum Arrived {
     Outcome(Option<Text<MAX_CODE_BYTES>>),
     /// The cloud's last word: done, and nobody is bound now.
     Unbound,
+    /// A script with a command that is not the cloud's to give.
+    Forbidden,
 }
 
 /// The state of the relay: three buffers of one message each, and where it stands.
@@ -217,7 +221,6 @@ impl Relay {
     /// A new offer is shown: what was under way before is given up.
     pub(crate) fn offered<H: Host>(&mut self, host: &mut H) {
         self.cancel(host);
-        self.results.forget(host);
         self.progress = Progress::Offered;
     }
 
@@ -248,6 +251,8 @@ impl Relay {
         let before = (self.progress, self.session);
         match self.sort(frame) {
             Ok(Arrived::Nothing) => {}
+            // As if it had not come: whoever sent it is told nothing.
+            Ok(Arrived::Forbidden) => return host.log("paychip: a script asked for what no relay may give"),
             Ok(Arrived::Again) => self.send_again(),
             Ok(Arrived::Script) => {
                 self.phase = Phase::Running { done: 0 };
@@ -284,6 +289,9 @@ impl Relay {
             Received::Message { bytes, .. } => bytes,
         };
         Ok(match Message::decode(bytes) {
+            Ok(Message::Script(script)) if !script.commands().all(|command| may_be_carried(command.apdu)) => {
+                Arrived::Forbidden
+            }
             Ok(Message::Script(script)) => match self.memory.judge(&script) {
                 Verdict::Run => {
                     self.memory.ran(&script);
@@ -339,6 +347,10 @@ impl Relay {
         let silent = element.exchange(command.apdu, &mut answer).is_err() || answer.whole().len() > MAX_ANSWER_BYTES;
         let bytes = if silent { &[][..] } else { answer.whole() };
         let accepted = !silent && answer.response().is_ok_and(|response| response.status.is_ok());
+        // Without an answer it may have been carried out as well.
+        if (accepted || silent) && self.results.is_of_another_token(command.apdu) {
+            self.results.forget(element.host_mut());
+        }
         if accepted && self.results.carried_out(command.apdu) {
             self.results.save(element.host_mut());
         }

@@ -13,6 +13,8 @@ use crate::screen::ResultFace;
 
 /// Results that are kept: the newest.
 pub const MAX_RESULTS: usize = 4;
+/// The data object that says which tokens the chip holds.
+const TOKENS: u16 = 0xDF23;
 /// First byte of what is kept across a reboot.
 const RECORD_VERSION: u8 = 1;
 const RECORD_BYTES: usize = 1 + MAX_RESULTS * (1 + MAX_NOTICE_BYTES);
@@ -108,15 +110,26 @@ impl Kept {
     }
 }
 
-/// The newest results, and how long the MAC of a command is in the channel that is open.
+/// The channel that is open between cloud and chip, as far as it can be seen from outside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    /// None, or one in which nothing counts.
+    None,
+    /// Whose commands can be read and not made up; so many bytes of each are its MAC.
+    Readable { mac_bytes: usize },
+    /// Whose commands cannot be read. Has the cloud asked which tokens the chip holds?
+    Sealed { has_asked: bool },
+}
+
+/// The newest results, and the channel that is open.
 pub(crate) struct Results {
     kept: [Kept; MAX_RESULTS],
-    mac_bytes: Option<usize>,
+    channel: Channel,
 }
 
 impl Results {
     pub(crate) const fn new() -> Self {
-        Self { kept: [Kept::NONE; MAX_RESULTS], mac_bytes: None }
+        Self { kept: [Kept::NONE; MAX_RESULTS], channel: Channel::None }
     }
 
     /// The results, newest code first.
@@ -129,22 +142,40 @@ impl Results {
         let Ok(command) = Command::parse(apdu) else { return false };
         match command.instruction {
             ins::EXTERNAL_AUTHENTICATE => {
-                // It carries a cryptogram and a MAC of one length.
-                let is_readable =
-                    Level::from_byte(command.p1).is_some_and(|level| level.has_c_mac() && !level.has_c_enc());
-                self.mac_bytes = is_readable.then_some(command.data.len() / 2);
+                self.channel = match Level::from_byte(command.p1) {
+                    Some(level) if level.has_c_enc() => Channel::Sealed { has_asked: false },
+                    // It carries a cryptogram and a MAC of one length.
+                    Some(level) if level.has_c_mac() => Channel::Readable { mac_bytes: command.data.len() / 2 },
+                    _ => Channel::None,
+                };
                 false
             }
             ins::SELECT | ins::INITIALIZE_UPDATE => {
-                self.mac_bytes = None;
+                self.channel = Channel::None;
                 false
             }
-            ins::VOUCH if command.class.is_gp_secured() => {
-                let length = self.mac_bytes.and_then(|mac_bytes| command.data.len().checked_sub(mac_bytes));
-                length.and_then(|length| command.data.get(..length)).is_some_and(|notice| self.keep(notice))
+            ins::GET_DATA if command.class.is_gp_secured() && command.p1_p2() == TOKENS => {
+                if let Channel::Sealed { has_asked } = &mut self.channel {
+                    *has_asked = true;
+                }
+                false
             }
+            ins::VOUCH if command.class.is_gp_secured() => match self.channel {
+                Channel::Readable { mac_bytes } => {
+                    let length = command.data.len().checked_sub(mac_bytes);
+                    length.and_then(|length| command.data.get(..length)).is_some_and(|notice| self.keep(notice))
+                }
+                _ => false,
+            },
             _ => false,
         }
+    }
+
+    /// Whether this command of the cloud's gives the chip another token, once it is carried out: a sync asks first which tokens
+    /// the chip holds, and a binding does not (`spec/relay.md` 7.5).
+    pub(crate) fn is_of_another_token(&self, apdu: &[u8]) -> bool {
+        self.channel == Channel::Sealed { has_asked: false }
+            && Command::parse(apdu).is_ok_and(|command| command.instruction == ins::STORE_DATA)
     }
 
     /// Puts a notice where its code's is, or before those of older codes; the oldest goes where there is no room.
@@ -264,5 +295,35 @@ mod tests {
         results.carried_out(&opened(0x11, 8));
         assert!(!results.carried_out(&command(0x80, ins::VOUCH, 0, &told)), "in the clear");
         assert!(!results.carried_out(&command(0x84, ins::VOUCH, 0, &[1; 4])), "shorter than its MAC");
+    }
+
+    #[test]
+    fn what_gives_the_chip_another_token_is_told_from_a_sync() {
+        let opened = |level| command(0x84, ins::EXTERNAL_AUTHENTICATE, level, &[1; 16]);
+        let asked = |tag: u16| {
+            let [p1, p2] = tag.to_be_bytes();
+            [&[0x04, ins::GET_DATA, p1, p2, 8][..], &[2; 8]].concat()
+        };
+        let order = command(0x84, ins::STORE_DATA, 0, &[3; 24]);
+        let after = |commands: &[Vec<u8>]| {
+            let mut results = Results::new();
+            for command in commands {
+                results.carried_out(command);
+            }
+            results.is_of_another_token(&order)
+        };
+        assert!(after(&[opened(0x33)]), "a binding");
+        assert!(after(&[opened(0x33), asked(0xDF22)]), "it has asked something else");
+        assert!(after(&[opened(0x33), asked(TOKENS), opened(0x33)]), "in the channel before");
+        assert!(after(&[opened(0x33), asked(TOKENS)[..5].to_vec(), opened(0x33)]));
+        assert!(!after(&[opened(0x33), asked(TOKENS)]), "a sync");
+        let in_the_clear = command(0x00, ins::GET_DATA, 0, &[]);
+        assert!(after(&[opened(0x33), [&[0x00, ins::GET_DATA, 0xDF, 0x23], &in_the_clear[4..]].concat()]));
+        assert!(!after(&[]), "no channel");
+        assert!(!after(&[opened(0x11)]), "nobody gives a token in a channel that can be read");
+        assert!(!after(&[opened(0x33), command(0x80, ins::INITIALIZE_UPDATE, 0, &[1; 8])]), "closed");
+        let mut results = Results::new();
+        results.carried_out(&opened(0x33));
+        assert!(!results.is_of_another_token(&asked(TOKENS)));
     }
 }

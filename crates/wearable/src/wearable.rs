@@ -143,7 +143,7 @@ impl<H: Host> Wearable<H> {
         let chip_id = self.chip_id()?;
         let number = self.relay.next_offer(self.element.host_mut());
         let challenge = u64::from(number) << 32 | self.host().unix_time_s() & 0xFFFF_FFFF;
-        let nonce = self.card_nonce(&challenge.to_be_bytes())?;
+        let nonce = self.card_nonce(&challenge.to_be_bytes()).map_err(|error| self.ended_or(error))?;
         self.relay.offered(self.element.host_mut());
         Ok(Offer::new(&chip_id, &nonce))
     }
@@ -322,6 +322,14 @@ impl<H: Host> Wearable<H> {
         match error {
             Error::Refused(_) => self.status().and_then(|status| status.can_pay()).err().unwrap_or(error),
             other => other,
+        }
+    }
+
+    /// A chip that was ended opens no channel, and says so.
+    fn ended_or(&mut self, error: Error) -> Error {
+        match (error, self.status()) {
+            (Error::Refused(_), Ok(status)) if status.lifecycle == Lifecycle::Terminated => Error::Terminated,
+            _ => error,
         }
     }
 

@@ -12,7 +12,7 @@ use chip::{Chip, MAX_RESPONSE_BYTES, OpenError};
 use protocol::apdu::Command;
 use protocol::applet::{
     ChipStatus, CodeForm, CodeRequest, DataObject, Lifecycle, Passcode, PasscodeChange, PasscodeState, PaymentCode,
-    Slot, TokenStatuses, decode_chip_id, decode_lifecycle, lock as lock_command, verify as verify_command,
+    Slot, TokenStatus, TokenStatuses, decode_chip_id, decode_lifecycle, lock as lock_command, verify as verify_command,
 };
 
 /// Small pages, so that the store compacts often: 4 pages of 1 KiB.
@@ -181,6 +181,8 @@ pub struct View {
     pub key_versions: Vec<u8>,
     /// Slot, token id, transaction counter, last stamp, codes left, anchor.
     pub tokens: Vec<String>,
+    /// Of each of them what only the cloud gives: slot, token id, anchor.
+    pub granted: Vec<(Slot, [u8; 16], u64)>,
     /// Key information, public device key, certificate chain: as they are answered.
     pub public: Vec<(Vec<u8>, u16)>,
 }
@@ -194,19 +196,21 @@ pub fn view<P: Platform>(chip: &mut Chip<P>) -> View {
     let (data, answered) = send_command(chip, &DataObject::ChipId.command());
     let chip_id = (answered == 0x9000).then(|| decode_chip_id(&data).unwrap().to_vec());
     let mut key_versions = Vec::new();
-    let mut tokens = Vec::new();
+    let (mut tokens, mut granted) = (Vec::new(), Vec::new());
     for (version, key) in [(0xFF, TRANSPORT_KEY), (CLOUD_KEY_VERSION, CLOUD_KEY)] {
         if let Ok(mut cloud) = Cloud::open(chip, version, 0x33, &key) {
             key_versions.push(version);
             let (data, answered) = cloud.send(chip, &[0x80, 0xCA, 0xDF, 0x23]);
             assert_eq!(answered, 0x9000);
             tokens = TokenStatuses::decode(&data).unwrap().map(|token| format!("{token:?}")).collect();
+            let grant = |token: TokenStatus<'_>| (token.slot, *token.token_id, token.time_anchor_unix_seconds);
+            granted = TokenStatuses::decode(&data).unwrap().map(grant).collect();
         }
     }
     chip.reset();
     let public = [[0x00, 0xE0], [0xDF, 0x24], [0xDF, 0x30], [0xDF, 0x31]];
     let public = public.map(|[p1, p2]| send(chip, &[0x00, 0xCA, p1, p2])).to_vec();
-    View { lifecycle, chip_id, status: status(chip), key_versions, tokens, public }
+    View { lifecycle, chip_id, status: status(chip), key_versions, tokens, granted, public }
 }
 
 /// A chip with flash as large as a chip maker gives: 4 pages of 4 KiB.

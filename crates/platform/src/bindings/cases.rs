@@ -342,6 +342,12 @@ fn who_may_start_a_binding_and_when() {
             Err(Reason::OfferUsed),
         ),
         (
+            "the offer of a binding that gave way to a newer one",
+            request(ACCOUNT),
+            StartFacts { before: Some(self::facts(running.binding.clone(), ended.clone())), ..start_facts() },
+            Err(Reason::OfferUsed),
+        ),
+        (
             "the receipt of a token that was ended",
             request(ACCOUNT),
             StartFacts { before: Some(self::facts(done.clone(), ended)), ..start_facts() },

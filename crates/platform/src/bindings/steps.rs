@@ -144,7 +144,8 @@ fn begun_before(request: &StartRequest, before: RelayFacts) -> Option<Result<(Re
         return None;
     }
     match before.binding.state {
-        BindingState::Opening | BindingState::Installing => {
+        // One that has given way to a newer one gets no further.
+        BindingState::Opening | BindingState::Installing if before.token.state == TokenState::Pending => {
             let message = due_script(&before);
             Some(message.map(|message| (RelayAnswer { binding: before.binding, message }, Vec::new())))
         }
@@ -152,7 +153,7 @@ fn begun_before(request: &StartRequest, before: RelayFacts) -> Option<Result<(Re
         BindingState::Done if before.token.state != TokenState::Revoked => {
             Some(Ok((done_answer(before.binding, &before.account), Vec::new())))
         }
-        BindingState::Done | BindingState::Failed => None,
+        _ => None,
     }
 }
 

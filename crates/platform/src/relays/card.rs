@@ -1,7 +1,7 @@
 //! The card's end of a channel, for tests: what a chip with these keys answers.
 
 use protocol::apdu::{Command, StatusWord};
-use protocol::applet::{Slot, TokenStatus, encode_token_statuses, ins};
+use protocol::applet::{CodeStamp, Slot, TokenStatus, encode_token_statuses, ins};
 use protocol::scp03::card::{Challenge, Handshake};
 use protocol::scp03::{KeySet, card};
 use protocol::script::{Message, ResultsWriter, SessionId};
@@ -14,13 +14,15 @@ pub(crate) struct Card {
     pub(crate) installed: Option<Vec<u8>>,
     /// What it says it holds in its first slot: token and transaction counter.
     pub(crate) holds: Option<([u8; 16], u32)>,
+    /// The last code it says it has made with it.
+    pub(crate) made: Option<CodeStamp>,
     /// What it answers to an order, where not with success.
     pub(crate) refuses: Option<StatusWord>,
 }
 
 impl Card {
     pub(crate) fn with(keys: KeySet) -> Self {
-        Self { keys, handshake: None, session: None, installed: None, holds: None, refuses: None }
+        Self { keys, handshake: None, session: None, installed: None, holds: None, made: None, refuses: None }
     }
 
     pub(crate) fn run(&mut self, script: &[u8]) -> Vec<u8> {
@@ -62,7 +64,7 @@ impl Card {
                         slot: Slot::FIRST,
                         token_id,
                         transaction_counter: *transaction_counter,
-                        last_stamp: None,
+                        last_stamp: self.made,
                         codes_left: 1,
                         time_anchor_unix_seconds: 1,
                     });

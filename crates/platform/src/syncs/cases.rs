@@ -3,7 +3,7 @@
 use ledger::{Amount, Currency};
 use paycode::{Sequence, Stamp, TimeStep};
 use protocol::apdu::StatusWord;
-use protocol::applet::{PaymentNotice, PaymentOutcome};
+use protocol::applet::{CodeStamp, PaymentNotice, PaymentOutcome};
 use protocol::script::{Message, Outcome, SessionId};
 
 use super::*;
@@ -353,6 +353,44 @@ fn refilled(token: &Token, results: &[TokenResult]) -> (Card, SyncAnswer) {
     let (answer, changes) = step(known, &message, NOW_MS).unwrap();
     assert_eq!(names(&changes), ["refilled"], "the refill counts, whatever comes of the telling");
     (card, answer)
+}
+
+#[test]
+fn a_code_that_was_used_and_that_the_chip_had_not_made_names_a_copy() {
+    let token = in_state(TokenState::Active);
+    let made = |step| CodeStamp::new(step, 0);
+    let (long_ago, just_now) = (NOW_MS - 120_001, NOW_MS - 120_000);
+    for (what, newest, used, at_ms, is_copied) in [
+        ("its newest", made(5), 5, long_ago, false),
+        ("an older one", made(6), 5, long_ago, false),
+        ("newer than all it has made", made(4), 5, long_ago, true),
+        ("the next of the same step", made(5), 6, long_ago, true),
+        ("it has made none", None, 5, long_ago, true),
+        ("while the code lives", made(4), 5, just_now, false),
+        ("while the answer was on its way", made(4), 5, NOW_MS + 1, false),
+    ] {
+        let mut used = result(&token, used, PaymentState::Succeeded);
+        used.payment.created_ms = at_ms;
+        if what.starts_with("the next") {
+            used.stamp = Stamp::new(TimeStep(5), Sequence::FIRST.next().unwrap());
+        }
+        let (mut card, ordering) = opened_for(&token);
+        card.made = newest;
+        let message = card.run(&ordering.message);
+        let known = SyncFacts { results: vec![used], ..facts(&ordering.sync, &token) };
+        let (answer, changes) = step(known, &message, NOW_MS).unwrap();
+        let expected = if is_copied { Some(Reason::ChipCloned) } else { None };
+        assert_eq!(answer.sync.failure, expected, "{what}");
+        assert_eq!(names(&changes), [if is_copied { "chip_cloned" } else { "refilled" }], "{what}");
+    }
+    // What is taken out of a chip is not asked for.
+    let revoked = in_state(TokenState::Revoked);
+    let mut used = result(&revoked, 5, PaymentState::Succeeded);
+    used.payment.created_ms = long_ago;
+    let (mut card, ordering) = opened_for(&revoked);
+    let message = card.run(&ordering.message);
+    let known = SyncFacts { results: vec![used], ..facts(&ordering.sync, &revoked) };
+    assert_eq!(step(known, &message, NOW_MS).unwrap().0.sync.state, SyncState::Done);
 }
 
 #[test]

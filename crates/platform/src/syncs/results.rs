@@ -61,6 +61,11 @@ impl TokenResult {
         }
     }
 
+    /// The code, as a chip names it.
+    pub(super) fn code(&self) -> Option<CodeStamp> {
+        CodeStamp::new(self.stamp.step.0, self.stamp.sequence.get())
+    }
+
     fn told(&self) -> Told {
         Told { payment: self.payment.id, outcome: self.outcome() as u8, refunded_minor: self.payment.refunded_minor }
     }
@@ -77,7 +82,7 @@ impl TokenResult {
             decimals: u8::try_from(currency.decimals()).ok()?,
             merchant: self.merchant.get(..self.merchant.floor_char_boundary(MAX_MERCHANT_BYTES))?.trim_end(),
             unix_seconds: self.payment.created_ms / 1_000,
-            stamp: CodeStamp::new(self.stamp.step.0, self.stamp.sequence.get())?,
+            stamp: self.code()?,
         };
         let mut buffer = [0; MAX_NOTICE_BYTES];
         let bytes = notice.encode(&mut buffer).ok()?.to_vec();

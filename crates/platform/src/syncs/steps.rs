@@ -1,6 +1,8 @@
 //! The decisions of a sync: what starts it, and what each message from the chip leads to.
 
-use protocol::applet::{self, DataObject, Grant, MaskKeyUpdate, Order, RemoveToken, Slot, SyncGrant, TokenStatuses};
+use protocol::applet::{
+    self, CodeStamp, DataObject, Grant, MaskKeyUpdate, Order, RemoveToken, Slot, SyncGrant, TokenStatuses,
+};
 use protocol::scp03::{KeySet, Level};
 use zeroize::Zeroizing;
 
@@ -14,6 +16,8 @@ use crate::{Caller, Change, Event, OnDay, Reason, Refusal, Settings, TokenId, Un
 
 /// The longest order, bytes.
 const ORDER_BYTES: usize = 300;
+/// How long a code lives.
+const CODE_LIFE_MS: u64 = 120_000;
 
 /// Asks for a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,14 +235,12 @@ fn ordered(
     now_ms: UnixMs,
 ) -> Result<(SyncAnswer, Vec<Change>), Refusal> {
     let mut read = order_script(&facts)?.read(&results.answers).into_iter();
-    let held = read.next().flatten().and_then(|data| counter_held(&data, facts.token.id));
+    let held = read.next().flatten().and_then(|data| held(&data, facts.token.id));
     let is_confirmed = read.next().flatten().is_some();
     match (facts.sync.work, held, is_confirmed) {
         // Bound to something else, or wiped: nothing to refill.
         (Work::Refill, Some(None), _) => Ok(fail(facts, Reason::TokenNotInChip)),
-        (Work::Refill, Some(Some(counter)), _) if facts.sync.counter_before.is_some_and(|seen| seen > counter) => {
-            Ok(cloned(facts, now_ms))
-        }
+        (Work::Refill, Some(Some(made)), _) if made.is_less_than_was_used(&facts) => Ok(cloned(facts, now_ms)),
         // It was not there any more, and the chip has said so itself: the order was carried out before, or never needed.
         (_, Some(_), true) | (Work::Wipe, Some(None), false) => Ok(confirmed(facts, host_challenge, settings, now_ms)),
         _ if facts.sync.channels >= MAX_CHANNELS => Ok(fail(facts, Reason::SyncFailed)),
@@ -246,12 +248,33 @@ fn ordered(
     }
 }
 
-/// What a chip has told of its tokens: nothing where it is unreadable, else the transaction counter of this one, where it
-/// holds it in the slot that syncs are of.
-fn counter_held(data: &[u8], token: TokenId) -> Option<Option<u32>> {
+/// What a chip has told of its tokens: nothing where it is unreadable, else what it has made with this one, where it holds it in the
+/// slot that syncs are of.
+fn held(data: &[u8], token: TokenId) -> Option<Option<Made>> {
     let mut tokens = TokenStatuses::decode(data).ok()?;
     let held = tokens.find(|held| held.slot == Slot::FIRST && *held.token_id == token.0);
-    Some(held.map(|held| held.transaction_counter))
+    Some(held.map(|held| Made { counter: held.transaction_counter, last: held.last_stamp }))
+}
+
+/// The codes a chip has made with a token, as far as it tells.
+struct Made {
+    counter: u32,
+    last: Option<CodeStamp>,
+}
+
+impl Made {
+    /// Whether codes were used, before the order left, that this chip had not made when it carried the order out. By digits, which
+    /// carry no counter, their stamps tell: a chip never makes a code for a time before its last one.
+    fn is_less_than_was_used(&self, facts: &SyncFacts) -> bool {
+        let age = |stamp: CodeStamp| (stamp.step(), stamp.sequence());
+        // Another server's clock may have dated a payment; none is off by as long as a code lives.
+        let order_left_ms = facts.sync.anchor_s.saturating_mul(1_000);
+        let was_used_before =
+            |used: &&TokenResult| used.payment.created_ms.saturating_add(CODE_LIFE_MS) < order_left_ms;
+        let mut used = facts.results.iter().filter(was_used_before).filter_map(TokenResult::code);
+        facts.sync.counter_before.is_some_and(|seen| seen > self.counter)
+            || used.any(|stamp| self.last.is_none_or(|last| age(stamp) > age(last)))
+    }
 }
 
 /// The order is carried out. After a refill the wearable is told what became of its payments, where that is news to it.
@@ -320,8 +343,8 @@ fn end(facts: SyncFacts, why: Reason) -> (SyncAnswer, Vec<Change>) {
     }
 }
 
-/// The cloud had seen a higher counter before the order left than the chip had reached when it carried it out: somebody
-/// else makes codes with this token's keys.
+/// Codes had been used before the order left that the chip had not made when it carried it out: somebody else makes codes
+/// with this token's keys.
 fn cloned(facts: SyncFacts, now_ms: UnixMs) -> (SyncAnswer, Vec<Change>) {
     let event = Event::risk(facts.token.id, now_ms, Decline::ChipCloned.code());
     let frozen = Token { state: facts.token.state.frozen_by_risk(), ..facts.token.clone() };

@@ -8,6 +8,7 @@
 
 mod answers;
 mod attestation;
+mod carried;
 mod commands;
 mod fields;
 mod log;
@@ -26,6 +27,7 @@ pub use attestation::{
     MAX_CERTIFICATE_PART_BYTES, MAX_STATE_BYTES, MAX_STATEMENT_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES,
     STATE_HASH_BYTES, Scheme, StoreCertificate, decode_certificate_part, encode_certificate_part,
 };
+pub use carried::may_be_carried;
 pub use commands::{
     CodeForm, CodeRequest, DataObject, MAX_COMMAND_BYTES, PASSCODE_BYTES, PASSCODE_REFERENCE, Passcode, PasscodeChange,
     TimedPasscode, attest, choose_slot, generate_key, initialize_update, ins, lock, select, self_test, store_data,

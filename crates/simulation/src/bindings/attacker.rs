@@ -1,6 +1,6 @@
 //! The attacker in the phone: everything a relay can do to a message that it can neither read nor make.
 
-use protocol::applet;
+use protocol::applet::{self, CodeForm, CodeRequest, Passcode, PasscodeChange, PaymentCode};
 use protocol::script::{MAX_MESSAGE_BYTES, Message, Outcome, ResultsWriter, ScriptWriter, SessionId};
 
 /// Messages it keeps to use again.
@@ -40,6 +40,8 @@ pub(super) enum Attack {
     ForgeOutcome(bool),
     /// A script made up, whose channel cannot open: it closes the one there is, and costs the chip an attempt.
     ForgeScript,
+    /// A script made up that asks the chip for a code, or tries a passcode.
+    AskForCode,
 }
 
 /// The attacker.
@@ -61,19 +63,24 @@ pub(super) struct Relay {
     pub(super) attacks: u64,
     /// How long each message was, in the order they crossed; kept where somebody counts.
     pub(super) lengths: Option<Vec<(Way, usize)>>,
+    /// A code that a chip has made for it, or a passcode it has tried or set: what should never be.
+    pub(super) learned: Option<String>,
     seen: Vec<(Way, u64, Vec<u8>)>,
     held: Option<(Way, u64, Vec<u8>)>,
 }
 
 impl Relay {
     pub(super) fn new(attacker: Attacker) -> Self {
-        Self { attacker, crossed: 0, attacks: 0, lengths: None, seen: Vec::new(), held: None }
+        Self { attacker, crossed: 0, attacks: 0, lengths: None, learned: None, seen: Vec::new(), held: None }
     }
 
     /// What arrives in place of this message of a session.
     pub(super) fn carry(&mut self, way: Way, of: u64, message: &[u8], random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
         let number = self.crossed;
         self.crossed += 1;
+        if self.learned.is_none() && way == Way::ToCloud {
+            self.learned = learned(message);
+        }
         if let Some(lengths) = &mut self.lengths {
             lengths.push((way, message.len()));
         }
@@ -140,12 +147,13 @@ impl Relay {
             }
             Attack::ForgeOutcome(done) => outcome(message, done).into_iter().chain([whole]).collect(),
             Attack::ForgeScript => script(message, random).into_iter().chain([whole]).collect(),
+            Attack::AskForCode => asking(message, random).into_iter().chain([whole]).collect(),
         }
     }
 }
 
 fn any(length: usize, random: &mut fastrand::Rng) -> Attack {
-    match random.u32(0..13) {
+    match random.u32(0..14) {
         0 | 1 => Attack::Drop,
         2 => Attack::Repeat,
         3 => Attack::Overtaken,
@@ -156,6 +164,7 @@ fn any(length: usize, random: &mut fastrand::Rng) -> Attack {
         9 => Attack::ForgeStatus(random.choice(STATUSES).unwrap_or(0x6F00)),
         10 => Attack::ForgeSuccess,
         11 => Attack::ForgeOutcome(random.bool()),
+        12 => Attack::AskForCode,
         _ => Attack::ForgeScript,
     }
 }
@@ -189,6 +198,36 @@ fn outcome(message: &[u8], done: bool) -> Option<Vec<u8>> {
         false => Outcome::Failed { session, code: "made_up" },
     };
     outcome.encode(&mut [0; MAX_MESSAGE_BYTES]).ok().map(<[u8]>::to_vec)
+}
+
+/// Asks a chip for a code, once more at the end of its time, and for a passcode that is not its wearer's.
+fn asking(message: &[u8], random: &mut fastrand::Rng) -> Option<Vec<u8>> {
+    let (session, number) = session(message)?;
+    let session = if random.bool() { session } else { SessionId(random.u128(..).to_be_bytes()) };
+    let mut buffer = [0; MAX_MESSAGE_BYTES];
+    let mut writer = ScriptWriter::new(&mut buffer, session, number, 70).ok()?;
+    let mut encoded = [0; 64];
+    writer.push(applet::select().encode(&mut encoded).ok()?, true).ok()?;
+    for ahead_s in [60, 13 * 86_400] {
+        // The anchor of a token is never far from the beginning of the world.
+        let unix_seconds = super::world::START_MS / 1_000 + ahead_s;
+        let request = CodeRequest { form: CodeForm::Digits, slot: None, unix_seconds };
+        writer.push(request.encode(&mut encoded).ok()?, true).ok()?;
+    }
+    let new = Passcode::new(b"1234").ok()?;
+    writer.push(PasscodeChange::First { new }.encode(&mut encoded).ok()?, true).ok()?;
+    writer.push(applet::verify(Some(Passcode::new(b"0000").ok()?)).encode(&mut encoded).ok()?, true).ok()?;
+    writer.finish().ok().map(<[u8]>::to_vec)
+}
+
+/// What a carrier has out of these results that is no carrier's.
+fn learned(message: &[u8]) -> Option<String> {
+    let Ok(Message::Results(results)) = Message::decode(message) else { return None };
+    let of_wearers = |answer: &&[u8]| {
+        let code = answer.strip_suffix(&[0x90, 0x00]).map(PaymentCode::decode);
+        matches!(answer, [0x63, 0xC0..=0xCF] | [0x69, 0x83]) || code.is_some_and(|code| code.is_ok())
+    };
+    results.responses().flatten().find(of_wearers).map(|answer| format!("a carrier was answered {answer:02x?}"))
 }
 
 fn script(message: &[u8], random: &mut fastrand::Rng) -> Option<Vec<u8>> {

@@ -97,7 +97,8 @@ pub(super) struct Hardware {
     /// Nothing while it has no power.
     chip: Option<Chip<Silicon>>,
     random: fastrand::Rng,
-    stored: Vec<u8>,
+    /// What the SDK keeps over a reboot, by its keys.
+    stored: Vec<(Key, Vec<u8>)>,
     pub(super) hardship: Hardship,
     pub(super) befell: Befell,
     pub(super) now_s: u64,
@@ -272,15 +273,18 @@ impl Host for Callbacks {
         self.0.borrow().now_s
     }
 
-    fn load(&mut self, _: Key, value: &mut [u8]) -> Result<usize, HostFault> {
+    fn load(&mut self, key: Key, value: &mut [u8]) -> Result<usize, HostFault> {
         let hardware = self.0.borrow();
-        let room = value.get_mut(..hardware.stored.len()).ok_or(HostFault)?;
-        room.copy_from_slice(&hardware.stored);
-        Ok(hardware.stored.len())
+        let stored = hardware.stored.iter().find(|(known, _)| *known == key);
+        let stored = stored.map(|(_, stored)| stored.as_slice()).unwrap_or_default();
+        value.get_mut(..stored.len()).ok_or(HostFault)?.copy_from_slice(stored);
+        Ok(stored.len())
     }
 
-    fn store(&mut self, _: Key, value: &[u8]) -> Result<(), HostFault> {
-        self.0.borrow_mut().stored = value.to_vec();
+    fn store(&mut self, key: Key, value: &[u8]) -> Result<(), HostFault> {
+        let stored = &mut self.0.borrow_mut().stored;
+        stored.retain(|(known, _)| *known != key);
+        stored.push((key, value.to_vec()));
         Ok(())
     }
 

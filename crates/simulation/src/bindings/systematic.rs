@@ -104,7 +104,8 @@ fn attacks(way: Way, length: usize, stride: usize, number: usize) -> Vec<Attack>
             attacks.push(Attack::ForgeSuccess);
         }
         Way::ToDevice => {
-            attacks.extend([Attack::ForgeOutcome(true), Attack::ForgeOutcome(false), Attack::ForgeScript]);
+            attacks.extend([Attack::ForgeOutcome(true), Attack::ForgeOutcome(false)]);
+            attacks.extend([Attack::ForgeScript, Attack::AskForCode]);
         }
     }
     attacks

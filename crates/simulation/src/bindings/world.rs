@@ -38,7 +38,7 @@ use crate::trace::Trace;
 use crate::world::Install;
 
 /// 2025-11-23, 09:26:40 UTC.
-const START_MS: u64 = 1_763_890_000_000;
+pub(super) const START_MS: u64 = 1_763_890_000_000;
 /// Shops; the last is visited only when the world has come to rest.
 const SHOPS: usize = 12;
 /// Minor units above which the phone is asked.
@@ -245,6 +245,9 @@ impl World {
 
     /// The cloud works, and everything it makes durable or says is held against the truth.
     pub(super) fn cloud_works(&mut self) -> Result<(), String> {
+        if let Some(learned) = self.relay.learned.take() {
+            return Err(learned);
+        }
         self.cloud.work(self.now_ms, &mut self.random);
         self.settle()
     }
@@ -364,7 +367,9 @@ impl World {
         }
         let held = self.held(wrist);
         let Some(device) = self.wrists.get(wrist) else { return Ok(()) };
-        self.tellings.shows(wrist, device.sdk.results(), &held)
+        self.tellings.shows(wrist, device.sdk.results(), &held)?;
+        self.trace.line(format!("{} device {wrist} shows {:?}", self.now_ms, self.tellings.on_screen(wrist)));
+        Ok(())
     }
 
     /// The tokens whose keys stand in the flash of this device's chip.

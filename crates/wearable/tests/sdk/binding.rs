@@ -79,7 +79,8 @@ impl Phone {
             }
             2 => {
                 push(protocol::apdu::Command::new(0x84, ins::EXTERNAL_AUTHENTICATE, 0x33, 0).with_data(&[9; 16]));
-                push(applet::store_data(&order));
+                // Sealed as the channel seals it, as far as anybody without keys can see.
+                push(protocol::apdu::Command::new(0x84, ins::STORE_DATA, 0x80, 0).with_data(&order));
             }
             _ => push(DataObject::Status.command()),
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // A failed step of a test ends the test.
 
 mod binding;
+mod carrier;
 mod device;
 mod passcode;
 mod payment;
