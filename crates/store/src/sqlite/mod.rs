@@ -13,6 +13,7 @@ mod pending;
 mod record;
 mod schema;
 mod schema_1;
+mod seekers;
 mod syncer;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use gaps::Gaps;
 use kept::Kept;
 use log::Log;
 use pending::{Generation, Overlay, Shared, Source, UNSYNCED, Unsynced, WaitingAt};
+use seekers::Seekers;
 use syncer::{Appended, MAX_UNSYNCED};
 
 /// Prepared statements kept a connection.
@@ -66,6 +68,7 @@ pub struct SqliteEngine {
     log: Log,
     /// Reads the file; what waits in front of it is looked up first.
     reading: Connection,
+    seekers: Seekers,
     /// What is being carried over as this transaction began: its reads are of that moment, and must not miss what
     /// reaches the file after it.
     before: Option<Arc<Generation>>,
@@ -95,6 +98,7 @@ impl SqliteEngine {
         let last = recover(path, &mut file)?;
         let log = Log::begin(path, last + 1)?;
         let reading = open_reader(path, ENGINE_CACHE_KIB)?;
+        let seekers = Seekers::open(path)?;
         let shared = Arc::new(Shared::default());
         let (database, theirs) = (path.to_owned(), Arc::clone(&shared));
         let carrier = std::thread::Builder::new()
@@ -110,6 +114,7 @@ impl SqliteEngine {
         Ok(Self {
             log,
             reading,
+            seekers,
             before: None,
             kept: Kept::default(),
             gaps: Gaps::default(),
@@ -227,7 +232,8 @@ impl Drop for SqliteEngine {
         if let Err(error) = self.turn() {
             tracing::warn!(%error, "the log is carried over at the next start");
         }
-        // The last connection to close tidies up after SQLite, and one that only reads can't: this one goes first.
+        // The last connection to close tidies up after SQLite, and one that only reads can't: these go first.
+        self.seekers.close();
         if let Ok(nothing) = Connection::open_in_memory() {
             self.reading = nothing;
         }
@@ -283,19 +289,18 @@ pub fn backup(database: &Path, to: &Path) -> Result<(), StoreError> {
 
 impl SqliteEngine {
     fn view<T>(&mut self, look: impl FnOnce(&mut dyn View) -> T) -> T {
-        let mut file = view::Reading(&self.reading);
+        let mut file = view::Reading(&self.reading, Some(&self.seekers));
         let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
         look(&mut Overlay { file: &mut file, waiting })
     }
 
-    /// A row that is neither kept nor known to be absent.
-    fn look_up(&mut self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        if gaps::are_kept(key) {
-            return self.look_around(key);
+    /// Rows that are neither kept nor known to be absent.
+    fn look_up(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let rows = self.view(|view| view.read(keys))?;
+        for (key, row) in keys.iter().zip(&rows) {
+            self.kept.keep(key, row.as_deref());
         }
-        let row = self.view(|view| view.read(core::slice::from_ref(key)))?.pop().flatten();
-        self.kept.keep(key, row.as_deref());
-        Ok(row)
+        Ok(rows)
     }
 
     /// The row under a name; where there is none, how far there is none above it is remembered.
@@ -316,12 +321,23 @@ impl SqliteEngine {
 
 impl View for SqliteEngine {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let one = |key| match self.kept.row(key) {
-            Some(row) => Ok(row),
-            None if self.gaps.hold(key) => Ok(None),
-            None => self.look_up(key),
-        };
-        keys.iter().map(one).collect()
+        let (mut rows, mut places, mut asked) = (Vec::with_capacity(keys.len()), Vec::new(), Vec::new());
+        for (place, key) in keys.iter().enumerate() {
+            rows.push(match self.kept.row(key) {
+                Some(row) => row,
+                None if self.gaps.hold(key) => None,
+                None if gaps::are_kept(key) => self.look_around(key)?,
+                None => {
+                    places.push(place);
+                    asked.push(key.clone());
+                    None
+                }
+            });
+        }
+        for (place, row) in places.into_iter().zip(self.look_up(&asked)?) {
+            rows[place] = row;
+        }
+        Ok(rows)
     }
 
     fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
@@ -430,7 +446,7 @@ impl SqliteReader {
 impl Reader for SqliteReader {
     fn now(&self, work: Work<'_>) -> Result<(), StoreError> {
         let connection = self.connection()?;
-        let mut file = view::Reading(&connection);
+        let mut file = view::Reading(&connection, None);
         work(&mut Overlay { file: &mut file, waiting: Source::Now(&self.shared) })
     }
 
@@ -444,7 +460,7 @@ impl Reader for SqliteReader {
         transaction.query_row("SELECT segment FROM carried", [], |row| row.get::<_, i64>(0))?;
         let waiting = Source::Snapshot(generations.clone());
         drop(generations);
-        let mut file = view::Reading(&transaction);
+        let mut file = view::Reading(&transaction, None);
         work(&mut Overlay { file: &mut file, waiting })
     }
 }

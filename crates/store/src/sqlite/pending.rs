@@ -245,13 +245,10 @@ impl Source<'_> {
 impl<V: View> View for Overlay<'_, V> {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let waiting: Vec<_> = self.waiting.with(|rows| keys.iter().map(|key| rows.row(key)).collect());
-        keys.iter()
-            .zip(waiting)
-            .map(|(key, waiting)| match waiting {
-                Some(row) => Ok(row),
-                None => Ok(self.file.read(core::slice::from_ref(key))?.pop().flatten()),
-            })
-            .collect()
+        let looked_up = keys.iter().zip(&waiting).filter(|(_, waiting)| waiting.is_none());
+        let in_file: Vec<_> = looked_up.map(|(key, _)| key.clone()).collect();
+        let mut found = self.file.read(&in_file)?.into_iter();
+        Ok(waiting.into_iter().map(|row| row.unwrap_or_else(|| found.next().flatten())).collect())
     }
 
     fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {

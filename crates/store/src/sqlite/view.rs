@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, Statement};
 
 use super::schema::{self, Ids, Rows};
+use super::seekers::Seekers;
 use crate::StoreError;
 use crate::engine::{NamedRow, NumberedRow, View};
 use crate::key::{Key, List, Named, Numbered};
@@ -84,12 +85,15 @@ fn collect<T>(
     Ok(statement.query_map(params, |row| read(row))?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A connection that only reads.
-pub(super) struct Reading<'c>(pub(super) &'c Connection);
+/// A connection that only reads, and who may look rows up beside it.
+pub(super) struct Reading<'c>(pub(super) &'c Connection, pub(super) Option<&'c Seekers>);
 
 impl View for Reading<'_> {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        read(self.0, keys)
+        match self.1 {
+            Some(seekers) => seekers.read(self.0, keys),
+            None => read(self.0, keys),
+        }
     }
 
     fn list(&mut self, table: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
