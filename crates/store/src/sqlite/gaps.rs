@@ -24,9 +24,9 @@ pub(super) struct Gaps {
     older: BTreeMap<Key, Key>,
 }
 
-/// Whether stretches of this key's table are kept: new names of it are asked for all the time.
-pub(super) fn are_kept(key: &Key) -> bool {
-    matches!(key, Key::Name(Named::Orders | Named::RefundNumbers, _))
+/// Whether stretches of this table are kept: new names of it are asked for all the time.
+pub(super) fn are_kept(table: Named) -> bool {
+    matches!(table, Named::Orders | Named::RefundNumbers)
 }
 
 /// The first key that is no name of the same owner any more; nothing for the last owner there can be, of whom no stretch

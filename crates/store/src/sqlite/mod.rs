@@ -304,13 +304,13 @@ impl SqliteEngine {
     }
 
     /// The row under a name; where there is none, how far there is none above it is remembered.
-    fn look_around(&mut self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+    fn look_around(&mut self, key: &Key, table: Named, name: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
         let next_waiting = match waiting.at(key) {
             WaitingAt::Row(row) => return Ok(row),
             WaitingAt::Below(next) => next,
         };
-        let (row, next) = view::seek(&self.reading, key)?;
+        let (row, next) = view::seek(&self.reading, table, name)?;
         if let (None, Some(end)) = (&row, gaps::end_of_owner(key)) {
             let nearest = [next_waiting, next].into_iter().flatten().fold(end, Key::min);
             self.gaps.learn(key, nearest);
@@ -323,11 +323,11 @@ impl View for SqliteEngine {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let (mut rows, mut places, mut asked) = (Vec::with_capacity(keys.len()), Vec::new(), Vec::new());
         for (place, key) in keys.iter().enumerate() {
-            rows.push(match self.kept.row(key) {
-                Some(row) => row,
-                None if self.gaps.hold(key) => None,
-                None if gaps::are_kept(key) => self.look_around(key)?,
-                None => {
+            rows.push(match (self.kept.row(key), key) {
+                (Some(row), _) => row,
+                (None, _) if self.gaps.hold(key) => None,
+                (None, Key::Name(table, name)) if gaps::are_kept(*table) => self.look_around(key, *table, name)?,
+                (None, _) => {
                     places.push(place);
                     asked.push(key.clone());
                     None
@@ -409,7 +409,7 @@ impl Engine for SqliteEngine {
         }
         for write in &writes.rows {
             self.kept.keep(&write.key, write.after.as_deref());
-            if gaps::are_kept(&write.key) {
+            if matches!(write.key, Key::Name(table, _) if gaps::are_kept(table)) {
                 self.gaps.fill(&write.key);
             }
         }

@@ -26,14 +26,17 @@ fn one(connection: &Connection, key: &Key) -> Result<Option<Vec<u8>>, StoreError
 }
 
 /// The row under a name; where there is none, the first key of its table above it, if there is one.
-pub(super) fn seek(connection: &Connection, key: &Key) -> Result<(Option<Vec<u8>>, Option<Key>), StoreError> {
-    let Key::Name(table, name) = key else { return Ok((one(connection, key)?, None)) };
-    let mut statement = connection.prepare_cached(schema::named(Rows::Seek, *table))?;
+pub(super) fn seek(
+    connection: &Connection,
+    table: Named,
+    name: &[u8],
+) -> Result<(Option<Vec<u8>>, Option<Key>), StoreError> {
+    let mut statement = connection.prepare_cached(schema::named(Rows::Seek, table))?;
     statement.raw_bind_parameter(1, name)?;
     let mut found = statement.raw_query();
     let Some(row) = found.next()? else { return Ok((None, None)) };
     let at: Vec<u8> = row.get(0)?;
-    Ok(if at == *name { (Some(row.get(1)?), None) } else { (None, Some(Key::Name(*table, at))) })
+    Ok(if at == name { (Some(row.get(1)?), None) } else { (None, Some(Key::Name(table, at))) })
 }
 
 pub(super) fn list(
