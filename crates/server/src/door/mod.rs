@@ -3,6 +3,7 @@
 //! Each connection is a task of its own with an end that is certain: its handshake, its headers, its bodies and its whole
 //! life have their times, and there are only so many of them, of all peers and of one.
 
+mod linger;
 mod peers;
 mod slow;
 mod tls;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::Service as _;
 
+use linger::Lingering;
 use peers::{Entrance, Peers};
 pub(crate) use slow::{is_too_slow, with_body_wait};
 pub(crate) use tls::Tls;
@@ -90,7 +92,7 @@ pub(crate) async fn serve(
         // One too many is closed at once: a queue of them would be one more thing to fill.
         if let Some(entrance) = peers.enter(peer.ip()) {
             let (ended, until) = (ended.clone(), Instant::now() + CONNECTION_LIFE);
-            let visit = Visit { router: router.clone(), stay: Stay { ended, until, _entrance: Arc::new(entrance) } };
+            let visit = Visit { router: router.clone(), stay: Stay { ended, until, entrance: Arc::new(entrance) } };
             tasks.spawn(visit.begin(stream, peer, tls.clone()));
         }
     }
@@ -115,7 +117,7 @@ pub(crate) struct Stay {
     ended: watch::Receiver<bool>,
     until: Instant,
     // Counted until the last that holds it is gone.
-    _entrance: Arc<Entrance>,
+    entrance: Arc<Entrance>,
 }
 
 impl Stay {
@@ -143,6 +145,7 @@ impl Visit {
     async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
         // Cloned for each request, so behind one count of this connection's own.
         let (mut router, stay) = (self.router, Arc::new(self.stay.clone()));
+        let stream = Lingering::new(stream, Arc::clone(&self.stay.entrance));
         let service = TowerToHyperService::new(tower::service_fn(move |mut request: Request<Incoming>| {
             // Only what may go on as something else needs to know.
             if request.headers().contains_key(header::UPGRADE) {
