@@ -1,6 +1,9 @@
 //! The audit: reads everything as it was at one moment, follows every partition's journal, and adds all of it up again.
 
+mod finding;
 mod lists;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -17,120 +20,11 @@ use crate::rows::codec::unseal;
 use crate::rows::{self, Balance, PartitionState, Purse, Reservation};
 use crate::tables::list_position;
 use crate::{Queries, StoreError};
+pub use finding::{Audit, Finding, MAX_FINDINGS};
 use lists::Lists;
 
 /// Rows read at a time.
 const PIECE: usize = 4_096;
-/// The most findings that are told; what is wrong beyond is of the same cause.
-pub const MAX_FINDINGS: usize = 100;
-
-/// Something that is not as it must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// The first record of a partition's journal that is altered, missing or out of place.
-    Record {
-        /// The partition.
-        partition: u32,
-        /// The record's place in its journal, counted from 1.
-        sequence: u64,
-    },
-    /// A row whose bytes are not those that were written.
-    Row {
-        /// The table.
-        table: &'static str,
-        /// The row's number, or its name in hexadecimal digits.
-        key: String,
-    },
-    /// A row that the engine cannot read; what comes behind it in its table was not looked at.
-    Unreadable {
-        /// The table.
-        table: &'static str,
-        /// The row before it, told as in [`Finding::Row`]; empty for the first.
-        after: String,
-    },
-    /// A list that holds other ids than the rows say that belong in it.
-    List {
-        /// The list.
-        list: &'static str,
-        /// Whose it is: an id in hexadecimal digits, or the subject of events.
-        owner: String,
-    },
-    /// A balance that is not the sum of its journal lines.
-    Balance(LedgerAccount),
-    /// A payment whose row says other than the journal what was paid or given back; by its id.
-    Payment(platform::PaymentId),
-    /// What is in clearing is not what waits for merchants.
-    Clearing(Currency),
-    /// Debits and credits differ.
-    Trial(Currency),
-    /// What the engine says of its own files.
-    Engine(String),
-}
-
-impl core::fmt::Display for Finding {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Record { partition, sequence } => {
-                write!(f, "journal of partition {partition}: record {sequence} is altered, missing or out of place")
-            }
-            Self::Row { table, key } => write!(f, "{table}: row {key} is altered"),
-            Self::Unreadable { table, after } if after.is_empty() => write!(f, "{table}: the first row cannot be read"),
-            Self::Unreadable { table, after } => write!(f, "{table}: the row after {after} cannot be read"),
-            Self::List { list, owner } => write!(f, "{list}: the list of {owner} is not what rows say"),
-            Self::Balance(account) => {
-                write!(f, "the {} balance of ", account.kind.name())?;
-                account.owner.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                write!(f, " in {} is not the sum of its journal lines", account.currency)
-            }
-            Self::Payment(id) => write!(f, "{id}: its row and the journal differ"),
-            Self::Clearing(currency) => write!(f, "what is in clearing in {currency} is not what waits for merchants"),
-            Self::Trial(currency) => write!(f, "debits and credits in {currency} differ"),
-            Self::Engine(line) => write!(f, "database file: {line}"),
-        }
-    }
-}
-
-/// What an audit comes to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Audit {
-    /// Debits and credits by currency.
-    pub trial: BTreeMap<Currency, TrialBalance>,
-    /// How many records all journals hold.
-    pub records: u64,
-    /// How many other rows were read.
-    pub rows: u64,
-    /// What is wrong; empty in sound books, and never longer than [`MAX_FINDINGS`].
-    pub findings: Vec<Finding>,
-}
-
-impl Audit {
-    /// The first record that is altered, missing or out of place; `None` in sound books.
-    pub fn broken_record(&self) -> Option<u64> {
-        self.findings.iter().find_map(|finding| match finding {
-            Finding::Record { sequence, .. } => Some(*sequence),
-            _ => None,
-        })
-    }
-
-    /// Adds what one home's books came to.
-    fn add(&mut self, home: Self) {
-        for (currency, sums) in home.trial {
-            let all = self.trial.entry(currency).or_default();
-            all.debit_minor += sums.debit_minor;
-            all.credit_minor += sums.credit_minor;
-        }
-        self.records += home.records;
-        self.rows += home.rows;
-        home.findings.into_iter().for_each(|finding| self.find(finding));
-    }
-
-    fn find(&mut self, finding: Finding) {
-        if self.findings.len() < MAX_FINDINGS {
-            self.findings.push(finding);
-        }
-    }
-}
-
 impl Queries {
     /// Audits everything, in one snapshot. Where rows have several homes, each home is a set of books that is complete in
     /// itself and is audited in a snapshot of its own: no snapshot goes over several machines, and a sum of their sums at
@@ -209,17 +103,10 @@ impl<'a> Auditor<'a> {
     ) -> Result<(), StoreError> {
         let (mut head, mut piece) = (Head::empty(partition), PIECE);
         loop {
-            let records = match self.view.scan(Numbered::Journal, head.number, state.head.number, piece) {
-                // One of them cannot be read: one by one, up to that one.
-                Err(StoreError::Engine(_)) if piece > 1 => {
-                    piece = 1;
-                    continue;
-                }
-                Err(StoreError::Engine(_)) => {
-                    self.audit.find(Finding::Record { partition, sequence: head.sequence() + 1 });
-                    return Ok(());
-                }
-                records => records?,
+            let scan = |limit| self.view.scan(Numbered::Journal, head.number, state.head.number, limit);
+            let Some(records) = as_far_as_readable(&mut piece, scan)? else {
+                self.audit.find(Finding::Record { partition, sequence: head.sequence() + 1 });
+                return Ok(());
             };
             if records.is_empty() {
                 break;
@@ -243,8 +130,9 @@ impl<'a> Auditor<'a> {
             // The last records are gone: the partition's own state says where its journal ends.
             self.audit.find(Finding::Record { partition, sequence: head.sequence() + 1 });
         }
-        let beyond = self.view.scan(Numbered::Journal, state.head.number, Head::empty(partition + 1).number, 1);
-        if !matches!(beyond, Ok(ref records) if records.is_empty()) {
+        let end = Head::empty(partition + 1).number;
+        let scan = |limit| self.view.scan(Numbered::Journal, state.head.number, end, limit);
+        if as_far_as_readable(&mut 1, scan)?.is_none_or(|beyond| !beyond.is_empty()) {
             self.audit.find(Finding::Record { partition, sequence: state.head.sequence() + 1 });
         }
         Ok(())
@@ -267,17 +155,10 @@ impl<'a> Auditor<'a> {
         for table in Numbered::ALL.iter().copied().filter(|table| *table != Numbered::Journal) {
             let (mut after, mut piece) = (None, PIECE);
             loop {
-                let rows = match self.piece(table, after, piece) {
-                    Err(StoreError::Engine(_)) if piece > 1 => {
-                        piece = 1;
-                        continue;
-                    }
-                    Err(StoreError::Engine(_)) => {
-                        let after = after.map_or_else(String::new, |number| number.to_string());
-                        self.audit.find(Finding::Unreadable { table: table.name(), after });
-                        break;
-                    }
-                    rows => rows?,
+                let Some(rows) = as_far_as_readable(&mut piece, |limit| self.piece(table, after, limit))? else {
+                    let after = after.map_or_else(String::new, |number| number.to_string());
+                    self.audit.find(Finding::Unreadable { table: table.name(), after });
+                    break;
                 };
                 let Some((last, _)) = rows.last() else { break };
                 after = Some(*last);
@@ -388,16 +269,10 @@ impl<'a> Auditor<'a> {
         for table in Named::ALL.iter().copied().filter(|table| is_first || !homes.is_everywhere(*table)) {
             let (mut after, mut piece) = (Vec::new(), PIECE);
             loop {
-                let rows = match self.view.scan_names(table, &after, piece) {
-                    Err(StoreError::Engine(_)) if piece > 1 => {
-                        piece = 1;
-                        continue;
-                    }
-                    Err(StoreError::Engine(_)) => {
-                        self.audit.find(Finding::Unreadable { table: table.name(), after: hex(&after) });
-                        break;
-                    }
-                    rows => rows?,
+                let scan = |limit| self.view.scan_names(table, &after, limit);
+                let Some(rows) = as_far_as_readable(&mut piece, scan)? else {
+                    self.audit.find(Finding::Unreadable { table: table.name(), after: hex(&after) });
+                    break;
                 };
                 let Some((last, _)) = rows.last() else { break };
                 after.clone_from(last);
@@ -472,6 +347,22 @@ fn follows(head: Head, number: u64, row: &[u8]) -> Option<Head> {
     let next = head.append(content);
     let whole = next.number == number && next.hash == *hash && Record::from_bytes(content).is_ok();
     whole.then_some(next)
+}
+
+/// The next rows, `piece` at a time; once one of them cannot be read, one by one. Nothing at that one. A database that cannot
+/// be asked at all is an error, and tells nothing of its rows.
+fn as_far_as_readable<T>(
+    piece: &mut usize,
+    mut read: impl FnMut(usize) -> Result<Vec<T>, StoreError>,
+) -> Result<Option<Vec<T>>, StoreError> {
+    match read(*piece) {
+        Err(StoreError::Engine(_)) if *piece > 1 => {
+            *piece = 1;
+            as_far_as_readable(piece, read)
+        }
+        Err(StoreError::Engine(_)) => Ok(None),
+        rows => rows.map(Some),
+    }
 }
 
 fn hex(name: &[u8]) -> String {

@@ -296,6 +296,9 @@ impl SqliteEngine {
 
     /// Rows that are neither kept nor known to be absent.
     fn look_up(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let rows = self.view(|view| view.read(keys))?;
         for (key, row) in keys.iter().zip(&rows) {
             self.kept.keep(key, row.as_deref());
