@@ -12,7 +12,8 @@ use serde_json::Value;
 use crate::client::Doors;
 use crate::formation::Formation;
 use crate::support::citus::Cluster;
-use crate::support::postgres::{Postgres, end_of};
+use crate::support::keeper::end_of;
+use crate::support::postgres::Postgres;
 use crate::support::standby::Pair;
 use crate::support::{Cloud, program, with_keys_of};
 

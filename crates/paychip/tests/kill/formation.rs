@@ -1,15 +1,11 @@
 //! Two PostgreSQL servers and the monitor of pg_auto_failover, with the settings that docs/operations.md gives: nobody here
 //! promotes anything. All of them are gone with the process that started them, however that ends.
 
-use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use crate::support::postgres::{CONNECT_TIMEOUT_S, KEEPER_PATIENCE, end_of, lines_of, programs, unprivileged};
+use crate::support::keeper::{Keeper, free_ports, programs, psql};
 
 /// How long the monitor may take to see that a node is gone, or back.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,21 +50,13 @@ const SETTINGS: &str = "health_check_period=1000 health_check_timeout=1000 healt
 
 /// The monitor and its two nodes.
 pub struct Formation {
-    folder: PathBuf,
     bin: PathBuf,
     ports: Vec<u16>,
     /// The database user who may do everything.
     me: String,
-    keeper: Mutex<Keeper>,
+    keeper: Keeper,
     /// The node that was killed, if one is.
     gone: Mutex<Option<usize>>,
-}
-
-struct Keeper {
-    // Only held: it ends by itself when its input does.
-    _child: Child,
-    orders: ChildStdin,
-    answers: Receiver<String>,
 }
 
 impl Formation {
@@ -84,22 +72,12 @@ impl Formation {
             return None;
         };
         let folder = tempfile::Builder::new().prefix("formation-").tempdir().unwrap().keep();
-        // All held at the same time, so that they differ.
-        let free: Vec<TcpListener> = (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = free.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        drop(free);
-        let listed = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
+        let (ports, listed) = free_ports(NODES);
         let path = std::env::join_paths([bin.as_path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
-        let mut command = unprivileged(&folder);
-        command.args(["sh", "-c", KEEPER]).env("HOME_DIR", &folder).env("PORTS", listed).env("SETTINGS", SETTINGS);
-        command.env("LC_ALL", "C").env("HOME", &folder).env("PATH", path).current_dir("/");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("no shell");
-        let orders = child.stdin.take().unwrap();
-        let answers = lines_of(child.stdout.take().unwrap());
-        let me = answers.recv_timeout(KEEPER_PATIENCE);
-        let me = me.unwrap_or_else(|_| panic!("no formation:\n{}", end_of(&folder.join("log"))));
-        let keeper = Mutex::new(Keeper { _child: child, orders, answers });
-        let formation = Self { folder, bin, ports, me, keeper, gone: Mutex::new(None) };
+        let set = [("PORTS", &*listed), ("SETTINGS", SETTINGS), ("PATH", path.to_str().unwrap())];
+        let keeper = Keeper::start(&folder, KEEPER, &set);
+        let me = keeper.ready();
+        let formation = Self { bin, ports, me, keeper, gone: Mutex::new(None) };
         formation.wait_until_both_serve();
         Some(formation)
     }
@@ -146,32 +124,11 @@ impl Formation {
     }
 
     fn sql(&self, node: usize, database: &str, sql: &str) -> Result<String, String> {
-        let mut command = Command::new(self.bin.join("psql"));
-        command.args([
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-h",
-            "127.0.0.1",
-            "-U",
-            &self.me,
-            "-d",
-            database,
-        ]);
-        command.args(["-p", &self.ports[node].to_string(), "-c", sql]).env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S);
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        psql(&self.bin, &["-h", "127.0.0.1", "-p", &self.ports[node].to_string()], &self.me, database, sql)
     }
 
     fn order(&self, order: &str, node: usize) {
-        let mut keeper = self.keeper.lock().unwrap();
-        writeln!(keeper.orders, "{order} {node}").unwrap();
-        let line = keeper.answers.recv_timeout(KEEPER_PATIENCE);
-        assert_eq!(line.as_deref(), Ok("done"), "the nodes do not do as told:\n{}", self.end_of_log());
+        self.keeper.order(&format!("{order} {node}"));
     }
 
     fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
@@ -184,6 +141,6 @@ impl Formation {
 
     /// The last lines that the nodes wrote.
     pub fn end_of_log(&self) -> String {
-        end_of(&self.folder.join("log"))
+        self.keeper.end_of_log()
     }
 }

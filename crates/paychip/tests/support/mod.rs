@@ -20,6 +20,8 @@ use serde_json::Value;
 
 #[path = "../../../store/tests/support/citus.rs"]
 pub mod citus;
+#[path = "../../../store/tests/support/keeper.rs"]
+pub mod keeper;
 #[path = "../../../store/tests/support/postgres.rs"]
 pub mod postgres;
 pub mod softhsm;
@@ -155,7 +157,7 @@ impl Cloud {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let line = postgres::lines_of(child.stdout.take().unwrap()).recv_timeout(START_PATIENCE).unwrap_or_default();
+        let line = keeper::lines_of(child.stdout.take().unwrap()).recv_timeout(START_PATIENCE).unwrap_or_default();
         let mut cloud = Self { child, url: String::new(), data: data.to_owned(), folder: None };
         let url = serde_json::from_str::<Value>(&line).ok().and_then(|answer| Some(answer["url"].as_str()?.to_owned()));
         cloud.url =

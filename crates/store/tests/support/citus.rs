@@ -1,16 +1,12 @@
 //! A Citus cluster for tests: a coordinator and two workers on this machine, each a server of its own that may be killed;
 //! gone with the process that started them, however that ends. The tests of other crates include this file as well.
 
-use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::postgres::{CONNECT_TIMEOUT_S, KEEPER_PATIENCE, end_of, lines_of, programs, unprivileged};
+use super::keeper::{Keeper, free_ports, programs, psql};
 
 /// How long a server may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -64,17 +60,10 @@ pub struct Cluster {
     folder: PathBuf,
     bin: PathBuf,
     ports: Vec<u16>,
-    keeper: Mutex<Keeper>,
+    keeper: Keeper,
     databases: AtomicU32,
     /// Nodes are added to one database at a time.
     adding: Mutex<()>,
-}
-
-struct Keeper {
-    // Only held: it ends by itself when its input does.
-    _child: Child,
-    orders: ChildStdin,
-    answers: Receiver<String>,
 }
 
 /// Whether this machine's PostgreSQL has Citus.
@@ -96,27 +85,11 @@ impl Cluster {
             return None;
         };
         let folder = tempfile::Builder::new().prefix("citus-").tempdir().unwrap().keep();
-        // All held at the same time, so that they differ.
-        let free: Vec<TcpListener> = (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = free.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        drop(free);
-        let listed = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
-        let mut command = unprivileged(&folder);
-        command.args(["sh", "-c", KEEPER]).env("BIN", &bin).env("HOME_DIR", &folder).env("PORTS", listed);
-        command.env("LC_ALL", "C").env("HOME", &folder).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("no shell");
-        let orders = child.stdin.take().unwrap();
-        let answers = lines_of(child.stdout.take().unwrap());
-        let keeper = Keeper { _child: child, orders, answers };
-        let cluster = Self {
-            folder,
-            bin,
-            ports,
-            keeper: Mutex::new(keeper),
-            databases: AtomicU32::new(0),
-            adding: Mutex::new(()),
-        };
-        cluster.hear("ready");
+        let (ports, listed) = free_ports(NODES);
+        let keeper = Keeper::start(&folder, KEEPER, &[("BIN", bin.to_str().unwrap()), ("PORTS", &listed)]);
+        keeper.ready();
+        let (databases, adding) = (AtomicU32::new(0), Mutex::new(()));
+        let cluster = Self { folder, bin, ports, keeper, databases, adding };
         (0..NODES).for_each(|node| cluster.wait_until_up(node));
         Some(cluster)
     }
@@ -153,39 +126,24 @@ impl Cluster {
 
     /// Runs SQL that may fail.
     pub fn try_sql(&self, node: usize, database: &str, sql: &str) -> Result<String, String> {
-        let mut command = Command::new(self.bin.join("psql"));
-        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "paychip", "-d", database, "-c", sql]);
-        command.args(["-p", &self.ports[node].to_string()]).arg("-h").arg(&self.folder);
-        command.env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S);
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        let (folder, port) = (self.folder.to_str().unwrap(), self.ports[node].to_string());
+        psql(&self.bin, &["-h", folder, "-p", &port], "paychip", database, sql)
     }
 
     /// Kills a node with SIGKILL, all its processes at once, as a power cut does.
     pub fn kill(&self, node: usize) {
-        self.order(&format!("kill {node}"));
+        self.keeper.order(&format!("kill {node}"));
     }
 
     /// Starts it again.
     pub fn start_again(&self, node: usize) {
-        self.order(&format!("start {node}"));
+        self.keeper.order(&format!("start {node}"));
         self.wait_until_up(node);
-    }
-
-    fn order(&self, order: &str) {
-        writeln!(self.keeper.lock().unwrap().orders, "{order}").unwrap();
-        self.hear("done");
-    }
-
-    fn hear(&self, expected: &str) {
-        let line = self.keeper.lock().unwrap().answers.recv_timeout(KEEPER_PATIENCE);
-        assert_eq!(line.as_deref(), Ok(expected), "the cluster does not do as told:\n{}", self.end_of_log());
     }
 
     /// The last lines that the servers wrote.
     pub fn end_of_log(&self) -> String {
-        end_of(&self.folder.join("log"))
+        self.keeper.end_of_log()
     }
 
     fn wait_until_up(&self, node: usize) {

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod citus;
+pub mod keeper;
 pub mod postgres;
 pub mod proxy;
 pub mod standby;

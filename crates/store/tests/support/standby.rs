@@ -2,16 +2,11 @@
 //! one that takes writes may be killed and the other promoted, again and again; both are gone with the process that started
 //! them, however that ends. The tests of other crates include this file as well.
 
-use std::io::Write;
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::postgres::{CONNECT_TIMEOUT_S, KEEPER_PATIENCE, end_of, lines_of, programs, unprivileged};
+use super::keeper::{Keeper, free_ports, programs_or_skip, psql};
 
 /// How long a server may take to start, to be promoted, or to catch up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,42 +64,20 @@ pub struct Pair {
     ports: Vec<u16>,
     /// Which of them takes writes.
     primary: AtomicUsize,
-    keeper: Mutex<Keeper>,
+    keeper: Keeper,
     databases: AtomicU32,
-}
-
-struct Keeper {
-    // Only held: it ends by itself when its input does.
-    _child: Child,
-    orders: ChildStdin,
-    answers: Receiver<String>,
 }
 
 impl Pair {
     /// Two servers of this machine's PostgreSQL; `None`, said by name, where there is none.
     pub fn start() -> Option<Self> {
-        let Some(bin) = programs() else {
-            let why = "skipped: PostgreSQL is not installed (package postgresql)";
-            assert!(std::env::var_os("PAYCHIP_REQUIRE_POSTGRES").is_none(), "{why}");
-            println!("{why}");
-            return None;
-        };
+        let bin = programs_or_skip()?;
         let folder = tempfile::Builder::new().prefix("pair-").tempdir().unwrap().keep();
-        // All held at the same time, so that they differ.
-        let free: Vec<TcpListener> = (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = free.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        drop(free);
-        let listed = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
-        let mut command = unprivileged(&folder);
-        command.args(["sh", "-c", KEEPER]).env("BIN", &bin).env("HOME_DIR", &folder).env("PORTS", listed);
-        command.env("LC_ALL", "C").env("HOME", &folder).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("no shell");
-        let orders = child.stdin.take().unwrap();
-        let answers = lines_of(child.stdout.take().unwrap());
-        let keeper = Mutex::new(Keeper { _child: child, orders, answers });
+        let (ports, listed) = free_ports(NODES);
+        let keeper = Keeper::start(&folder, KEEPER, &[("BIN", bin.to_str().unwrap()), ("PORTS", &listed)]);
+        keeper.ready();
         let (primary, databases) = (AtomicUsize::new(0), AtomicU32::new(0));
         let pair = Self { folder, bin, ports, primary, keeper, databases };
-        pair.hear("ready");
         pair.wait_until("SELECT 1", "1");
         pair.bring_back_the_other();
         Some(pair)
@@ -124,12 +97,8 @@ impl Pair {
     }
 
     fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
-        let mut command = Command::new(self.bin.join("psql"));
-        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "paychip", "-d", database, "-c", sql]);
-        command.args(["-p", &self.ports[self.primary()].to_string()]).arg("-h").arg(&self.folder);
-        let output = command.env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        let (folder, port) = (self.folder.to_str().unwrap(), self.ports[self.primary()].to_string());
+        psql(&self.bin, &["-h", folder, "-p", &port], "paychip", database, sql)
     }
 
     /// Kills the server that takes writes with SIGKILL, all its processes at once, and has the other one take over.
@@ -193,18 +162,12 @@ impl Pair {
     }
 
     fn order(&self, order: &str, node: usize) {
-        writeln!(self.keeper.lock().unwrap().orders, "{order} {node}").unwrap();
-        self.hear("done");
-    }
-
-    fn hear(&self, expected: &str) {
-        let line = self.keeper.lock().unwrap().answers.recv_timeout(KEEPER_PATIENCE);
-        assert_eq!(line.as_deref(), Ok(expected), "the servers do not do as told:\n{}", self.end_of_log());
+        self.keeper.order(&format!("{order} {node}"));
     }
 
     /// The last lines that the servers wrote.
     pub fn end_of_log(&self) -> String {
-        end_of(&self.folder.join("log"))
+        self.keeper.end_of_log()
     }
 
     fn wait_until(&self, sql: &str, expected: &str) {
