@@ -69,6 +69,11 @@ fn a_script_makes_no_code_tries_no_passcode_and_reaches_no_other_applet() {
         [&[0x04][..], &apdu(&applet::verify(Some(passcode(b"0000"))))[1..]].concat(),
         [&[0x04][..], &apdu(&applet::select())[1..]].concat(),
         apdu(&Command::new(0x84, 0x70, 0, 1)),
+        // Sealed, and of a class that the cloud gives none of them in.
+        apdu(&Command::new(0x04, ins::STORE_DATA, 0x80, 0).with_data(&[9; 16])),
+        apdu(&Command::new(0x04, ins::VOUCH, 0, 0).with_data(&[9; 16])),
+        apdu(&Command::new(0x04, ins::PUT_KEY, 0, 0).with_data(&[9; 16])),
+        apdu(&Command::new(0x04, ins::EXTERNAL_AUTHENTICATE, 0x33, 0).with_data(&[9; 16])),
         vec![0x80, 0x40],
         vec![0xFF; 8],
     ]) {
