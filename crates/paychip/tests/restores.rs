@@ -26,6 +26,8 @@ use support::{Cloud, program};
 const PADDING: u64 = 48 * 1024 * 1024;
 /// How long what a killed command has begun in the database may go on.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether a command has ended.
+const LOOK: Duration = Duration::from_millis(5);
 
 fn rounds(few: u32, many: u32) -> u32 {
     if support::is_long() { many } else { few }
@@ -38,20 +40,21 @@ fn done(command: &mut Command) -> Result<Value, String> {
     if output.status.success() { Ok(serde_json::from_slice(&output.stdout).unwrap()) } else { Err(told) }
 }
 
-/// Runs a command, and kills it after a time. Whether it was killed before it ended.
-fn killed_after(command: &mut Command, after: Duration) -> bool {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(after);
-    let was_running = child.try_wait().unwrap().is_none();
+/// Runs a command, and kills it after a time where it has not ended by then.
+fn killed_after(command: &mut Command, after: Duration) {
+    let (mut child, begun) = (command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(), Instant::now());
+    while child.try_wait().unwrap().is_none() && begun.elapsed() < after {
+        std::thread::sleep(LOOK.min(after.saturating_sub(begun.elapsed())));
+    }
     child.kill().unwrap();
     child.wait().unwrap();
-    was_running
 }
 
 /// The moments at which each round kills: spread over how long the command takes and a quarter more, for it may take longer
-/// than it did, and some are to come too late.
+/// than it did; the last round's is too late on any machine.
 fn moments(rounds: u32, took: Duration) -> impl Iterator<Item = Duration> {
-    (0..rounds).map(move |round| took.mul_f64((f64::from(round) + fastrand::f64()) / f64::from(rounds) * 1.25))
+    let spread = move |round| took.mul_f64((f64::from(round) + fastrand::f64()) / f64::from(rounds) * 1.25);
+    (0..rounds - 1).map(spread).chain([took * 100])
 }
 
 #[test]
