@@ -51,6 +51,11 @@ impl Supply {
         Self { keys, mask, tokens, merchants, next: Cell::new(0), kept: None }
     }
 
+    /// How many merchants are paid.
+    pub(super) fn merchants(&self) -> u64 {
+        self.merchants
+    }
+
     /// The same, after those that were taken from a supply of as many tokens that was kept in this folder.
     #[must_use]
     pub fn kept_in(mut self, folder: &Path) -> Self {

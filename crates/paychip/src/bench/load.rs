@@ -18,6 +18,16 @@ const MAX_PAYMENTS: usize = 2_000_000;
 /// Bytes of an answer, at most.
 const ANSWER_BYTES: usize = 4_096;
 
+/// A payment's body, around its order number and its code.
+const BODY_START: &str = "{\"order\":\"";
+const CODE_START: &str = "\",\"code\":\"";
+const BODY_END: &str = "\",\"amount\":100,\"currency\":\"CNY\"}";
+/// An order's number: what stands for the process, and digits.
+const ORDER_START_LEN: usize = 10;
+const ORDER_DIGITS: usize = 16;
+/// Digits of a code.
+const CODE_LEN: usize = 20;
+
 /// How the load is put on.
 pub(super) struct Load {
     pub(super) address: String,
@@ -59,7 +69,8 @@ struct Run {
 
 enum Requests {
     Empty,
-    Payments(Vec<Payment>),
+    /// The payments, and what the requests to each merchant begin with, from 1.
+    Payments(Vec<Payment>, Vec<Vec<u8>>),
 }
 
 impl Load {
@@ -74,7 +85,8 @@ impl Load {
         let wanted = rate.map_or(MAX_PAYMENTS, |rate| (rate * seconds * 1.1) as usize).min(MAX_PAYMENTS);
         let cap = (seconds * 120_000.0) as usize;
         let payments = supply.payments(wanted.min(cap));
-        self.run(Requests::Payments(payments), measured, rate)
+        let begun = (1..=supply.merchants()).map(begin_request).collect();
+        self.run(Requests::Payments(payments, begun), measured, rate)
     }
 
     fn run(&self, requests: Requests, measured: Duration, rate: Option<f64>) -> Result<Measured, Fault> {
@@ -138,10 +150,11 @@ async fn connection(address: String, run: Rc<Run>) -> std::io::Result<()> {
             Requests::Empty => {
                 request.extend_from_slice(b"POST /ping HTTP/1.1\r\nhost: bench\r\ncontent-length: 0\r\n\r\n")
             }
-            Requests::Payments(payments) => match payments.get(number) {
-                Some(payment) => write_payment(&mut request, payment),
-                None => return Ok(()),
-            },
+            Requests::Payments(payments, begun) => {
+                let Some(payment) = payments.get(number) else { return Ok(()) };
+                let Some(begun) = begun.get((payment.merchant as usize).wrapping_sub(1)) else { return Ok(()) };
+                write_payment(&mut request, begun, payment);
+            }
         }
         stream.write_all(&request).await?;
         let length = read_answer(&mut stream, &mut answer).await?;
@@ -165,19 +178,30 @@ async fn connection(address: String, run: Rc<Run>) -> std::io::Result<()> {
     }
 }
 
-fn write_payment(request: &mut Vec<u8>, payment: &Payment) {
-    let code = String::from_utf8_lossy(&payment.code);
+/// What the requests to one merchant begin with, made before the run: what the load computes is missing to the server.
+fn begin_request(merchant: u64) -> Vec<u8> {
+    let body = BODY_START.len() + ORDER_START_LEN + ORDER_DIGITS + CODE_START.len() + CODE_LEN + BODY_END.len();
     // The process is in the number: a code that an earlier run has used is refused, not told again as the payment it made there.
-    let order = format!("b{:x}-{:016}", std::process::id(), payment.order);
-    let body = format!("{{\"order\":\"{order}\",\"code\":\"{code}\",\"amount\":100,\"currency\":\"CNY\"}}");
-    let head = format!(
+    let order_start = format!("b{:08x}-", std::process::id());
+    format!(
         "POST /v1/payments HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n",
-        api_key(payment.merchant),
-        body.len()
-    );
-    request.extend_from_slice(head.as_bytes());
-    request.extend_from_slice(body.as_bytes());
+         content-length: {body}\r\n\r\n{BODY_START}{order_start}",
+        api_key(merchant),
+    )
+    .into_bytes()
+}
+
+fn write_payment(request: &mut Vec<u8>, begun: &[u8], payment: &Payment) {
+    request.extend_from_slice(begun);
+    let mut order = [b'0'; ORDER_DIGITS];
+    let mut rest = payment.order;
+    for digit in order.iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    for part in [&order[..], CODE_START.as_bytes(), &payment.code, BODY_END.as_bytes()] {
+        request.extend_from_slice(part);
+    }
 }
 
 /// Reads one answer; its length in bytes.
@@ -190,19 +214,59 @@ async fn read_answer(stream: &mut TcpStream, answer: &mut [u8]) -> std::io::Resu
             return Err(std::io::Error::other("the server closed the connection"));
         }
         length += read;
-        let text = answer.get(..length).unwrap_or_default();
-        if let Some(head) = text.windows(4).position(|window| window == b"\r\n\r\n") {
-            let body = content_length(text.get(..head).unwrap_or_default());
-            if length >= head + 4 + body {
-                return Ok(length);
-            }
+        if answer_length(answer.get(..length).unwrap_or_default()).is_some_and(|whole| length >= whole) {
+            return Ok(length);
         }
     }
 }
 
-fn content_length(head: &[u8]) -> usize {
-    let name = b"content-length: ";
-    let at = head.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
-    let digits = at.and_then(|at| head.get(at + name.len()..)).unwrap_or_default();
-    digits.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))
+/// How long the answer that begins so is, once its headers are there.
+fn answer_length(text: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"content-length: ";
+    let (mut at, mut body) = (0, 0);
+    loop {
+        let line = text.get(at..)?;
+        let line = line.get(..line.iter().position(|byte| *byte == b'\n')?)?;
+        at += line.len() + 1;
+        if line == b"\r" {
+            return Some(at + body);
+        }
+        if let Some((name, value)) = line.split_at_checked(NAME.len())
+            && name.eq_ignore_ascii_case(NAME)
+        {
+            let digits = value.iter().take_while(|byte| byte.is_ascii_digit());
+            body = digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_how_long_it_is_and_names_order_code_and_merchant() {
+        let mut request = Vec::new();
+        let payment = Payment { code: *b"71234567890123456789", merchant: 7, order: 42 };
+        write_payment(&mut request, &begin_request(payment.merchant), &payment);
+        let text = String::from_utf8(request).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("head and body");
+        assert!(head.contains(&format!("\r\nauthorization: Bearer {}\r\n", api_key(7))), "{head}");
+        assert!(head.ends_with(&format!("\r\ncontent-length: {}", body.len())), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body["code"], "71234567890123456789");
+        assert_eq!(body["order"], format!("b{:08x}-0000000000000042", std::process::id()));
+    }
+
+    #[test]
+    fn an_answer_is_as_long_as_its_headers_say() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\ndate: today\r\n\r\n{\"a\":\"bcde\"}";
+        for cut in 0..answer.len() - 12 {
+            assert_eq!(answer_length(&answer[..cut]), None, "{cut}");
+        }
+        for cut in answer.len() - 12..=answer.len() {
+            assert_eq!(answer_length(&answer[..cut]), Some(answer.len()), "{cut}");
+        }
+        assert_eq!(answer_length(b"HTTP/1.1 204 No Content\r\n\r\n"), Some(27));
+    }
 }
