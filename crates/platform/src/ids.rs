@@ -130,8 +130,14 @@ fn time_ordered(now_ms: UnixMs, random: [u8; 10]) -> [u8; 16] {
     id
 }
 
-fn write_hex(bytes: &[u8], f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+fn write_hex(bytes: &[u8; 16], f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // Every answer to a till holds an id: one text is written, not one for each byte.
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xF)]]);
+    }
+    f.write_str(core::str::from_utf8(&text).map_err(|_| core::fmt::Error)?)
 }
 
 pub(crate) fn from_hex(text: &str) -> Option<[u8; 16]> {

@@ -140,6 +140,11 @@ impl Link {
         self.answered(self.client.batch_execute(SETTLE)).await
     }
 
+    /// Has each statement planned anew when it is used next, on the size that its tables have then.
+    pub(super) async fn plan_anew(&self) -> Result<(), Error> {
+        self.client.batch_execute("DISCARD PLANS").await
+    }
+
     /// An answer over this connection. One that does not come ends the connection.
     pub(super) async fn answered<T>(&self, answer: impl Future<Output = T>) -> T {
         answered(&self.driver, answer).await
@@ -308,8 +313,7 @@ impl Link {
         up_to: u64,
         limit: usize,
     ) -> Result<Vec<NumberedRow>, Error> {
-        let up_to = Some(up_to.cast_signed());
-        let params: [&(dyn ToSql + Sync); 3] = [&after.cast_signed(), &up_to, &count(limit)];
+        let params: [&(dyn ToSql + Sync); 3] = [&after.cast_signed(), &up_to.cast_signed(), &count(limit)];
         let table = Table::Numbers(table);
         let scan = self.rows(Rows::Scan, table, self.scanned(table)).await?;
         let rows = self.client.query(&scan, &params).await?;
@@ -317,7 +321,7 @@ impl Link {
     }
 
     pub(super) async fn scan_names(&self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, Error> {
-        let params: [&(dyn ToSql + Sync); 3] = [&after, &None::<&[u8]>, &count(limit)];
+        let params: [&(dyn ToSql + Sync); 2] = [&after, &count(limit)];
         let table = Table::Names(table);
         let scan = self.rows(Rows::Scan, table, self.scanned(table)).await?;
         let rows = self.client.query(&scan, &params).await?;

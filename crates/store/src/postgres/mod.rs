@@ -11,6 +11,7 @@
 //! | `tls/` | what the database proves of itself, and what is shown to it |
 //! | `schema.rs` | the tables |
 //! | `statements.rs`, `pipeline.rs` | every statement, prepared once; many of them in one round trip |
+//! | `growth.rs` | when statements are planned anew |
 //! | `link.rs` | one connection |
 //! | `write.rs` | one transaction in one round trip |
 //! | `outcome.rs` | what became of a commit that was not answered |
@@ -23,6 +24,7 @@
 
 mod citus;
 mod copies;
+mod growth;
 mod hosts;
 mod lease;
 mod link;
@@ -50,6 +52,7 @@ use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered};
 use citus::Layout;
 pub use copies::{Moment, Target};
+use growth::Growth;
 use lease::{Held, LEASE_MS, RENEW_BELOW_MS};
 use link::{Link, failed, is_lost};
 pub use master_keys::{KeyCheck, agree_on_master_keys, lacked_master_key, master_key_versions};
@@ -71,6 +74,10 @@ pub struct PostgresEngine {
     layout: Layout,
     link: Option<Arc<Link>>,
     held: Held,
+    /// Of the tables, by this connection.
+    growth: Growth,
+    /// Whether a table has doubled since statements were planned.
+    plans_are_old: bool,
 }
 
 impl PostgresEngine {
@@ -103,7 +110,15 @@ impl PostgresEngine {
                  channel_binding=require with a password"
             );
         }
-        Ok(Self { on, url: url.clone(), layout, link: Some(Arc::new(link)), held })
+        Ok(Self {
+            on,
+            url: url.clone(),
+            layout,
+            link: Some(Arc::new(link)),
+            held,
+            growth: Growth::default(),
+            plans_are_old: false,
+        })
     }
 
     /// An engine for each home, where rows have several; else this many, which write side by side.
@@ -227,7 +242,13 @@ impl Engine for PostgresEngine {
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
-        self.link(RECONNECT_FOR).map(drop)
+        let link = self.link(RECONNECT_FOR)?;
+        if self.plans_are_old {
+            let planned = self.on.wait(link.answered(link.plan_anew()));
+            self.answer(planned)?;
+            self.plans_are_old = false;
+        }
+        Ok(())
     }
 
     fn commit(&mut self, writes: Writes) -> Outcome {
@@ -250,6 +271,7 @@ impl Engine for PostgresEngine {
         };
         if outcome == Outcome::Committed {
             self.held.row = after;
+            self.plans_are_old |= self.growth.note(&writes);
         }
         outcome
     }
@@ -388,7 +410,15 @@ impl Heir {
                 let partition = held.partition;
                 tracing::info!(partition, "a partition that nobody held is taken, to post what is in it");
                 let (url, layout) = (self.url.clone(), self.layout.clone());
-                return Ok(Some(PostgresEngine { on, url, layout, link: Some(Arc::new(link)), held }));
+                return Ok(Some(PostgresEngine {
+                    on,
+                    url,
+                    layout,
+                    link: Some(Arc::new(link)),
+                    held,
+                    growth: Growth::default(),
+                    plans_are_old: false,
+                }));
             }
         }
         Ok(None)

@@ -84,10 +84,16 @@ impl Rows {
         };
         match self {
             Self::Select => format!("SELECT key, row FROM paychip.{name} WHERE key = ANY($1::{key}[]){and}"),
-            Self::Scan => format!(
-                "SELECT key, row FROM paychip.{name} WHERE key > $1::{key} AND ($2::{key} IS NULL OR key <= $2){and} \
-                 ORDER BY key LIMIT $3"
-            ),
+            // Both ends are conditions of the index. Where one were only a filter, a stretch with fewer rows than the limit would
+            // be looked for to the end of the table: through the records of every other partition.
+            Self::Scan => match table {
+                Table::Numbers(_) => format!(
+                    "SELECT key, row FROM paychip.{name} WHERE key > $1::{key} AND key <= $2::{key}{and} ORDER BY key LIMIT $3"
+                ),
+                Table::Names(_) => {
+                    format!("SELECT key, row FROM paychip.{name} WHERE key > $1::{key}{and} ORDER BY key LIMIT $2")
+                }
+            },
             Self::Insert => match place {
                 Place::Whole => {
                     format!("INSERT INTO paychip.{name} (key, row) SELECT * FROM unnest($1::{key}[], $2::bytea[])")

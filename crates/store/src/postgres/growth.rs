@@ -1,0 +1,63 @@
+//! How far tables have grown since their statements were planned.
+//!
+//! A statement is planned once for each connection, on the size its tables have then. Of a table that is as good as empty
+//! PostgreSQL looks through all rows and compares each with those that are asked for, and goes on doing so when it has
+//! thousands: until it is analyzed next, which is a minute or more. So statements are planned anew whenever a table that this
+//! connection adds to has doubled.
+
+use std::collections::HashMap;
+
+use crate::engine::Writes;
+
+/// Rows added to a table before its statements are planned anew for the first time.
+const FIRST: u64 = 64;
+
+/// The rows that a connection has added, by table.
+#[derive(Debug, Default)]
+pub(super) struct Growth(HashMap<&'static str, Added>);
+
+#[derive(Debug)]
+struct Added {
+    rows: u64,
+    /// At this many, statements are planned anew.
+    limit: u64,
+}
+
+impl Growth {
+    /// Counts what was written; says whether a table has doubled with it.
+    pub(super) fn note(&mut self, writes: &Writes) -> bool {
+        for row in writes.rows.iter().filter(|row| row.before.is_none()) {
+            self.0.entry(row.key.place().0).or_insert(Added { rows: 0, limit: FIRST }).rows += 1;
+        }
+        let mut has_doubled = false;
+        for added in self.0.values_mut().filter(|added| added.rows >= added.limit) {
+            added.limit = added.rows * 2;
+            has_doubled = true;
+        }
+        has_doubled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::RowWrite;
+    use crate::key::{Key, Numbered};
+
+    fn rows(table: Numbered, count: u64, before: Option<Vec<u8>>) -> Writes {
+        let row = |number| RowWrite { key: Key::Number(table, number), before: before.clone(), after: Some(vec![1]) };
+        Writes { rows: (0..count).map(row).collect(), listed: Vec::new() }
+    }
+
+    #[test]
+    fn each_table_doubles_by_itself_and_changes_are_no_growth() {
+        let mut growth = Growth::default();
+        assert!(!growth.note(&rows(Numbered::Payments, FIRST - 1, None)));
+        assert!(!growth.note(&rows(Numbered::Payments, 9, Some(vec![0]))), "changed, not added");
+        assert!(growth.note(&rows(Numbered::Payments, 1, None)));
+        assert!(!growth.note(&rows(Numbered::Payments, FIRST - 1, None)));
+        assert!(growth.note(&rows(Numbered::Payments, 1_000, None)));
+        assert!(!growth.note(&rows(Numbered::Payments, 1_000, None)));
+        assert!(growth.note(&rows(Numbered::Refunds, FIRST, None)), "a table that was empty");
+    }
+}
