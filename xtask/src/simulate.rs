@@ -13,8 +13,8 @@ pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     run_command(simulate)
 }
 
-/// The seeds of the full run. Built together with what the demonstration is built of: by itself, what both stand on would
-/// be built once with the options that either needs of it.
+/// The seeds of the full run. Built together with the program that the demonstration runs: each by itself would have what
+/// both stand on built with the options that it alone needs, and so twice.
 pub(crate) fn a_few_seeds() -> Result<(), String> {
     run_command(cargo(&["build", "--locked", "--release", "--package", "paychip", "--package", "simulation"]))?;
     let simulate = target().join("release").join(format!("simulate{}", std::env::consts::EXE_SUFFIX));

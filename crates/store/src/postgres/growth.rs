@@ -12,9 +12,12 @@ use crate::engine::Writes;
 /// Rows added to a table before its statements are planned anew for the first time.
 const FIRST: u64 = 64;
 
-/// The rows that a connection has added, by table.
+/// The rows that a connection has added.
 #[derive(Debug, Default)]
-pub(super) struct Growth(HashMap<&'static str, Added>);
+pub(super) struct Growth {
+    tables: HashMap<&'static str, Added>,
+    has_doubled: bool,
+}
 
 #[derive(Debug)]
 struct Added {
@@ -24,17 +27,25 @@ struct Added {
 }
 
 impl Growth {
-    /// Counts what was written; says whether a table has doubled with it.
-    pub(super) fn note(&mut self, writes: &Writes) -> bool {
+    /// Counts what was written.
+    pub(super) fn note(&mut self, writes: &Writes) {
         for row in writes.rows.iter().filter(|row| row.before.is_none()) {
-            self.0.entry(row.key.place().0).or_insert(Added { rows: 0, limit: FIRST }).rows += 1;
+            self.tables.entry(row.key.place().0).or_insert(Added { rows: 0, limit: FIRST }).rows += 1;
         }
-        let mut has_doubled = false;
-        for added in self.0.values_mut().filter(|added| added.rows >= added.limit) {
+        for added in self.tables.values_mut().filter(|added| added.rows >= added.limit) {
             added.limit = added.rows * 2;
-            has_doubled = true;
+            self.has_doubled = true;
         }
-        has_doubled
+    }
+
+    /// Whether a table has doubled since statements were planned.
+    pub(super) fn has_doubled(&self) -> bool {
+        self.has_doubled
+    }
+
+    /// Statements are planned anew.
+    pub(super) fn planned(&mut self) {
+        self.has_doubled = false;
     }
 }
 
@@ -52,12 +63,18 @@ mod tests {
     #[test]
     fn each_table_doubles_by_itself_and_changes_are_no_growth() {
         let mut growth = Growth::default();
-        assert!(!growth.note(&rows(Numbered::Payments, FIRST - 1, None)));
-        assert!(!growth.note(&rows(Numbered::Payments, 9, Some(vec![0]))), "changed, not added");
-        assert!(growth.note(&rows(Numbered::Payments, 1, None)));
-        assert!(!growth.note(&rows(Numbered::Payments, FIRST - 1, None)));
-        assert!(growth.note(&rows(Numbered::Payments, 1_000, None)));
-        assert!(!growth.note(&rows(Numbered::Payments, 1_000, None)));
-        assert!(growth.note(&rows(Numbered::Refunds, FIRST, None)), "a table that was empty");
+        let mut doubles = |table, count, before| {
+            growth.note(&rows(table, count, before));
+            let has_doubled = growth.has_doubled();
+            growth.planned();
+            has_doubled
+        };
+        assert!(!doubles(Numbered::Payments, FIRST - 1, None));
+        assert!(!doubles(Numbered::Payments, 9, Some(vec![0])), "changed, not added");
+        assert!(doubles(Numbered::Payments, 1, None));
+        assert!(!doubles(Numbered::Payments, FIRST - 1, None));
+        assert!(doubles(Numbered::Payments, 1_000, None));
+        assert!(!doubles(Numbered::Payments, 1_000, None));
+        assert!(doubles(Numbered::Refunds, FIRST, None), "a table that was empty");
     }
 }

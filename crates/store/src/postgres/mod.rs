@@ -74,10 +74,7 @@ pub struct PostgresEngine {
     layout: Layout,
     link: Option<Arc<Link>>,
     held: Held,
-    /// Of the tables, by this connection.
     growth: Growth,
-    /// Whether a table has doubled since statements were planned.
-    plans_are_old: bool,
 }
 
 impl PostgresEngine {
@@ -110,15 +107,11 @@ impl PostgresEngine {
                  channel_binding=require with a password"
             );
         }
-        Ok(Self {
-            on,
-            url: url.clone(),
-            layout,
-            link: Some(Arc::new(link)),
-            held,
-            growth: Growth::default(),
-            plans_are_old: false,
-        })
+        Ok(Self::holding(held, link, on, url.clone(), layout))
+    }
+
+    fn holding(held: Held, link: Link, on: Runner, url: PostgresUrl, layout: Layout) -> Self {
+        Self { on, url, layout, link: Some(Arc::new(link)), held, growth: Growth::default() }
     }
 
     /// An engine for each home, where rows have several; else this many, which write side by side.
@@ -243,10 +236,10 @@ impl Engine for PostgresEngine {
 
     fn begin(&mut self) -> Result<(), StoreError> {
         let link = self.link(RECONNECT_FOR)?;
-        if self.plans_are_old {
+        if self.growth.has_doubled() {
             let planned = self.on.wait(link.answered(link.plan_anew()));
             self.answer(planned)?;
-            self.plans_are_old = false;
+            self.growth.planned();
         }
         Ok(())
     }
@@ -271,7 +264,7 @@ impl Engine for PostgresEngine {
         };
         if outcome == Outcome::Committed {
             self.held.row = after;
-            self.plans_are_old |= self.growth.note(&writes);
+            self.growth.note(&writes);
         }
         outcome
     }
@@ -410,15 +403,7 @@ impl Heir {
                 let partition = held.partition;
                 tracing::info!(partition, "a partition that nobody held is taken, to post what is in it");
                 let (url, layout) = (self.url.clone(), self.layout.clone());
-                return Ok(Some(PostgresEngine {
-                    on,
-                    url,
-                    layout,
-                    link: Some(Arc::new(link)),
-                    held,
-                    growth: Growth::default(),
-                    plans_are_old: false,
-                }));
+                return Ok(Some(PostgresEngine::holding(held, link, on, url, layout)));
             }
         }
         Ok(None)
