@@ -104,9 +104,8 @@ fn missed(numbers: &Numbers) -> Vec<String> {
 
 /// The lines `measured NAME NUMBER` of a run in QEMU, where every instruction is a tick.
 fn counted(image: &Path) -> Result<Numbers, String> {
-    let arguments = ["test", "--locked", "--package", "paychip", "--test", "riscv", "--", "--ignored", "--nocapture"];
-    let mut command = cargo(&arguments);
-    command.env("PAYCHIP_MEASURE_IMAGE", image);
+    let mut command = cargo(&firmware::IN_QEMU);
+    command.args(["--", "--ignored", "--nocapture"]).env("PAYCHIP_MEASURE_IMAGE", image);
     let finished = finish(command)?;
     if !finished.ok {
         return Err(format!("the measurement failed:\n{}{}", finished.stdout, finished.stderr));

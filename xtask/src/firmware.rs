@@ -58,6 +58,10 @@ pub(crate) const MEASURING: Image = Image {
 pub(crate) const SMALL_MEASURING: Image =
     Image { name: "paychip-riscv-small-measure", features: "international,measure", smallest: true };
 
+/// The tests that run an image. Of the whole workspace, so that they are those that have been built for all the tests: of one
+/// package, what it stands on would be built anew with the features that it alone needs.
+pub(crate) const IN_QEMU: [&str; 6] = ["test", "--locked", "--workspace", "--test", "program", "riscv::"];
+
 /// Builds what is shipped, and runs the tests.
 pub(crate) fn build_and_test() -> Result<(), String> {
     for image in [PRODUCT, SMALL] {
@@ -66,7 +70,7 @@ pub(crate) fn build_and_test() -> Result<(), String> {
     }
     let (path, _) = build(&BOTH_SUITES)?;
     emulator_is_there()?;
-    let mut tests = cargo(&["test", "--locked", "--package", "paychip", "--test", "riscv"]);
+    let mut tests = cargo(&IN_QEMU);
     tests.env("PAYCHIP_IMAGE", path);
     run(tests)
 }

@@ -1,6 +1,6 @@
-//! What other people's hosts bring to the tests of a chip in a PC/SC reader (`crates/paychip/tests/pcsc.rs`): a daemon
+//! What other people's hosts bring to the tests of a chip in a PC/SC reader (`crates/paychip/tests/program/pcsc.rs`): a daemon
 //! with a virtual reader, OpenSC, and a Python with pyscard and yubikit; and the token of the tests of master keys in one
-//! (`crates/paychip/tests/pkcs11.rs`). Installed where that is possible (as root on
+//! (`crates/paychip/tests/program/pkcs11.rs`). Installed where that is possible (as root on
 //! Debian). Nothing of it is needed to build or to run the program; tests name what they miss and are skipped.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,21 +1,11 @@
 //! What an operator and a wearer do with the books: confirm a large payment on the phone, back up while the cloud runs,
 //! restore, and audit the database itself, whatever the cloud says of it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails; one that needs what is missing says so"
-)]
-
-mod support;
-
 use std::path::Path;
 
+use crate::support::postgres::Postgres;
+use crate::support::{Cloud, program};
 use serde_json::Value;
-use support::postgres::Postgres;
-use support::{Cloud, program};
 
 /// A cloud with a bound watch whose passcode is entered, money, and a shop.
 fn world(folder: &Path) -> Cloud {

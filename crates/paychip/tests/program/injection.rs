@@ -2,23 +2,13 @@
 //! by its field; what a database, a shell, a page or a spreadsheet would take for more than text is text, and comes back as it
 //! went in; what comes in paths, queries and headers does nothing.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::support::{Cloud, watches};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::{Value, json};
-use support::{Cloud, watches};
 use wearable::CodeForm;
 
 /// As JSON escapes, so that also what is no character can be sent.

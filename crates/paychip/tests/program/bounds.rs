@@ -1,16 +1,7 @@
 //! What a wallet's key can fill a cloud with: bindings begun over and over, wearables, freezes lifted and syncs. Over the real
 //! program.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
+use crate::support::Cloud;
 use paychip::api::{Api, text};
 use paychip::books::open_account;
 use paychip::fault::Fault;
@@ -22,7 +13,6 @@ use platform::Settings;
 use platform::bindings::MAX_UNDER_WAY;
 use protocol::script::{ResultsWriter, SessionId};
 use serde_json::{Value, json};
-use support::Cloud;
 
 fn wallet(cloud: &Cloud, name: &str) -> Api {
     let (party, _) = open_account(&cloud.operator(), name, "CNY").unwrap();

@@ -1,13 +1,4 @@
 //! The sealed key vault, through the real program: made, refused, taken over from a development key, rotated under load.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::postgres::Postgres;
+use crate::support::{CODES_A_WATCH, Cloud, STEP_S, program, watches_named};
 use paychip::api::Api;
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
 use serde_json::{Value, json};
-use support::postgres::Postgres;
-use support::{CODES_A_WATCH, Cloud, STEP_S, program, watches_named};
 use tempfile::TempDir;
 use wearable::CodeForm;
 

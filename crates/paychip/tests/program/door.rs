@@ -1,13 +1,4 @@
 //! The door of the real program: TLS and its files, and whoever sends too much, too slowly or over too many connections.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{Cloud, program};
 use serde_json::Value;
-use support::{Cloud, program};
 
 /// How long a client waits for an answer or an end that must come by itself: longer than any wait of the server.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -1,24 +1,14 @@
 //! Risk rules over the real program: set by the operator, in force at every server soon, tried on the past, and each decision
 //! explained.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::postgres::Postgres;
+use crate::support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
 use serde_json::{Value, json};
-use support::postgres::Postgres;
-use support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use wearable::CodeForm;
 
 /// How long rules may take to reach every server, with the patience of a busy machine.

@@ -4,30 +4,19 @@
 //! Each test has a pcscd of its own: its socket is a temporary folder, mounted over the usual place for that process
 //! alone. What is not installed is named on the output (`skipped: …`); with `PAYCHIP_REQUIRE_HOSTS=1` it is a failure.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-#[path = "../../chip/tests/support/script.rs"]
-mod script;
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::script;
+use crate::support::{Cloud, program};
 use paychip::chip::atr::{ATR, is_payment_chip};
 use paychip::chip::pcscd::{Reader, ReaderCard, Service};
 use paychip::chip::{ANSWER_BYTES, Card};
 use protocol::apdu::HEADER_BYTES;
 use serde_json::Value;
-use support::{Cloud, program};
 use tempfile::TempDir;
 
 const DRIVER: &str = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so";

@@ -1,20 +1,10 @@
 //! A stranger with keys of their own at the real program: what is someone else's is not there for them, and text that is
 //! meant for a database, a shell or a terminal is only text.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
+use crate::support::{Cloud, watches};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::json;
-use support::{Cloud, watches};
 use wearable::CodeForm;
 
 #[test]

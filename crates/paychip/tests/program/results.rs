@@ -1,16 +1,8 @@
 //! What became of a payment reaches the watch, over the real program: told by the cloud in a sync, vouched for by the chip, and
 //! by nobody else.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
+use crate::support::play::{Play, error_code};
+use crate::support::{Cloud, watches};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::profile::Place;
@@ -19,8 +11,6 @@ use paychip::watch::folder::WatchFolder;
 use paychip::watch::{Watch, bind, open, results, sync};
 use protocol::script::{Message, ScriptWriter, SessionId};
 use serde_json::{Value, json};
-use support::play::{Play, error_code};
-use support::{Cloud, watches};
 use wearable::{CodeForm, PaymentOutcome};
 
 struct Stage {
@@ -243,7 +233,7 @@ fn a_phone_that_alters_makes_up_or_plays_again_a_notice_is_not_believed() {
     let (start, end) = place(script).expect("the fourth message has the notice");
     let recorded: Vec<Vec<u8>> = honest.iter().map(|(message, _)| message.clone()).collect();
     // Another watch of the same wearer, which has been told nothing.
-    let mut other = support::watches_named(&stage.cloud, &stage.wallet, "other", 1).remove(0);
+    let mut other = crate::support::watches_named(&stage.cloud, &stage.wallet, "other", 1).remove(0);
     let commands: [Vec<u8>; 3] = [
         script[start..end].to_vec(),
         [&[0x80, 0x4A, 0x00, 0x01, script[start + 4] - 8], &script[start + 5..end - 8]].concat(),

@@ -3,16 +3,6 @@
 //!
 //! Few rounds here; `PAYCHIP_LONG=1` makes them two hundred.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::{Cloud, is_long, program};
 use paychip::api::{Api, number, text};
 use paychip::bench::codes::{Payment, Supply};
 use paychip::bench::seed::{api_key, fill};
 use paychip::fault::Fault;
 use serde_json::{Value, json};
-use support::{Cloud, is_long, program};
 
 const TOKENS: u64 = 3_000;
 const MERCHANTS: u64 = 7;

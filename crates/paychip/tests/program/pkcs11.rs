@@ -1,22 +1,16 @@
 //! Master keys in a PKCS#11 token, through the real program and SoftHSM 2: the same keys as the software vault's, made,
 //! taken over, rotated while serving, refused, lost and found again. Without SoftHSM each test says by name that it was
 //! skipped; with `PAYCHIP_REQUIRE_SOFTHSM=1` that is a failure.
+
 #![cfg(feature = "pkcs11")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::postgres::Postgres;
+use crate::support::softhsm::{PIN, SoftHsm};
+use crate::support::{Cloud, STEP_S, program, watches_named};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use cryptoki::session::UserType;
@@ -29,9 +23,6 @@ use platform::ChipId;
 use platform::makers::BatchId;
 use serde_json::{Value, json};
 use server::{Data, Database, Keys, Passphrase, Settings, TokenAccess, TokenUri};
-use support::postgres::Postgres;
-use support::softhsm::{PIN, SoftHsm};
-use support::{Cloud, STEP_S, program, watches_named};
 use tempfile::TempDir;
 use wearable::CodeForm;
 
@@ -170,7 +161,8 @@ fn wait_for_version(cloud: &Cloud, version: u64, numbers: &mut std::ops::Range<u
 /// Runs a test of this file in a process of its own that can use the token. Says whether this is that process.
 fn is_own_process(name: &str, place: &Place) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", name, "--nocapture"]).env(OWN_PROCESS, place.folder.path());
+    let path = format!("{}::{name}", module_path!().rsplit("::").next().unwrap());
+    command.args(["--exact", &path, "--nocapture"]).env(OWN_PROCESS, place.folder.path());
     let output = place.hsm.give(&mut command).env("PAYCHIP_VAULT", place.hsm.uri()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -342,7 +334,7 @@ fn a_token_that_does_not_open_says_why_with_a_code_of_its_own() {
     fs::remove_file(place.data().join("master.key")).unwrap();
 
     // A second token of the same name: the serial number tells them apart.
-    place.hsm.new_token(support::softhsm::LABEL);
+    place.hsm.new_token(crate::support::softhsm::LABEL);
     assert_eq!(place.serve_refused(&mut token()), "vault_token_ambiguous");
     let serials = place.hsm.serials();
     assert_eq!(serials.len(), 2, "{serials:?}");

@@ -1,24 +1,14 @@
 //! What the cloud does at a chip that is bound, over the real program: a used-up budget is filled again, a revoked token
 //! leaves its chip, and the watch is somebody else's afterwards.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails; one that needs what is missing says so"
-)]
-
-mod support;
-
+use crate::support::play::{Play, error_code};
+use crate::support::postgres::Postgres;
+use crate::support::{Cloud, with_keys_of};
 use paychip::api::{Api, text};
 use paychip::profile::Place;
 use paychip::watch::folder::WatchFolder;
 use paychip::watch::{Watch, bind, open, sync};
 use serde_json::{Value, json};
-use support::play::{Play, error_code};
-use support::postgres::Postgres;
-use support::{Cloud, with_keys_of};
 use wearable::CodeForm;
 
 /// Codes a chip may make between two syncs, by default.
@@ -137,7 +127,7 @@ fn on_postgresql_a_watch_is_bound_at_one_server_synced_at_the_other_and_unbound_
     let second = Cloud::start_on(&two, &database);
     let (wallet, key) = wallet_of(&first.operator(), &first, "Li Wei");
     let at_second = Api::new(second.url.clone(), key);
-    let mut watch = support::watches(&first, &wallet, 1).remove(0);
+    let mut watch = crate::support::watches(&first, &wallet, 1).remove(0);
     watch.next_payment_code(CodeForm::Digits).unwrap();
     assert_eq!(sync::sync(&mut watch, &at_second, |_| ()).unwrap()["work"], "refill");
     assert_eq!(watch.status().unwrap().codes_left, Some(BUDGET));

@@ -2,18 +2,10 @@
 //! device key or the certificate that their maker shipped them with. Each is refused by its own code, each leaves a line in
 //! the audit trail, and the genuine chip is bound afterwards.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::path::PathBuf;
 
+use crate::support::play::{Play, error_code, text};
+use crate::support::{Cloud, program};
 use chip::virtual_chip::VirtualChip;
 use paychip::factory::house::{House, Plan};
 use paychip::watch::factory::personalise_in_line;
@@ -21,8 +13,6 @@ use pki::{PublicKey, Scheme};
 use platform::ChipId;
 use platform::makers::{BatchId, chip_keys_of_batch, seal_context};
 use serde_json::Value;
-use support::play::{Play, error_code, text};
-use support::{Cloud, program};
 
 const NOW_S: fn() -> u64 = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
 const A_SECOND: std::time::Duration = std::time::Duration::from_millis(1_100);

@@ -2,20 +2,10 @@
 //! process makes, pays, and survives having its power cut. `cargo xtask firmware` builds the image and runs this; by
 //! itself, name the image in `PAYCHIP_IMAGE` (one with both suites), or nothing is tested here.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-#[path = "../../chip/tests/support/script.rs"]
-mod script;
-mod support;
-
 use std::path::{Path, PathBuf};
 
+use crate::script;
+use crate::support::{Cloud, is_long};
 use chip::virtual_chip::VirtualChip;
 use paychip::chip::qemu::{Options, QemuChip};
 use paychip::chip::{Card, send};
@@ -25,7 +15,6 @@ use protocol::applet::{
 };
 use protocol::put_key;
 use protocol::scp03::{KeySet, Level, host};
-use support::{Cloud, is_long};
 
 const TEST_KEY: [u8; 16] = *b"@ABCDEFGHIJKLMNO";
 const CLOUD_KEY: [u8; 16] = [0xC1; 16];

@@ -3,24 +3,14 @@
 //!
 //! A few rounds; `PAYCHIP_LONG=1` makes them many.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::postgres::Postgres;
+use crate::support::{Cloud, program};
 use paychip::books::{open_account, top_up};
 use serde_json::Value;
-use support::postgres::Postgres;
-use support::{Cloud, program};
 
 /// Unused bytes in the copy of a file, so that there is time to kill while they are written.
 const PADDING: u64 = 48 * 1024 * 1024;
@@ -30,7 +20,7 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
 fn rounds(few: u32, many: u32) -> u32 {
-    if support::is_long() { many } else { few }
+    if crate::support::is_long() { many } else { few }
 }
 
 /// Runs a command to its end.

@@ -1,22 +1,12 @@
 //! A token's life over the real program: a freeze at one server holds on the very next payment at every other, and who
 //! stopped it decides who may lift that.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
+use crate::support::postgres::Postgres;
+use crate::support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
 use serde_json::{Value, json};
-use support::postgres::Postgres;
-use support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use wearable::CodeForm;
 
 /// Freezes and resumes in turn, each at a server of its own.

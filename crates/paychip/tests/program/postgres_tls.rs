@@ -1,23 +1,13 @@
 //! The real program with a PostgreSQL server that takes nobody over the network without TLS: a payment, all connections
 //! encrypted, and the same again after the database was started anew.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::tls::{PASSWORD, TlsPostgres};
+use crate::support::{Cloud, program, watches};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::{Value, json};
-use support::tls::{PASSWORD, TlsPostgres};
-use support::{Cloud, program, watches};
 use wearable::CodeForm;
 
 /// How long a database that was started anew may be away for a payment.

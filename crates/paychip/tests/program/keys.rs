@@ -2,22 +2,12 @@
 //! somebody else is answered as what does not exist, to the byte. The list is held against the server's own document, so an
 //! endpoint that is not in it fails the test.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::{Cloud, watches};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::{Value, json};
-use support::{Cloud, watches};
 use wearable::CodeForm;
 
 /// Whom an endpoint is for.

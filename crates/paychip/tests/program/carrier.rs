@@ -1,16 +1,7 @@
 //! Whoever has the link to a watch carries the cloud's commands to its chip, and gets nothing of the wearer's out of it. Over the
 //! real program.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
+use crate::support::{Cloud, watches};
 use paychip::api::Api;
 use paychip::books::open_account;
 use paychip::watch::carry::Link;
@@ -18,7 +9,6 @@ use paychip::watch::sync::sync;
 use protocol::apdu::Command;
 use protocol::applet::{self, CodeForm, CodeRequest, DataObject, Passcode, PasscodeChange, PasscodeState};
 use protocol::script::{MAX_MESSAGE_BYTES, ScriptWriter, SessionId};
-use support::{Cloud, watches};
 
 fn apdu(command: &Command<'_>) -> Vec<u8> {
     command.encode(&mut [0; 300]).unwrap().to_vec()

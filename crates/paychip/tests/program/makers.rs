@@ -1,20 +1,10 @@
 //! Two makers side by side, on P-256 and on SM2: keys to the factory, chips and a manifest back, bound and paid with.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use support::play::{Play, error_code, text};
-use support::{Cloud, program};
+use crate::support::play::{Play, error_code, text};
+use crate::support::{Cloud, program};
 
 #[test]
 fn chips_of_two_makers_are_shipped_bound_and_pay() {

@@ -1,25 +1,15 @@
 //! The ways a chip's messages travel besides a phone's requests: its WebSocket, and a device's own connection.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::net::TcpStream;
 
+use crate::support::Cloud;
+use crate::support::play::Play;
 use paychip::api::{Api, text};
 use paychip::profile::Place;
 use paychip::watch::carry::Link;
 use paychip::watch::folder::WatchFolder;
 use paychip::watch::{Watch, bind, open};
 use serde_json::{Value, json};
-use support::Cloud;
-use support::play::Play;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket, client};

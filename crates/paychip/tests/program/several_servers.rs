@@ -4,26 +4,16 @@
 //!
 //! A few rounds; `PAYCHIP_LONG=1` makes them many.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::postgres::Postgres;
+use crate::support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::{Value, json};
-use support::postgres::Postgres;
-use support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
 use wearable::CodeForm;
 
 const PRICE_MINOR: u64 = 7;
@@ -76,7 +66,7 @@ fn a_rolling_restart_under_load_loses_nothing_and_each_server_ends_by_itself() {
     let (wearer, _) = open_account(&first.operator(), "Li Wei", "CNY").unwrap();
     top_up(&second.operator(), &wearer, MONEY_MINOR, "first").unwrap();
     let (shop, _) = take_on_merchant(&second.operator(), "Tea House", "CNY").unwrap();
-    let wanted = if support::is_long() { 2_000 } else { 160 };
+    let wanted = if crate::support::is_long() { 2_000 } else { 160 };
     let watches = watches(&first, &Api::new(first.url.clone(), wearer.key.clone()), wanted);
 
     let addresses: Addresses = Arc::new([&first, &second].map(|cloud| Mutex::new(Some(cloud.url.clone()))));
@@ -176,7 +166,7 @@ fn a_server_without_the_keys_of_its_database_does_not_start() {
     let (first, stranger) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let _cloud = Cloud::start_on(first.path(), &database);
     let refused = |why: &str| {
-        let mut serve = support::program();
+        let mut serve = crate::support::program();
         serve.arg("--data").arg(stranger.path()).args(["serve", "--listen", "127.0.0.1:0"]);
         let output = serve.args(["--database", &database]).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

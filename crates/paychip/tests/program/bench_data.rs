@@ -1,24 +1,14 @@
 //! What the benchmark pays with: made by the rules, in any database, and gone on with where it is.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::support::postgres::Postgres;
+use crate::support::program;
 use paychip::bench::codes::Supply;
 use paychip::bench::seed::fill_in;
 use serde_json::Value;
 use server::Database;
-use support::postgres::Postgres;
-use support::program;
 
 /// More than one command makes.
 const MANY: u64 = 2_300;

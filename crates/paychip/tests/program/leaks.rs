@@ -2,31 +2,21 @@
 //! line of its log, every answer, every file it wrote and everything its commands said is searched for keys. The answers that
 //! hand a key out (a new account, a new merchant, a registered chip) are left out, and tell the test what to look for.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::recorder::Recorder;
+use crate::support::secrets::{Secrets, must_find_every_form};
+use crate::support::softhsm::{PIN, SoftHsm};
+use crate::support::{Cloud, STEP_S, program, watches_named};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
 use paycode::{CodeFormat, MaskKey, Suite, unmask};
 use serde_json::{Value, json};
 use server::{Data, Database, Keys, Settings};
-use support::recorder::Recorder;
-use support::secrets::{Secrets, must_find_every_form};
-use support::softhsm::{PIN, SoftHsm};
-use support::{Cloud, STEP_S, program, watches_named};
 use wearable::CodeForm;
 
 /// No words, so that none of it stands anywhere by chance.

@@ -1,15 +1,5 @@
 //! Copies of a PostgreSQL database, made and put back by the real program.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -17,14 +7,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::citus::Cluster;
+use crate::support::keeper::programs;
+use crate::support::postgres::Postgres;
+use crate::support::tls::{PASSWORD, TlsPostgres};
+use crate::support::{CODES_A_WATCH, Cloud, program, watches_named, with_keys_of};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::{Value, json};
-use support::citus::Cluster;
-use support::keeper::programs;
-use support::postgres::Postgres;
-use support::tls::{PASSWORD, TlsPostgres};
-use support::{CODES_A_WATCH, Cloud, program, watches_named, with_keys_of};
 use wearable::CodeForm;
 
 const PRICE_MINOR: u64 = 7;
@@ -93,7 +83,11 @@ fn a_copy_under_load_is_of_one_moment_and_takes_the_place_of_what_is_lost() {
                     let next = watches.lock().unwrap().next();
                     let Some((number, mut watch)) = next else { return };
                     for payment in 0..CODES_A_WATCH {
-                        watch.host_mut().set_clock_ahead(if payment < CODES_A_WATCH / 2 { 0 } else { support::STEP_S });
+                        watch.host_mut().set_clock_ahead(if payment < CODES_A_WATCH / 2 {
+                            0
+                        } else {
+                            crate::support::STEP_S
+                        });
                         let code = watch.next_payment_code(CodeForm::Digits).unwrap().digits().to_owned();
                         let order = format!("order-{number}-{payment}");
                         let body = json!({"order": order, "code": code, "amount": PRICE_MINOR, "currency": "CNY"});

@@ -2,18 +2,9 @@
 //! cloud on every way there is and to the watch. Nothing changes. And a channel that a carrier tries to lower, and a chip
 //! that was ended.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails"
-)]
-
-mod support;
-
 use std::net::TcpStream;
 
+use crate::support::Cloud;
 use paychip::api::{Api, text};
 use paychip::books::{open_account, top_up};
 use paychip::chip::Card;
@@ -29,7 +20,6 @@ use protocol::applet::{Lifecycle, Order, StateChange, initialize_update, ins, se
 use protocol::scp03::{KeySet, Level, host};
 use protocol::script::{Message, ResultsWriter, ScriptWriter};
 use serde_json::{Value, json};
-use support::Cloud;
 use tungstenite::client::IntoClientRequest;
 use wearable::CodeForm;
 
