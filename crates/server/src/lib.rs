@@ -132,13 +132,25 @@ impl From<VaultFault> for StartError {
     }
 }
 
-/// What every handler may use.
+/// What every handler may use. Cloned several times for each request, by all threads: behind one count, not one for each
+/// part.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Parts>);
+
+impl core::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of an [`App`].
+pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) queries: Arc<Queries>,
     pub(crate) env: Env,
-    pub(crate) known: Arc<known::KnownMerchants>,
+    pub(crate) known: known::KnownMerchants,
     pub(crate) operator_key: KeyHash,
 }
 
@@ -253,8 +265,8 @@ impl Server {
         let Data { store, queries, env, vault, keys_at, operator_key, writing } =
             Data::open(&config.data_dir, &config.database, config.settings, &config.keys)?;
         let operator_key_hash = KeyHash::of(&operator_key);
-        let app =
-            App { store, queries: Arc::new(queries), env, known: Arc::default(), operator_key: operator_key_hash };
+        let (queries, known) = (Arc::new(queries), known::KnownMerchants::default());
+        let app = App(Arc::new(Parts { store, queries, env, known, operator_key: operator_key_hash }));
         let (folder, database, keys) = (config.data_dir, config.database, config.keys);
         let connections = config.connections;
         Ok(Self {

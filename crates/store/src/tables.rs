@@ -11,12 +11,15 @@ use platform::{AccountId, PaymentId};
 use crate::engine::{Engine, RowWrite, Writes};
 use crate::homes::Homes;
 use crate::key::{Key, List, Numbered};
-use crate::rows::codec::{seal, unseal};
+use crate::rows::codec::{seal, unseal, without_seal};
 use crate::rows::{self, Balance, PartitionState, PostingUnderWay, Purse};
 use crate::{EventLine, StoreError};
 
 /// The most rounds of reading ahead for one batch: an order, its token, its purse, and one to spare.
 const MAX_ROUNDS: usize = 4;
+
+/// Rows that a batch's working set has room for from the first; where there are more, it grows.
+const SLOTS: usize = 224;
 
 /// A row as it was read, and as it is now.
 struct Slot {
@@ -63,7 +66,7 @@ impl<'e> Tables<'e> {
         let empty = PartitionState::new(partition);
         let mut tables = Self {
             engine,
-            slots: HashMap::new(),
+            slots: HashMap::with_capacity(SLOTS),
             listed: Vec::new(),
             state: empty,
             partition,
@@ -156,7 +159,11 @@ impl<'e> Tables<'e> {
     }
 
     fn take_in(&mut self, key: Key, before: Option<Vec<u8>>) -> Result<(), StoreError> {
-        let now = before.as_deref().map(|row| unseal(&key, row).map(<[u8]>::to_vec)).transpose()?;
+        let now = match &before {
+            None => None,
+            Some(row) if self.engine.has_checked(&key) => Some(without_seal(row).to_vec()),
+            Some(row) => Some(unseal(&key, row)?.to_vec()),
+        };
         self.slots.insert(key, Slot { before, now, changed: false });
         Ok(())
     }

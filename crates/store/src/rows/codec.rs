@@ -28,6 +28,11 @@ pub(crate) fn unseal<'r>(key: &Key, row: &'r [u8]) -> Result<&'r [u8], StoreErro
     if *seal == seal_of(key, fields) { Ok(fields) } else { Err(corrupt) }
 }
 
+/// Takes off the seal of a row that is known to have the right one.
+pub(crate) fn without_seal(row: &[u8]) -> &[u8] {
+    row.split_last_chunk::<SEAL_BYTES>().map_or(row, |(fields, _)| fields)
+}
+
 fn seal_of(key: &Key, fields: &[u8]) -> [u8; SEAL_BYTES] {
     let (table, number, name) = key.place();
     let mut hash = Sha256::new();

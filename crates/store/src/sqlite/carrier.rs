@@ -44,7 +44,7 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
                     // It is in the file: the next start removes it.
                     tracing::warn!(%error, "a segment of the log that was carried over could not be put aside");
                 }
-                // Freeing fifty thousand rows takes a while: not while others wait for the lock.
+                // Freeing so many rows takes a while: not while others wait for the lock.
                 let carried = shared.write().before.take();
                 shared.notify();
                 drop(carried);

@@ -1,5 +1,6 @@
-//! Rows that payments read again and again, as the engine last read or wrote them: merchants, tokens, purses, and the
-//! balances of its partition. Only the engine writes its file, so a row kept here is never behind it.
+//! Rows that payments read again and again, as the engine last read or wrote them: merchants, tokens, purses, and balances
+//! and state of its partition. Only the engine writes its file, so a row kept here is never behind it. All of them have the
+//! right seal: one that is read is looked at as it comes here, and nobody needs to do so again.
 //!
 //! Bounded by bytes. There are two halves: when the younger is full it becomes the older, and the older is forgotten; a
 //! row that is read from the older half moves to the younger. What is in use so stays, at the cost of one look.
@@ -7,6 +8,7 @@
 use hashbrown::HashMap;
 
 use crate::key::{Key, Named, Numbered};
+use crate::rows::codec::unseal;
 
 /// Bytes of keys and rows in each of the two halves, and what a map needs beside them.
 const HALF_BYTES: usize = 48 << 20;
@@ -33,7 +35,19 @@ impl Kept {
         Some(row)
     }
 
-    /// Keeps a row that was read or written, where it is of a table that is kept.
+    /// Whether a row is kept, or that there is none.
+    pub(super) fn holds(&self, key: &Key) -> bool {
+        self.younger.contains_key(key)
+    }
+
+    /// Keeps a row that was read, where it is of a table that is kept and has the right seal.
+    pub(super) fn keep_read(&mut self, key: &Key, row: Option<&[u8]>) {
+        if is_kept(key) && row.is_none_or(|row| unseal(key, row).is_ok()) {
+            self.keep(key, row);
+        }
+    }
+
+    /// Keeps a row that was written, where it is of a table that is kept.
     pub(super) fn keep(&mut self, key: &Key, row: Option<&[u8]>) {
         if !is_kept(key) {
             return;
@@ -60,7 +74,7 @@ impl Kept {
 
 fn is_kept(key: &Key) -> bool {
     match key {
-        Key::Number(table, _) => matches!(table, Numbered::Merchants | Numbered::Purses),
+        Key::Number(table, _) => matches!(table, Numbered::Merchants | Numbered::Purses | Numbered::Partitions),
         Key::Name(table, _) => matches!(table, Named::TokenNumbers | Named::Balances),
     }
 }

@@ -10,6 +10,7 @@ mod gaps;
 mod kept;
 mod log;
 mod pending;
+mod reader;
 mod record;
 mod schema;
 mod schema_1;
@@ -18,26 +19,28 @@ mod syncer;
 #[cfg(test)]
 mod tests;
 mod view;
+mod write;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SendError, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use crate::StoreError;
 use crate::engine::{Done, Engine, NamedRow, NumberedRow, Outcome, View, Writes};
 use crate::key::{Key, List, Named, Numbered};
-use crate::queries::{Reader, Work};
 use file::{DatabaseFile, NotCarried};
 use gaps::Gaps;
 use kept::Kept;
 use log::Log;
 use pending::{Generation, Overlay, Shared, Source, UNSYNCED, Unsynced, WaitingAt};
+pub use reader::SqliteReader;
+use reader::{READER_CACHE_KIB, open_reader};
 use seekers::Seekers;
 use syncer::{Appended, MAX_UNSYNCED};
 
@@ -47,19 +50,16 @@ const STATEMENTS: usize = 128;
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of pages the writing connection keeps in memory, in KiB (negative: SQLite's way to say so).
 const WRITER_CACHE_KIB: i64 = -131_072;
-/// The same for a reading connection.
-const READER_CACHE_KIB: i64 = -8_192;
 /// The same for the connection that decisions read over.
 const ENGINE_CACHE_KIB: i64 = -65_536;
-/// Rows that wait before they are carried over.
-const CARRIED_ROWS: usize = 50_000;
+/// Rows that wait before they are carried over. The more, the more of them change the same page of the file, which is then
+/// written once for all.
+const CARRIED_ROWS: usize = 200_000;
 /// Rows that may wait; at this many the writer is held back.
-const MAX_WAITING_ROWS: usize = 4 * CARRIED_ROWS;
+const MAX_WAITING_ROWS: usize = 2 * CARRIED_ROWS;
 /// How long the writer is held back at a time, and how often, before it says that it is busy.
 const HOLD: Duration = Duration::from_millis(100);
 const MAX_HOLDS: usize = 100;
-/// Reading connections; more readers wait for one another.
-const READERS: usize = 4;
 /// One file has one writer, and one partition.
 const PARTITION: u32 = 0;
 
@@ -68,6 +68,7 @@ pub struct SqliteEngine {
     log: Log,
     /// Reads the file; what waits in front of it is looked up first.
     reading: Connection,
+    moment: Moment,
     seekers: Seekers,
     /// What is being carried over as this transaction began: its reads are of that moment, and must not miss what
     /// reaches the file after it.
@@ -82,6 +83,17 @@ pub struct SqliteEngine {
     shared: Arc<Shared>,
     syncer: Option<JoinHandle<()>>,
     carrier: Option<JoinHandle<()>>,
+}
+
+/// As of when the engine reads the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// No transaction is decided.
+    OfEachLook,
+    /// One is, and has not read the file: most of them find all they look for in memory.
+    OfTheFirstLook,
+    /// One is, and has.
+    Fixed,
 }
 
 impl SqliteEngine {
@@ -114,6 +126,7 @@ impl SqliteEngine {
         Ok(Self {
             log,
             reading,
+            moment: Moment::OfEachLook,
             seekers,
             before: None,
             kept: Kept::default(),
@@ -125,16 +138,6 @@ impl SqliteEngine {
             syncer: Some(syncer),
             carrier: Some(carrier),
         })
-    }
-
-    /// Reads through this engine, beside it.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`].
-    pub fn reader(&self, path: &Path) -> Result<SqliteReader, StoreError> {
-        let connections =
-            (0..READERS).map(|_| open_reader(path, READER_CACHE_KIB).map(Mutex::new)).collect::<Result<_, _>>()?;
-        Ok(SqliteReader { connections, path: path.to_owned(), shared: Arc::clone(&self.shared) })
     }
 
     /// Hands the present generation to the carrier, where that has none; a log segment ends with it.
@@ -288,10 +291,20 @@ pub fn backup(database: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 impl SqliteEngine {
-    fn view<T>(&mut self, look: impl FnOnce(&mut dyn View) -> T) -> T {
+    fn view<T>(&mut self, look: impl FnOnce(&mut dyn View) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.begin_reading()?;
         let mut file = view::Reading(&self.reading, Some(&self.seekers));
         let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
         look(&mut Overlay { file: &mut file, waiting })
+    }
+
+    /// All that a transaction reads in the file is one transaction of SQLite's, which is cheaper than one each.
+    fn begin_reading(&mut self) -> Result<(), StoreError> {
+        if self.moment == Moment::OfTheFirstLook {
+            self.reading.prepare_cached("BEGIN")?.execute([])?;
+            self.moment = Moment::Fixed;
+        }
+        Ok(())
     }
 
     /// Rows that are neither kept nor known to be absent.
@@ -301,7 +314,7 @@ impl SqliteEngine {
         }
         let rows = self.view(|view| view.read(keys))?;
         for (key, row) in keys.iter().zip(&rows) {
-            self.kept.keep(key, row.as_deref());
+            self.kept.keep_read(key, row.as_deref());
         }
         Ok(rows)
     }
@@ -313,6 +326,7 @@ impl SqliteEngine {
             WaitingAt::Row(row) => return Ok(row),
             WaitingAt::Below(next) => next,
         };
+        self.begin_reading()?;
         let (row, next) = view::seek(&self.reading, table, name)?;
         if let (None, Some(end)) = (&row, gaps::end_of_owner(key)) {
             let nearest = [next_waiting, next].into_iter().flatten().fold(end, Key::min);
@@ -369,8 +383,11 @@ impl Engine for SqliteEngine {
         false
     }
 
-    /// Nobody else writes: what is read stays as it is until this engine changes it. All reads of a transaction are one
-    /// of SQLite's, which is cheaper than one each.
+    fn has_checked(&self, key: &Key) -> bool {
+        self.kept.holds(key)
+    }
+
+    /// Nobody else writes: what is read stays as it is until this engine changes it.
     fn begin(&mut self) -> Result<(), StoreError> {
         self.forget_synced();
         if self.unsynced.len() > UNSYNCED {
@@ -381,9 +398,11 @@ impl Engine for SqliteEngine {
                 return Err(StoreError::Stopped);
             }
         }
-        // First what waits, then the moment of the file: what is carried over in between is in both.
+        // First what waits, then, with the first row that is looked for there, the moment of the file: what is carried over in
+        // between is in both.
         self.before = self.shared.read().before.as_ref().map(|(generation, _)| Arc::clone(generation));
-        Ok(self.reading.prepare_cached("BEGIN")?.execute([]).map(drop)?)
+        self.moment = Moment::OfTheFirstLook;
+        Ok(())
     }
 
     fn commit(&mut self, writes: Writes) -> Outcome {
@@ -426,54 +445,11 @@ impl Engine for SqliteEngine {
 
     fn roll_back(&mut self) -> Result<(), StoreError> {
         self.before = None;
-        Ok(self.reading.prepare_cached("COMMIT")?.execute([]).map(drop)?)
+        if core::mem::replace(&mut self.moment, Moment::OfEachLook) == Moment::Fixed {
+            self.reading.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
     }
-}
-
-/// The reading side: connections to the file, and what waits in front of it.
-pub struct SqliteReader {
-    connections: Vec<Mutex<Connection>>,
-    path: PathBuf,
-    shared: Arc<Shared>,
-}
-
-impl SqliteReader {
-    fn connection(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
-        let free = self.connections.iter().find_map(|connection| connection.try_lock().ok());
-        // None is free: wait for the first. A reader that panicked left nothing half done.
-        free.or_else(|| self.connections.first().map(|first| first.lock().unwrap_or_else(PoisonError::into_inner)))
-            .ok_or(StoreError::Stopped)
-    }
-}
-
-impl Reader for SqliteReader {
-    fn now(&self, work: Work<'_>) -> Result<(), StoreError> {
-        let connection = self.connection()?;
-        let mut file = view::Reading(&connection, None);
-        work(&mut Overlay { file: &mut file, waiting: Source::Now(&self.shared) })
-    }
-
-    fn snapshot(&self, work: Work<'_>) -> Result<(), StoreError> {
-        // Over a connection of its own: nobody waits for it.
-        let mut connection = open_reader(&self.path, READER_CACHE_KIB)?;
-        let transaction = connection.transaction()?;
-        // While this is held nothing is carried over to its end, so file and waiting rows are of one moment.
-        let generations = self.shared.read();
-        // The first read is what fixes the moment of the file.
-        transaction.query_row("SELECT segment FROM carried", [], |row| row.get::<_, i64>(0))?;
-        let waiting = Source::Snapshot(generations.clone());
-        drop(generations);
-        let mut file = view::Reading(&transaction, None);
-        work(&mut Overlay { file: &mut file, waiting })
-    }
-}
-
-fn open_reader(path: &Path, cache_kib: i64) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    configure(&connection)?;
-    connection.pragma_update(None, "cache_size", cache_kib)?;
-    Ok(connection)
 }
 
 fn configure(connection: &Connection) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! What the log holds and the database file does not hold yet, in memory: the present generation, which transactions
 //! are added to, and the one before, while it is carried over. Every reader looks here first.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -41,11 +42,11 @@ impl Generation {
     /// Adds what a later generation holds.
     pub(super) fn absorb(&mut self, later: &Self) {
         for (key, waiting) in &later.rows {
-            match self.rows.get_mut(key) {
+            // What is new is looked for once.
+            let known = if waiting.is_new { None } else { self.rows.get_mut(key) };
+            match known {
                 Some(known) => known.row.clone_from(&waiting.row),
-                None => {
-                    self.rows.insert(key.clone(), waiting.clone());
-                }
+                None => put(&mut self.rows, key.clone(), waiting.clone()),
             }
         }
         for (list, ids) in &later.listed {
@@ -56,12 +57,7 @@ impl Generation {
     pub(super) fn take_in(&mut self, writes: Writes) {
         for write in writes.rows {
             let is_new = write.before.is_none();
-            match self.rows.get_mut(&write.key) {
-                Some(waiting) => waiting.row = write.after,
-                None => {
-                    self.rows.insert(write.key, Waiting { row: write.after, is_new });
-                }
-            }
+            put(&mut self.rows, write.key, Waiting { row: write.after, is_new });
         }
         for (list, owner, id) in writes.listed {
             self.listed.entry((list, owner)).or_default().insert(id);
@@ -71,6 +67,16 @@ impl Generation {
     fn list_into(&self, list: List, owner: &[u8], before: [u8; 16], limit: usize, ids: &mut BTreeSet<[u8; 16]>) {
         if let Some(known) = self.listed.get(&(list, owner.to_vec())) {
             ids.extend(known.range(..before).rev().take(limit));
+        }
+    }
+}
+
+/// Puts a row in the place of the one that waits under its key; whether the database file has one was known then.
+fn put(rows: &mut BTreeMap<Key, Waiting>, key: Key, waiting: Waiting) {
+    match rows.entry(key) {
+        Entry::Occupied(known) => known.into_mut().row = waiting.row,
+        Entry::Vacant(place) => {
+            place.insert(waiting);
         }
     }
 }

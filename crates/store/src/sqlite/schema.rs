@@ -17,11 +17,15 @@ const APPLICATION_ID: i32 = 0x5043_4850;
 /// Bytes of a page. Small, because a payment changes one row each in a few pages that no other payment of its batch
 /// touches, and whole pages go through the log.
 const PAGE_BYTES: i64 = 2_048;
+/// Rows that one statement adds: what SQLite does around each statement takes longer than what it does for a row.
+pub(super) const AT_ONCE: usize = 16;
 
 /// What is done with the rows of a table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rows {
     Insert,
+    /// So many rows as [`AT_ONCE`] says.
+    InsertMany,
     Update,
     Delete,
     Select,
@@ -31,18 +35,22 @@ pub(super) enum Rows {
 }
 
 /// What is done with a list.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ids {
     Insert,
+    /// So many ids as [`AT_ONCE`] says.
+    InsertMany,
     Select,
 }
 
 impl Rows {
-    const ALL: [Self; 6] = [Self::Insert, Self::Update, Self::Delete, Self::Select, Self::Seek, Self::Scan];
+    const ALL: [Self; 7] =
+        [Self::Insert, Self::InsertMany, Self::Update, Self::Delete, Self::Select, Self::Seek, Self::Scan];
 
     fn write(self, table: &str) -> String {
         match self {
             Self::Insert => format!("INSERT INTO {table} (key, row) VALUES (?1, ?2)"),
+            Self::InsertMany => format!("INSERT INTO {table} (key, row) VALUES {}", pairs()),
             Self::Update => format!("UPDATE {table} SET row = ?2 WHERE key = ?1"),
             Self::Delete => format!("DELETE FROM {table} WHERE key = ?1"),
             Self::Select => format!("SELECT row FROM {table} WHERE key = ?1"),
@@ -55,21 +63,28 @@ impl Rows {
 }
 
 impl Ids {
-    const ALL: [Self; 2] = [Self::Insert, Self::Select];
+    const ALL: [Self; 3] = [Self::Insert, Self::InsertMany, Self::Select];
 
     fn write(self, table: &str) -> String {
         match self {
             Self::Insert => format!("INSERT INTO {table} (owner, id) VALUES (?1, ?2)"),
+            Self::InsertMany => format!("INSERT INTO {table} (owner, id) VALUES {}", pairs()),
             Self::Select => format!("SELECT id FROM {table} WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
         }
     }
 }
 
+/// The parameters of [`AT_ONCE`] rows.
+fn pairs() -> String {
+    let pair = |row: usize| format!("(?{}, ?{})", 2 * row + 1, 2 * row + 2);
+    (0..AT_ONCE).map(pair).collect::<Vec<_>>().join(", ")
+}
+
 /// Every statement as text, made once: formatting one takes longer than looking it up.
 struct Statements {
-    numbered: Vec<[String; 6]>,
-    named: Vec<[String; 6]>,
-    lists: Vec<[String; 2]>,
+    numbered: Vec<[String; 7]>,
+    named: Vec<[String; 7]>,
+    lists: Vec<[String; 3]>,
 }
 
 static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| Statements {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::{READER_CACHE_KIB, open_reader, view};
+use super::reader::{READER_CACHE_KIB, open_reader};
+use super::view;
 use crate::StoreError;
 use crate::key::Key;
 

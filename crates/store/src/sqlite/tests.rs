@@ -96,3 +96,33 @@ fn a_store_that_was_held_back_goes_on() {
     let read = engine.read(&[key(0), key(MAX_WAITING_ROWS)]).unwrap();
     assert_eq!(read, [Some(vec![1]), Some(vec![1])]);
 }
+
+/// What is kept was looked at as it came, and is not looked at again: a row that somebody has altered must not be kept so.
+#[test]
+fn a_kept_row_with_a_wrong_seal_is_corrupt_at_every_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("paychip.db");
+    let keys = [7, 8].map(|number| Key::Number(Numbered::Purses, number));
+    let mut engine = SqliteEngine::open(&path).unwrap();
+    engine.begin().unwrap();
+    let row = |key: &Key| {
+        let after = Some(crate::rows::codec::seal(key, vec![1, 2, 3]));
+        RowWrite { key: key.clone(), before: None, after }
+    };
+    let writes = Writes { rows: keys.iter().map(row).collect(), listed: Vec::new() };
+    assert_eq!(engine.commit(writes), Outcome::Committed);
+    drop(engine);
+    let altered = "UPDATE purses SET row = CAST(x'010204' || substr(row, 4) AS BLOB) WHERE key = 8";
+    assert_eq!(Connection::open(&path).unwrap().execute(altered, []).unwrap(), 1);
+
+    let mut engine = SqliteEngine::open(&path).unwrap();
+    for look in 0..3 {
+        engine.begin().unwrap();
+        let mut tables = crate::Tables::open(&mut engine).unwrap();
+        assert_eq!(tables.fields(&keys[0]).unwrap(), Some(vec![1, 2, 3]), "{look}");
+        assert_eq!(tables.fields(&keys[1]), Err(StoreError::Corrupt("purses")), "{look}");
+        drop(tables);
+        assert_eq!(keys.each_ref().map(|key| engine.has_checked(key)), [true, false], "{look}");
+        engine.roll_back().unwrap();
+    }
+}
