@@ -11,7 +11,7 @@ use crate::support::citus::Cluster;
 use crate::support::keeper::programs;
 use crate::support::postgres::Postgres;
 use crate::support::tls::{PASSWORD, TlsPostgres};
-use crate::support::{CODES_A_WATCH, Cloud, program, watches_named, with_keys_of};
+use crate::support::{CODES_A_WATCH, Cloud, STEP_S, program, watches_named, with_keys_of};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::{Value, json};
@@ -83,11 +83,7 @@ fn a_copy_under_load_is_of_one_moment_and_takes_the_place_of_what_is_lost() {
                     let next = watches.lock().unwrap().next();
                     let Some((number, mut watch)) = next else { return };
                     for payment in 0..CODES_A_WATCH {
-                        watch.host_mut().set_clock_ahead(if payment < CODES_A_WATCH / 2 {
-                            0
-                        } else {
-                            crate::support::STEP_S
-                        });
+                        watch.host_mut().set_clock_ahead(if payment < CODES_A_WATCH / 2 { 0 } else { STEP_S });
                         let code = watch.next_payment_code(CodeForm::Digits).unwrap().digits().to_owned();
                         let order = format!("order-{number}-{payment}");
                         let body = json!({"order": order, "code": code, "amount": PRICE_MINOR, "currency": "CNY"});

@@ -2,7 +2,7 @@
 //! stopped it decides who may lift that.
 
 use crate::support::postgres::Postgres;
-use crate::support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
+use crate::support::{CODES_A_WATCH, Cloud, STEP_S, watches};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
@@ -55,11 +55,7 @@ fn on_sqlite_a_freeze_holds_on_the_very_next_payment() {
 fn on_postgresql_a_freeze_at_one_server_holds_on_the_very_next_payment_at_the_other() {
     let Some(server) = Postgres::start() else { return };
     let database = server.new_database();
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let first = Cloud::start_on(folders[0].path(), &database);
-    with_keys_of(folders[0].path(), folders[1].path());
-    let second = Cloud::start_on(folders[1].path(), &database);
-    a_freeze_holds_at_every_server(&[first, second]);
+    a_freeze_holds_at_every_server(&Cloud::pair_on(&database));
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::masters::{FOLLOWING_PATIENCE, charge, current_version, next_code, wait_for_version};
 use crate::support::postgres::Postgres;
-use crate::support::softhsm::{PIN, SoftHsm};
-use crate::support::{Cloud, STEP_S, program, watches_named};
+use crate::support::softhsm::{LABEL, PIN, SoftHsm};
+use crate::support::{Cloud, program, watches_named};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use cryptoki::session::UserType;
@@ -24,10 +25,7 @@ use platform::makers::BatchId;
 use serde_json::{Value, json};
 use server::{Data, Database, Keys, Passphrase, Settings, TokenAccess, TokenUri};
 use tempfile::TempDir;
-use wearable::CodeForm;
 
-/// How long a server may take to follow its vault, or to find its token again, beside other tests.
-const FOLLOWING_PATIENCE: Duration = Duration::from_secs(60);
 /// How long an answer may take while the token is away: nobody queues for it.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(10);
 /// Set in the process that a test starts of itself, so that the library finds the test's token there.
@@ -127,34 +125,6 @@ impl Stage {
     fn pay(&mut self, cloud: &Cloud, number: usize) -> String {
         let code = next_code(&mut self.watch, number);
         charge(cloud, &self.shop, &code)
-    }
-}
-
-fn charge(cloud: &Cloud, shop: &str, code: &str) -> String {
-    let body = json!({"order": format!("code-{code}"), "code": code, "amount": 7, "currency": "CNY"});
-    match Api::new(cloud.url.clone(), shop.to_owned()).post("/v1/payments", &body) {
-        Ok(payment) => payment["state"].as_str().unwrap().to_owned(),
-        Err(fault) => fault.code,
-    }
-}
-
-/// The watch's code number so many; four a step.
-fn next_code(watch: &mut Watch, number: usize) -> String {
-    watch.host_mut().set_clock_ahead(if number < 4 { 0 } else { STEP_S });
-    watch.next_payment_code(CodeForm::Digits).unwrap().digits().to_owned()
-}
-
-/// The key version that a chip which is registered now gets.
-fn current_version(cloud: &Cloud, number: u8) -> u64 {
-    let body = json!({"chip_id": hex::encode([number; 16])});
-    cloud.operator().post("/v1/chips", &body).unwrap()["key_version"].as_u64().unwrap()
-}
-
-fn wait_for_version(cloud: &Cloud, version: u64, numbers: &mut std::ops::Range<u8>) {
-    let begun = Instant::now();
-    while current_version(cloud, numbers.next().expect("looked too often")) != version {
-        assert!(begun.elapsed() < FOLLOWING_PATIENCE, "the server does not follow its vault");
-        std::thread::sleep(Duration::from_millis(500));
     }
 }
 
@@ -334,7 +304,7 @@ fn a_token_that_does_not_open_says_why_with_a_code_of_its_own() {
     fs::remove_file(place.data().join("master.key")).unwrap();
 
     // A second token of the same name: the serial number tells them apart.
-    place.hsm.new_token(crate::support::softhsm::LABEL);
+    place.hsm.new_token(LABEL);
     assert_eq!(place.serve_refused(&mut token()), "vault_token_ambiguous");
     let serials = place.hsm.serials();
     assert_eq!(serials.len(), 2, "{serials:?}");

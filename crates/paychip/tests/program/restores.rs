@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::postgres::Postgres;
-use crate::support::{Cloud, program};
+use crate::support::{Cloud, is_long, program};
 use paychip::books::{open_account, top_up};
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
 fn rounds(few: u32, many: u32) -> u32 {
-    if crate::support::is_long() { many } else { few }
+    if is_long() { many } else { few }
 }
 
 /// Runs a command to its end.

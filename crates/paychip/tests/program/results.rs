@@ -2,7 +2,7 @@
 //! by nobody else.
 
 use crate::support::play::{Play, error_code};
-use crate::support::{Cloud, watches};
+use crate::support::{Cloud, watches, watches_named};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::profile::Place;
@@ -233,7 +233,7 @@ fn a_phone_that_alters_makes_up_or_plays_again_a_notice_is_not_believed() {
     let (start, end) = place(script).expect("the fourth message has the notice");
     let recorded: Vec<Vec<u8>> = honest.iter().map(|(message, _)| message.clone()).collect();
     // Another watch of the same wearer, which has been told nothing.
-    let mut other = crate::support::watches_named(&stage.cloud, &stage.wallet, "other", 1).remove(0);
+    let mut other = watches_named(&stage.cloud, &stage.wallet, "other", 1).remove(0);
     let commands: [Vec<u8>; 3] = [
         script[start..end].to_vec(),
         [&[0x80, 0x4A, 0x00, 0x01, script[start + 4] - 8], &script[start + 5..end - 8]].concat(),

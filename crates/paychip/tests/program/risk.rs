@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::postgres::Postgres;
-use crate::support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
+use crate::support::{CODES_A_WATCH, Cloud, STEP_S, watches};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
@@ -200,10 +200,7 @@ fn mistakes_in_rules_are_told_with_their_field_and_change_nothing() {
 fn rules_set_at_one_server_are_in_force_at_the_other_soon() {
     let Some(server) = Postgres::start() else { return };
     let database = server.new_database();
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let first = Cloud::start_on(folders[0].path(), &database);
-    with_keys_of(folders[0].path(), folders[1].path());
-    let second = Cloud::start_on(folders[1].path(), &database);
+    let [first, second] = Cloud::pair_on(&database);
     let (wearer, _) = open_account(&first.operator(), "Li Wei", "CNY").unwrap();
     top_up(&first.operator(), &wearer, 100_000, "first").unwrap();
     let (shop, _) = take_on_merchant(&first.operator(), "Tea House", "CNY").unwrap();

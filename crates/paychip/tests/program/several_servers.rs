@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::postgres::Postgres;
-use crate::support::{CODES_A_WATCH, Cloud, STEP_S, watches, with_keys_of};
+use crate::support::{CODES_A_WATCH, Cloud, STEP_S, is_long, program, watches, with_keys_of};
 use paychip::api::{Api, text};
 use paychip::books::{open_account, take_on_merchant, top_up};
 use serde_json::{Value, json};
@@ -58,6 +58,7 @@ impl Till {
 fn a_rolling_restart_under_load_loses_nothing_and_each_server_ends_by_itself() {
     let Some(server) = Postgres::start() else { return };
     let database = server.new_database();
+    // Not of a pair: each folder outlives its server, which is started again over it.
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let first = Cloud::start_on(folders[0].path(), &database);
     with_keys_of(folders[0].path(), folders[1].path());
@@ -66,7 +67,7 @@ fn a_rolling_restart_under_load_loses_nothing_and_each_server_ends_by_itself() {
     let (wearer, _) = open_account(&first.operator(), "Li Wei", "CNY").unwrap();
     top_up(&second.operator(), &wearer, MONEY_MINOR, "first").unwrap();
     let (shop, _) = take_on_merchant(&second.operator(), "Tea House", "CNY").unwrap();
-    let wanted = if crate::support::is_long() { 2_000 } else { 160 };
+    let wanted = if is_long() { 2_000 } else { 160 };
     let watches = watches(&first, &Api::new(first.url.clone(), wearer.key.clone()), wanted);
 
     let addresses: Addresses = Arc::new([&first, &second].map(|cloud| Mutex::new(Some(cloud.url.clone()))));
@@ -166,7 +167,7 @@ fn a_server_without_the_keys_of_its_database_does_not_start() {
     let (first, stranger) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let _cloud = Cloud::start_on(first.path(), &database);
     let refused = |why: &str| {
-        let mut serve = crate::support::program();
+        let mut serve = program();
         serve.arg("--data").arg(stranger.path()).args(["serve", "--listen", "127.0.0.1:0"]);
         let output = serve.args(["--database", &database]).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

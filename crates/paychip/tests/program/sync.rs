@@ -3,7 +3,7 @@
 
 use crate::support::play::{Play, error_code};
 use crate::support::postgres::Postgres;
-use crate::support::{Cloud, with_keys_of};
+use crate::support::{Cloud, watches, with_keys_of};
 use paychip::api::{Api, text};
 use paychip::profile::Place;
 use paychip::watch::folder::WatchFolder;
@@ -127,7 +127,7 @@ fn on_postgresql_a_watch_is_bound_at_one_server_synced_at_the_other_and_unbound_
     let second = Cloud::start_on(&two, &database);
     let (wallet, key) = wallet_of(&first.operator(), &first, "Li Wei");
     let at_second = Api::new(second.url.clone(), key);
-    let mut watch = crate::support::watches(&first, &wallet, 1).remove(0);
+    let mut watch = watches(&first, &wallet, 1).remove(0);
     watch.next_payment_code(CodeForm::Digits).unwrap();
     assert_eq!(sync::sync(&mut watch, &at_second, |_| ()).unwrap()["work"], "refill");
     assert_eq!(watch.status().unwrap().codes_left, Some(BUDGET));

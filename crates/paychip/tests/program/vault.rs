@@ -6,17 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::masters::{FOLLOWING_PATIENCE, charge, current_version, next_code, wait_for_version};
 use crate::support::postgres::Postgres;
-use crate::support::{CODES_A_WATCH, Cloud, STEP_S, program, watches_named};
+use crate::support::{CODES_A_WATCH, Cloud, program, watches_named};
 use paychip::api::Api;
 use paychip::books::{open_account, take_on_merchant, top_up};
 use paychip::watch::Watch;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wearable::CodeForm;
-
-/// How long a server may take to follow its vault: Argon2id in a build without optimisation, beside other tests.
-const FOLLOWING_PATIENCE: Duration = Duration::from_secs(60);
 
 struct Place {
     folder: TempDir,
@@ -169,33 +166,7 @@ impl Stage {
 }
 
 fn pay_as(cloud: &Cloud, shop: &str, watch: &mut Watch, number: usize) -> String {
-    let code = next_code(watch, number);
-    let body = json!({"order": format!("code-{code}"), "code": code, "amount": 7, "currency": "CNY"});
-    match Api::new(cloud.url.clone(), shop.to_owned()).post("/v1/payments", &body) {
-        Ok(payment) => payment["state"].as_str().unwrap().to_owned(),
-        Err(fault) => fault.code,
-    }
-}
-
-/// The watch's code number so many; four a step.
-fn next_code(watch: &mut Watch, number: usize) -> String {
-    watch.host_mut().set_clock_ahead(if number < 4 { 0 } else { STEP_S });
-    watch.next_payment_code(CodeForm::Digits).unwrap().digits().to_owned()
-}
-
-/// The key version that a chip which is registered now gets.
-fn current_version(cloud: &Cloud, number: u8) -> u64 {
-    let body = json!({"chip_id": hex::encode([number; 16])});
-    cloud.operator().post("/v1/chips", &body).unwrap()["key_version"].as_u64().unwrap()
-}
-
-/// Waits until new chips get keys of this version.
-fn wait_for_version(cloud: &Cloud, version: u64, numbers: &mut std::ops::Range<u8>) {
-    let begun = Instant::now();
-    while current_version(cloud, numbers.next().expect("looked too often")) != version {
-        assert!(begun.elapsed() < FOLLOWING_PATIENCE, "the server does not follow its vault");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    charge(cloud, shop, &next_code(watch, number))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The whole path as a user walks it, with nothing but the program: make, bind, show, scan, pay, give back, freeze.
 
-use crate::support::Cloud;
+use crate::support::{Cloud, program};
 use serde_json::Value;
 
 fn error_code(answer: Result<Value, Value>) -> String {
@@ -132,7 +132,7 @@ fn the_factory_makes_a_device_key_and_stores_the_chain_that_is_issued_for_it() {
 #[test]
 fn the_demonstration_comes_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
-    let output = crate::support::program().args(["--json", "demo", "--out"]).arg(folder.path()).output().unwrap();
+    let output = program().args(["--json", "demo", "--out"]).arg(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     let refusals = ["code_spent", "code_superseded", "chip_cloned", "token_frozen"];

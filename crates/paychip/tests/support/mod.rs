@@ -30,6 +30,7 @@ pub mod standby;
 #[path = "../../../store/tests/support/tls.rs"]
 pub mod tls;
 
+pub mod masters;
 pub mod play;
 pub mod recorder;
 pub mod secrets;
@@ -99,6 +100,16 @@ impl Cloud {
     /// Starts a server of a cloud whose data is in this database.
     pub fn start_on(data: &Path, database: &str) -> Self {
         Self::spawn(data, program().arg("--json").env("PAYCHIP_DATABASE", database))
+    }
+
+    /// Starts two servers of a cloud whose data is in this database; what else they keep goes with each.
+    pub fn pair_on(database: &str) -> [Self; 2] {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let mut first = Self::start_on(folders[0].path(), database);
+        with_keys_of(folders[0].path(), folders[1].path());
+        let mut second = Self::start_on(folders[1].path(), database);
+        [first.folder, second.folder] = folders.map(Some);
+        [first, second]
     }
 
     /// Starts a cloud in production whose keys are sealed under the passphrase in this file; it takes chips that no maker
