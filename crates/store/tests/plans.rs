@@ -1,5 +1,5 @@
-//! PostgreSQL finds rows by their keys, however small a table was when its statements were planned, and looks at no row beyond
-//! the end of a stretch. What it looked at is in its own statistics.
+//! PostgreSQL finds rows by their keys, however small a table was when its statements were planned, looks at no row beyond
+//! the end of a stretch, and is asked for the rows of several tables at once. What it did is in its own statistics.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,10 +14,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use platform::merchants::Merchant;
-use platform::{Change, KeyHash, MerchantId};
+use platform::{AccountId, Change, KeyHash, MerchantId};
 use store::Batch;
 use store::engine::{Engine, Outcome, View};
-use store::key::Numbered;
+use store::key::{Key, Numbered};
 use store::postgres::PostgresEngine;
 use support::{Home, Put, env, shop};
 
@@ -51,10 +51,15 @@ fn put(engine: &mut PostgresEngine, merchants: impl Iterator<Item = Merchant>) {
     batch.end(&outcome);
 }
 
+fn open(home: &Home) -> PostgresEngine {
+    let Home::Postgres(url, _) = home else { panic!("a database of PostgreSQL") };
+    PostgresEngine::open(&url.parse().unwrap()).unwrap()
+}
+
 /// An engine on a database that PostgreSQL knows to have one merchant.
 fn with_one_merchant(home: &Home) -> PostgresEngine {
     let Home::Postgres(url, server) = home else { panic!("a database of PostgreSQL") };
-    let mut engine = PostgresEngine::open(&url.parse().unwrap()).unwrap();
+    let mut engine = open(home);
     put(&mut engine, std::iter::once(merchant(1)));
     server.sql(url.rsplit('/').next().unwrap(), "VACUUM ANALYZE");
     engine
@@ -103,4 +108,40 @@ fn a_stretch_with_fewer_rows_than_are_asked_for_is_not_looked_for_to_the_end_of_
     }
     let read = looked_at(&home, engine);
     assert!(read <= TIMES * PER_CHANGE, "{read} entries for {TIMES} stretches of 5 rows");
+}
+
+#[test]
+fn rows_of_several_tables_are_one_question() {
+    let Some(home) = Home::postgres() else { return };
+    drop(with_one_merchant(&home));
+    let before = transactions(&home);
+    let mut engine = open(&home);
+    let merchant = merchant(1);
+    let keys = [
+        Key::merchant(merchant.id),
+        Key::api_key(merchant.api_key),
+        Key::account(AccountId([3; 16])),
+        Key::partition(0),
+        Key::merchant(MerchantId([9; 16])),
+    ];
+    for _ in 0..TIMES {
+        let found = engine.read(&keys).unwrap();
+        assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false, true, false]);
+    }
+    drop(engine);
+    let committed = transactions(&home) - before;
+    // Some more are of opening, and of asking for this.
+    assert!((TIMES..TIMES + 40).contains(&committed), "{committed} transactions for {TIMES} questions");
+}
+
+/// Transactions that were committed in this database, once all sessions have told of theirs: when they end.
+fn transactions(home: &Home) -> u64 {
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let begun = Instant::now();
+    while home.sql(others).unwrap().trim() != "0" {
+        assert!(begun.elapsed() < PATIENCE, "sessions do not end");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let committed = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+    home.sql(committed).unwrap().trim().parse().unwrap()
 }

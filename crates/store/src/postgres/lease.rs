@@ -165,7 +165,7 @@ pub(super) async fn give_back(link: &Link, held: &Held) -> Result<(), StoreError
 pub(super) async fn row_now(link: &Link, partition: u32) -> Result<Option<Vec<u8>>, Error> {
     let place = link.place(&Key::partition(partition));
     let what = What::Rows(Rows::Select, Table::Numbers(Numbered::Partitions), place, 0);
-    let select = link.statements.get(&link.client, what).await?;
+    let select = link.statement(what).await?;
     let rows = link.client.query(&select, &[&vec![i64::from(partition)]]).await?;
     rows.first().map(|row| row.try_get(1)).transpose()
 }

@@ -1,6 +1,6 @@
-//! One connection: its session set up so that a commit is durable, its statements prepared, and what is asked over it.
+//! One connection: its session set up so that a commit is durable, and what is asked over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use tokio::task::JoinHandle;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Connection, Error, NoTls, Socket, Statement};
+use tokio_postgres::{Client, Config, Connection, Error, NoTls, Row, Socket, Statement};
 
 use super::citus::Layout;
 use super::pipeline::in_order;
-use super::statements::{Ids, Place, Rows, Statements, Table, What};
+use super::statements::{Ids, Place, Rows, Statements, Table, What, Whole};
 use super::url::PostgresUrl;
 use crate::StoreError;
 use crate::engine::{NamedRow, NumberedRow};
@@ -51,13 +51,57 @@ const SETTLE: &str = "BEGIN; SET LOCAL synchronous_commit = on;
 /// killed while it waited for a worker. The text is the only mark of it, and in no language but this.
 const POSTMASTER_GONE: &str = "postmaster was shut down";
 
-/// A name that is asked for, and its place among the keys.
-type Asked<'k> = (&'k [u8], usize);
+/// What is asked for of one table: keys, and the place of each among all that are asked for.
+enum Wanted<'k> {
+    Numbers(Vec<i64>, HashMap<i64, usize>),
+    Names(Vec<&'k [u8]>, HashMap<&'k [u8], usize>),
+}
 
-/// A connection with its statements prepared.
+impl<'k> Wanted<'k> {
+    /// Nothing yet, of keys like this one.
+    fn new(key: &Key) -> Self {
+        match key {
+            Key::Number(..) => Self::Numbers(Vec::new(), HashMap::new()),
+            Key::Name(..) => Self::Names(Vec::new(), HashMap::new()),
+        }
+    }
+
+    fn push(&mut self, key: &'k Key, slot: usize) {
+        match (self, key) {
+            (Self::Numbers(keys, slots), Key::Number(_, number)) => {
+                keys.push(number.cast_signed());
+                slots.insert(number.cast_signed(), slot);
+            }
+            (Self::Names(keys, slots), Key::Name(_, name)) => {
+                keys.push(name);
+                slots.insert(name, slot);
+            }
+            // The keys of one table are all of one kind.
+            _ => {}
+        }
+    }
+
+    fn keys(&self) -> &(dyn ToSql + Sync) {
+        match self {
+            Self::Numbers(keys, _) => keys,
+            Self::Names(keys, _) => keys,
+        }
+    }
+
+    /// Where the row goes whose key is in this column.
+    fn slot(&self, row: &Row, column: usize) -> Result<Option<usize>, Error> {
+        Ok(match self {
+            Self::Numbers(_, slots) => slots.get(&row.try_get::<_, i64>(column)?),
+            Self::Names(_, slots) => slots.get(row.try_get::<_, &[u8]>(column)?),
+        }
+        .copied())
+    }
+}
+
+/// A connection, and the statements prepared on it.
 pub(super) struct Link {
     pub(super) client: Client,
-    pub(super) statements: Statements,
+    statements: Statements,
     layout: Layout,
     /// The home that scans go over, and that events of this connection are written in; nothing for all there are.
     scope: Option<u16>,
@@ -159,7 +203,7 @@ impl Link {
 
     async fn open(url: &PostgresUrl, layout: &Layout, scope: Option<u16>) -> Result<Self, Error> {
         let (client, driver) = connect(url).await?;
-        let prepared = async {
+        let begun = async {
             client.batch_execute(SESSION).await?;
             if layout.is_spread() {
                 client.batch_execute(SPREAD).await?;
@@ -167,12 +211,11 @@ impl Link {
             let asked = Instant::now();
             let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
             let database_ms: i64 = client.query_one(now, &[]).await?.get(0);
-            let clock = Clock { database_ms: database_ms.cast_unsigned(), asked };
-            Ok::<_, Error>((clock, Statements::prepare(&client, layout.is_spread()).await?))
+            Ok::<_, Error>(Clock { database_ms: database_ms.cast_unsigned(), asked })
         };
-        let (clock, statements) = answered(&driver, prepared).await?;
+        let clock = answered(&driver, begun).await?;
         let layout = layout.clone();
-        Ok(Self { client, statements, layout, scope, clock, driver })
+        Ok(Self { client, statements: Statements::default(), layout, scope, clock, driver })
     }
 
     /// The database's time, Unix milliseconds.
@@ -206,6 +249,11 @@ impl Link {
         self.layout.homes()
     }
 
+    /// Whether tables are spread over machines.
+    pub(super) fn is_spread(&self) -> bool {
+        self.layout.is_spread()
+    }
+
     /// Where scans of a table go.
     fn scanned(&self, table: Table) -> Place {
         match table {
@@ -219,75 +267,51 @@ impl Link {
         self.layout.place(self.layout.homes().of_list(list, owner).or(self.scope))
     }
 
-    /// The rows under these keys, in their order; one statement a table, all of them in one round trip.
+    /// The rows under these keys, in their order, in one round trip: by one statement, or where tables are spread by one for
+    /// each table and home.
     pub(super) async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let mut numbered: BTreeMap<(Numbered, Place), Vec<(i64, usize)>> = BTreeMap::new();
-        let mut named: BTreeMap<(Named, Place), Vec<Asked<'_>>> = BTreeMap::new();
-        for (place, key) in keys.iter().enumerate() {
-            let at = self.place(key);
-            match key {
-                Key::Number(table, number) => {
-                    numbered.entry((*table, at)).or_default().push((number.cast_signed(), place));
-                }
-                Key::Name(table, name) => named.entry((*table, at)).or_default().push((name, place)),
-            }
+        let mut wanted: BTreeMap<(Place, Table), Wanted<'_>> = BTreeMap::new();
+        for (slot, key) in keys.iter().enumerate() {
+            let of = (self.place(key), Table::of(key));
+            wanted.entry(of).or_insert_with(|| Wanted::new(key)).push(key, slot);
         }
-        let numbered = async {
-            let asked = numbered.iter().map(|((table, at), keys)| self.read_numbered(*table, *at, keys));
-            in_order(asked).await.into_iter().collect::<Result<Vec<_>, _>>()
-        };
-        let named = async {
-            let asked = named.iter().map(|((table, at), keys)| self.read_named(*table, *at, keys));
-            in_order(asked).await.into_iter().collect::<Result<Vec<_>, _>>()
-        };
-        let (numbered, named) = tokio::join!(numbered, named);
         let mut found = vec![None; keys.len()];
-        for (place, row) in numbered?.into_iter().chain(named?).flatten() {
-            if let Some(slot) = found.get_mut(place) {
-                *slot = Some(row);
+        let mut take = |slot: Option<usize>, row: Vec<u8>| {
+            if let Some(place) = slot.and_then(|slot| found.get_mut(slot)) {
+                *place = Some(row);
+            }
+        };
+        if self.is_spread() {
+            let asked = wanted.iter().map(|((place, table), wanted)| async move {
+                let select = self.statement(What::Rows(Rows::Select, *table, *place, 0)).await?;
+                Ok::<_, Error>((wanted, self.client.query(&select, &[wanted.keys()]).await?))
+            });
+            for answer in in_order(asked).await {
+                let (wanted, rows) = answer?;
+                for row in rows {
+                    take(wanted.slot(&row, 0)?, row.try_get(1)?);
+                }
+            }
+            return Ok(found);
+        }
+        if !wanted.is_empty() {
+            let select = Whole::Select(wanted.keys().map(|(_, table)| *table).collect());
+            let wanted: Vec<Wanted<'_>> = wanted.into_values().collect();
+            let params: Vec<_> = wanted.iter().map(Wanted::keys).collect();
+            for row in self.client.query(&self.statement(select).await?, &params).await? {
+                let of: i32 = row.try_get(0)?;
+                if let Some(wanted) = usize::try_from(of).ok().and_then(|of| wanted.get(of)) {
+                    let column = if matches!(wanted, Wanted::Numbers(..)) { 1 } else { 2 };
+                    take(wanted.slot(&row, column)?, row.try_get(3)?);
+                }
             }
         }
         Ok(found)
     }
 
-    async fn rows(&self, what: Rows, table: Table, at: Place) -> Result<Statement, Error> {
-        self.statements.get(&self.client, What::Rows(what, table, at, 0)).await
-    }
-
-    async fn read_numbered(
-        &self,
-        table: Numbered,
-        at: Place,
-        keys: &[(i64, usize)],
-    ) -> Result<Vec<(usize, Vec<u8>)>, Error> {
-        let wanted: Vec<i64> = keys.iter().map(|(key, _)| *key).collect();
-        let select = self.rows(Rows::Select, Table::Numbers(table), at).await?;
-        let rows = self.client.query(&select, &[&wanted]).await?;
-        let places: BTreeMap<i64, usize> = keys.iter().copied().collect();
-        rows.iter()
-            .filter_map(|row| {
-                let key = row.try_get(0).map(|key: i64| places.get(&key)).transpose()?;
-                Some(key.and_then(|place| Ok((*place, row.try_get(1)?))))
-            })
-            .collect()
-    }
-
-    async fn read_named(
-        &self,
-        table: Named,
-        at: Place,
-        keys: &[(&[u8], usize)],
-    ) -> Result<Vec<(usize, Vec<u8>)>, Error> {
-        let wanted: Vec<&[u8]> = keys.iter().map(|(key, _)| *key).collect();
-        let select = self.rows(Rows::Select, Table::Names(table), at).await?;
-        let rows = self.client.query(&select, &[&wanted]).await?;
-        let places: BTreeMap<&[u8], usize> = keys.iter().copied().collect();
-        rows.iter()
-            .filter_map(|row| {
-                let key = row.try_get(0).map(|key: &[u8]| places.get(key)).transpose()?;
-                Some(key.and_then(|place| Ok((*place, row.try_get(1)?))))
-            })
-            .collect()
+    /// A statement, prepared.
+    pub(super) async fn statement(&self, whole: impl Into<Whole>) -> Result<Statement, Error> {
+        self.statements.get(&self.client, whole).await
     }
 
     pub(super) async fn list(
@@ -299,7 +323,7 @@ impl Link {
     ) -> Result<Vec<[u8; 16]>, Error> {
         let params: [&(dyn ToSql + Sync); 3] = [&owner, &&before[..], &count(limit)];
         let at = self.layout.place(self.layout.homes().of_list(list, owner));
-        let select = self.statements.get(&self.client, What::Ids(Ids::Select, list, at, 0)).await?;
+        let select = self.statement(What::Ids(Ids::Select, list, at, 0)).await?;
         let rows = self.client.query(&select, &params).await?;
         // An id of another length would be somebody's handiwork; the audit finds it by what it leads to.
         let ids: Result<Vec<&[u8]>, Error> = rows.iter().map(|row| row.try_get(0)).collect();
@@ -315,7 +339,7 @@ impl Link {
     ) -> Result<Vec<NumberedRow>, Error> {
         let params: [&(dyn ToSql + Sync); 3] = [&after.cast_signed(), &up_to.cast_signed(), &count(limit)];
         let table = Table::Numbers(table);
-        let scan = self.rows(Rows::Scan, table, self.scanned(table)).await?;
+        let scan = self.statement(What::Rows(Rows::Scan, table, self.scanned(table), 0)).await?;
         let rows = self.client.query(&scan, &params).await?;
         rows.iter().map(|row| Ok((row.try_get::<_, i64>(0)?.cast_unsigned(), row.try_get(1)?))).collect()
     }
@@ -323,7 +347,7 @@ impl Link {
     pub(super) async fn scan_names(&self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, Error> {
         let params: [&(dyn ToSql + Sync); 2] = [&after, &count(limit)];
         let table = Table::Names(table);
-        let scan = self.rows(Rows::Scan, table, self.scanned(table)).await?;
+        let scan = self.statement(What::Rows(Rows::Scan, table, self.scanned(table), 0)).await?;
         let rows = self.client.query(&scan, &params).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }

@@ -10,10 +10,10 @@
 //! | `hosts.rs` | which of several machines takes writes |
 //! | `tls/` | what the database proves of itself, and what is shown to it |
 //! | `schema.rs` | the tables |
-//! | `statements.rs`, `pipeline.rs` | every statement, prepared once; many of them in one round trip |
+//! | `statements.rs`, `pipeline.rs` | every statement, prepared when it is first needed; many of them in one round trip |
 //! | `growth.rs` | when statements are planned anew |
 //! | `link.rs` | one connection |
-//! | `write.rs` | one transaction in one round trip |
+//! | `write.rs` | one transaction in one round trip, and mostly in one statement |
 //! | `outcome.rs` | what became of a commit that was not answered |
 //! | `lease.rs` | who holds which partition |
 //! | `master_keys.rs` | that all servers have the same master keys |

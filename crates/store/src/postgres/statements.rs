@@ -1,24 +1,25 @@
-//! The statements on the tables: texts made once, and prepared once for each connection.
+//! The statements on the tables, each prepared once for a connection, when it is first needed.
 //!
 //! A statement that changes or removes rows names the rows it found before, and fails where it does not find every one
-//! of them as it was: so a whole transaction goes out at once, its COMMIT with it, and still all or nothing is written.
+//! of them as it was: so a whole transaction goes out at once, and still all or nothing is written.
 //!
-//! Where the tables are spread over machines (`citus.rs`), every statement names the home it is about in its text, not in
-//! a parameter: then it is planned once, for one machine, and every execution of it goes there alone.
+//! Where the tables are in one place, all that is asked for together is one statement, and so is a transaction: sending and
+//! answering a statement costs the database more than carrying it out. Where they are spread over machines (`citus.rs`),
+//! there is one for each table and home, and it names the home in its text, not in a parameter: then it is planned once, for
+//! one machine, and every execution of it goes there alone.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio_postgres::{Client, Error, Statement};
 
-use super::pipeline::in_order;
-use crate::key::{List, Named, Numbered};
+use crate::key::{Key, List, Named, Numbered};
 
 /// The SQLSTATE of `paychip.expect`: a row is not what it was when the decision was made.
 pub(super) const CHANGED_MEANWHILE: &str = "PC409";
 /// Rows that one statement adds to a table that is spread: as many of the largest as fit, then of the next.
 pub(super) const INSERTED_ROWS: [usize; 4] = [64, 16, 4, 1];
-/// Statements kept prepared on one connection to a database that is spread; the rest are prepared each time.
+/// Statements kept prepared on one connection; the rest are prepared each time.
 const MAX_KEPT: usize = 4_096;
 
 /// What is done with the rows of a table.
@@ -39,13 +40,21 @@ pub(super) enum Ids {
 }
 
 /// A table of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Table {
     Numbers(Numbered),
     Names(Named),
 }
 
 impl Table {
+    /// The table that a row is in.
+    pub(super) const fn of(key: &Key) -> Self {
+        match key {
+            Key::Number(table, _) => Self::Numbers(*table),
+            Key::Name(table, _) => Self::Names(*table),
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Numbers(table) => table.name(),
@@ -71,16 +80,12 @@ pub(super) enum Place {
 }
 
 impl Rows {
-    const ALL: [Self; 5] = [Self::Select, Self::Scan, Self::Insert, Self::Update, Self::Delete];
-
+    /// A statement of its own.
     fn text(self, table: Table, place: Place, rows: usize) -> String {
         let (name, key) = (table.name(), table.key());
-        let (and, and_of_t) = match place {
-            Place::Whole => (String::new(), String::new()),
-            // Every machine plans for itself, and must not look through a whole home for a few keys.
-            Place::Home(home) => {
-                (format!(" AND home = {home}"), format!(" AND t.home = {home} AND t.key = ANY($1::{key}[])"))
-            }
+        let and = match place {
+            Place::Whole => String::new(),
+            Place::Home(home) => format!(" AND home = {home}"),
         };
         match self {
             Self::Select => format!("SELECT key, row FROM paychip.{name} WHERE key = ANY($1::{key}[]){and}"),
@@ -94,49 +99,65 @@ impl Rows {
                     format!("SELECT key, row FROM paychip.{name} WHERE key > $1::{key}{and} ORDER BY key LIMIT $2")
                 }
             },
-            Self::Insert => match place {
-                Place::Whole => {
-                    format!("INSERT INTO paychip.{name} (key, row) SELECT * FROM unnest($1::{key}[], $2::bytea[])")
-                }
-                Place::Home(home) => {
-                    format!("INSERT INTO paychip.{name} (home, key, row) VALUES {}", values(home, key, rows))
-                }
-            },
+            Self::Insert => self.change(table, place, rows, 1),
+            Self::Update | Self::Delete => format!(
+                "WITH changed AS ({}) SELECT paychip.expect((SELECT count(*) FROM changed), cardinality($1))",
+                self.change(table, place, rows, 1)
+            ),
+        }
+    }
+
+    /// What changes rows, its parameters numbered from `first`: their keys, and what they were and what they become. What
+    /// looks for rows as they were returns a line for each that it found.
+    fn change(self, table: Table, place: Place, rows: usize, first: usize) -> String {
+        let (name, key) = (table.name(), table.key());
+        let (second, third) = (first + 1, first + 2);
+        let and = match place {
+            Place::Whole => String::new(),
+            // Every machine plans for itself, and must not look through a whole home for a few keys.
+            Place::Home(home) => format!(" AND t.home = {home} AND t.key = ANY(${first}::{key}[])"),
+        };
+        match self {
             Self::Update => format!(
-                "WITH changed AS (UPDATE paychip.{name} AS t SET row = new.after \
-                 FROM unnest($1::{key}[], $2::bytea[], $3::bytea[]) AS new (key, before, after) \
-                 WHERE t.key = new.key AND t.row = new.before{and_of_t} RETURNING 1) \
-                 SELECT paychip.expect((SELECT count(*) FROM changed), cardinality($1))"
+                "UPDATE paychip.{name} AS t SET row = new.after \
+                 FROM unnest(${first}::{key}[], ${second}::bytea[], ${third}::bytea[]) AS new (key, before, after) \
+                 WHERE t.key = new.key AND t.row = new.before{and} RETURNING 1"
             ),
             Self::Delete => format!(
-                "WITH gone AS (DELETE FROM paychip.{name} AS t \
-                 USING unnest($1::{key}[], $2::bytea[]) AS old (key, before) \
-                 WHERE t.key = old.key AND t.row = old.before{and_of_t} RETURNING 1) \
-                 SELECT paychip.expect((SELECT count(*) FROM gone), cardinality($1))"
+                "DELETE FROM paychip.{name} AS t USING unnest(${first}::{key}[], ${second}::bytea[]) AS old (key, before) \
+                 WHERE t.key = old.key AND t.row = old.before{and} RETURNING 1"
             ),
+            _ => insert(name, ["key", "row"], key, place, rows, first),
+        }
+    }
+}
+
+/// Adds rows of two columns, the first of this type.
+fn insert(table: &str, columns: [&str; 2], key: &str, place: Place, rows: usize, first: usize) -> String {
+    let [one, other] = columns;
+    match place {
+        Place::Whole => format!(
+            "INSERT INTO paychip.{table} ({one}, {other}) SELECT * FROM unnest(${first}::{key}[], ${}::bytea[])",
+            first + 1
+        ),
+        Place::Home(home) => {
+            format!("INSERT INTO paychip.{table} (home, {one}, {other}) VALUES {}", values(home, key, rows))
         }
     }
 }
 
 impl Ids {
-    const ALL: [Self; 2] = [Self::Select, Self::Insert];
-
     fn text(self, list: List, place: Place, rows: usize) -> String {
         let name = list.name();
-        match (self, place) {
-            (Self::Select, place) => {
+        match self {
+            Self::Select => {
                 let and = match place {
                     Place::Whole => String::new(),
                     Place::Home(home) => format!(" AND home = {home}"),
                 };
                 format!("SELECT id FROM paychip.{name} WHERE owner = $1 AND id < $2{and} ORDER BY id DESC LIMIT $3")
             }
-            (Self::Insert, Place::Whole) => {
-                format!("INSERT INTO paychip.{name} (owner, id) SELECT * FROM unnest($1::bytea[], $2::bytea[])")
-            }
-            (Self::Insert, Place::Home(home)) => {
-                format!("INSERT INTO paychip.{name} (home, owner, id) VALUES {}", values(home, "bytea", rows))
-            }
+            Self::Insert => insert(name, ["owner", "id"], "bytea", place, rows, 1),
         }
     }
 }
@@ -164,61 +185,99 @@ impl What {
         }
     }
 
-    /// Its place among the statements on tables that are in one place.
-    fn index(self) -> usize {
+    /// As a part of a transaction in one statement, its parameters numbered from `first`.
+    fn change(self, first: usize) -> String {
         match self {
-            Self::Rows(what, Table::Numbers(table), ..) => table as usize * Rows::ALL.len() + what as usize,
-            Self::Rows(what, Table::Names(table), ..) => NAMED_FROM + table as usize * Rows::ALL.len() + what as usize,
-            Self::Ids(what, list, ..) => LISTS_FROM + list as usize * Ids::ALL.len() + what as usize,
+            Self::Rows(what, table, place, rows) => what.change(table, place, rows, first),
+            Self::Ids(_, list, place, rows) => insert(list.name(), ["owner", "id"], "bytea", place, rows, first),
         }
     }
 
-    /// Every statement on tables that are in one place.
-    fn all() -> impl Iterator<Item = Self> {
-        let rows = |table| Rows::ALL.map(|what| Self::Rows(what, table, Place::Whole, 0));
-        let numbered = Numbered::ALL.iter().flat_map(move |table| rows(Table::Numbers(*table)));
-        let named = Named::ALL.iter().flat_map(move |table| rows(Table::Names(*table)));
-        let lists = List::ALL.iter().flat_map(|list| Ids::ALL.map(|what| Self::Ids(what, *list, Place::Whole, 0)));
-        numbered.chain(named).chain(lists)
+    /// How many parameters it has as such a part.
+    fn params(self) -> usize {
+        if matches!(self, Self::Rows(Rows::Update, ..)) { 3 } else { 2 }
+    }
+
+    /// Whether rows must be found as they were.
+    fn expects(self) -> bool {
+        matches!(self, Self::Rows(Rows::Update | Rows::Delete, ..))
     }
 }
 
-/// The statements prepared on one connection.
-pub(super) enum Statements {
-    /// All there are, for tables in one place.
-    Few(Vec<Statement>),
-    /// Those asked for so far: there is one for each home.
-    Many(Mutex<HashMap<What, Statement>>),
+/// All that one statement does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Whole {
+    /// This alone.
+    One(What),
+    /// Rows of several tables by their keys: a line for each with the table's place among these, the key as a number or a
+    /// name, and the row.
+    Select(Vec<Table>),
+    /// A transaction: every part, or nothing.
+    Change(Vec<What>),
 }
 
-const NAMED_FROM: usize = Numbered::ALL.len() * Rows::ALL.len();
-const LISTS_FROM: usize = NAMED_FROM + Named::ALL.len() * Rows::ALL.len();
+impl From<What> for Whole {
+    fn from(what: What) -> Self {
+        Self::One(what)
+    }
+}
+
+impl Whole {
+    fn text(&self) -> String {
+        match self {
+            Self::One(what) => what.text(),
+            Self::Select(tables) => {
+                let of = |(place, table): (usize, &Table)| {
+                    let (name, key) = (table.name(), table.key());
+                    let columns = match table {
+                        Table::Numbers(_) => "key, NULL::bytea",
+                        Table::Names(_) => "NULL::bigint, key",
+                    };
+                    format!(
+                        "SELECT {place}, {columns}, row FROM paychip.{name} WHERE key = ANY(${}::{key}[])",
+                        place + 1
+                    )
+                };
+                tables.iter().enumerate().map(of).collect::<Vec<_>>().join(" UNION ALL ")
+            }
+            Self::Change(parts) => {
+                let mut first = 1;
+                let (mut changes, mut found, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+                for (place, part) in parts.iter().enumerate() {
+                    changes.push(format!("c{place} AS ({})", part.change(first)));
+                    if part.expects() {
+                        // Rows are changed in the order in which they are counted; what is added comes after.
+                        found.push(format!("(SELECT count(*) FROM c{place})"));
+                        wanted.push(format!("cardinality(${first})"));
+                    }
+                    first += part.params();
+                }
+                if found.is_empty() {
+                    return format!("WITH {} SELECT", changes.join(", "));
+                }
+                let (changes, found, wanted) = (changes.join(", "), found.join(" + "), wanted.join(" + "));
+                format!("WITH {changes} SELECT paychip.expect({found}, {wanted})")
+            }
+        }
+    }
+}
+
+/// The statements prepared on one connection: those asked for so far.
+#[derive(Default)]
+pub(super) struct Statements(Mutex<HashMap<Whole, Statement>>);
 
 impl Statements {
-    /// Prepares all of them, in one round trip; where there is one for each home, each when it is first needed.
-    pub(super) async fn prepare(client: &Client, is_spread: bool) -> Result<Self, Error> {
-        if is_spread {
-            return Ok(Self::Many(Mutex::default()));
-        }
-        let texts: Vec<String> = What::all().map(What::text).collect();
-        let prepared = in_order(texts.iter().map(|text| client.prepare(text))).await;
-        Ok(Self::Few(prepared.into_iter().collect::<Result<_, _>>()?))
-    }
-
     /// A statement, prepared.
-    pub(super) async fn get(&self, client: &Client, what: What) -> Result<Statement, Error> {
-        let kept = match self {
-            Self::Few(all) => return Ok(all[what.index()].clone()),
-            Self::Many(kept) => kept,
-        };
-        let known = kept.lock().unwrap_or_else(PoisonError::into_inner).get(&what).cloned();
+    pub(super) async fn get(&self, client: &Client, whole: impl Into<Whole>) -> Result<Statement, Error> {
+        let whole = whole.into();
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&whole).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let prepared = client.prepare(&what.text()).await?;
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepared = client.prepare(&whole.text()).await?;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < MAX_KEPT {
-            kept.insert(what, prepared.clone());
+            kept.insert(whole, prepared.clone());
         }
         Ok(prepared)
     }
@@ -229,20 +288,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_statement_is_where_it_is_looked_for() {
-        for (place, what) in What::all().enumerate() {
-            assert_eq!(what.index(), place, "{what:?}");
+    fn a_transaction_in_one_statement_counts_all_that_was_to_be_found_and_numbers_its_parameters_through() {
+        let rows = |what, table| What::Rows(what, table, Place::Whole, 0);
+        let purses = Table::Numbers(Numbered::Purses);
+        let text = Whole::Change(vec![
+            rows(Rows::Update, Table::Numbers(Numbered::Partitions)),
+            rows(Rows::Insert, purses),
+            rows(Rows::Delete, Table::Names(Named::Pending)),
+            What::Ids(Ids::Insert, List::PaymentRefunds, Place::Whole, 0),
+        ])
+        .text();
+        for part in
+            ["($1::bigint[], $2::bytea[], $3::bytea[])", "($4::bigint[], $5::bytea[])", "($6::bytea[], $7::bytea[])"]
+        {
+            assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(text.contains("($8::bytea[], $9::bytea[])") && !text.contains("$10"), "{text}");
+        let counted =
+            "expect((SELECT count(*) FROM c0) + (SELECT count(*) FROM c2), cardinality($1) + cardinality($6))";
+        assert!(text.ends_with(counted), "{text}");
     }
 
     #[test]
     fn a_statement_about_a_home_names_it() {
         for table in [Table::Numbers(Numbered::Purses), Table::Names(Named::Orders)] {
-            for what in Rows::ALL {
+            for what in [Rows::Select, Rows::Scan, Rows::Insert, Rows::Update, Rows::Delete] {
                 assert!(What::Rows(what, table, Place::Home(-77), 4).text().contains("-77"), "{what:?}");
             }
         }
-        for what in Ids::ALL {
+        for what in [Ids::Select, Ids::Insert] {
             assert!(What::Ids(what, List::PaymentRefunds, Place::Home(-77), 4).text().contains("-77"), "{what:?}");
         }
     }

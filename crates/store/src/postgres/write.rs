@@ -1,4 +1,5 @@
-//! One transaction out in one round trip: BEGIN, a statement for each table, kind of change and home, COMMIT.
+//! One transaction out in one round trip: all of it one statement; where tables are spread, BEGIN, a statement for each table,
+//! kind of change and home, and COMMIT.
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -6,7 +7,7 @@ use tokio_postgres::{Error, Statement};
 
 use super::link::{Link, failed, is_lost, told};
 use super::pipeline::in_order;
-use super::statements::{CHANGED_MEANWHILE, INSERTED_ROWS, Ids, Place, Rows, Table, What};
+use super::statements::{CHANGED_MEANWHILE, INSERTED_ROWS, Ids, Place, Rows, Table, What, Whole};
 use crate::engine::{Outcome, RowWrite, Writes};
 use crate::key::{Key, List, Named, Numbered};
 
@@ -143,26 +144,45 @@ impl Link {
     /// Writes everything, or nothing.
     pub(super) async fn commit(&self, writes: &Writes) -> Ended {
         let steps = self.steps(writes);
+        if self.is_spread() { self.commit_in_steps(&steps).await } else { self.commit_at_once(&steps).await }
+    }
+
+    /// A transaction in one statement, which is one by itself: it has been committed when it has been answered. Where the
+    /// database answers with an error and goes on, it has not: one that comes up after a commit is in the log ends the
+    /// database (`RecordTransactionAbort` in its `xact.c`), and with it the connection.
+    async fn commit_at_once(&self, steps: &[Step<'_>]) -> Ended {
+        let parts = steps.iter().map(Step::what).collect();
+        let statement = match self.statement(Whole::Change(parts)).await {
+            Ok(statement) => statement,
+            Err(error) => return Ended::As(refused(error)),
+        };
+        let params: Vec<_> = steps.iter().flat_map(Step::params).collect();
+        match self.client.execute(&statement, &params).await {
+            Ok(_) => Ended::As(Outcome::Committed),
+            Err(error) if is_lost(&error) => unheard(&error),
+            Err(error) => Ended::As(refused(error)),
+        }
+    }
+
+    /// A transaction in many statements, its BEGIN and its COMMIT sent with them.
+    async fn commit_in_steps(&self, steps: &[Step<'_>]) -> Ended {
         let mut statements = Vec::with_capacity(steps.len());
-        for step in &steps {
+        for step in steps {
             // All of them before the first is sent: the order of the transaction must not depend on it.
-            match self.statements.get(&self.client, step.what()).await {
+            match self.statement(step.what()).await {
                 Ok(statement) => statements.push(statement),
                 Err(error) => return Ended::As(refused(error)),
             }
         }
         let last = steps.len() + 1;
-        let sent = (0..=last).map(|place| self.take(place, last, &steps, &statements));
+        let sent = (0..=last).map(|place| self.take(place, last, steps, &statements));
         let results = in_order(sent).await;
         let first_error = results.into_iter().enumerate().find_map(|(place, result)| Some((place, result.err()?)));
         match first_error {
             None => Ended::As(Outcome::Committed),
             // A statement that the database refused leaves nothing for its COMMIT to commit.
             Some((place, error)) if place < last && !is_lost(&error) => Ended::As(refused(error)),
-            Some((_, error)) => {
-                tracing::warn!(error = %told(&error), "a commit was not answered");
-                Ended::Unheard
-            }
+            Some((_, error)) => unheard(&error),
         }
     }
 
@@ -170,23 +190,30 @@ impl Link {
     async fn take(&self, place: usize, last: usize, steps: &[Step<'_>], prepared: &[Statement]) -> Result<(), Error> {
         let step = place.checked_sub(1).and_then(|step| Some((steps.get(step)?, prepared.get(step)?)));
         match step {
-            Some((step, statement)) => {
-                let params = match step {
-                    Step::Numbers(what, columns) => columns.params(*what),
-                    Step::Names(what, columns) | Step::Ids(what, columns) => columns.params(*what),
-                };
-                self.client.execute(statement, &params).await.map(drop)
-            }
+            Some((step, statement)) => self.client.execute(statement, &step.params()).await.map(drop),
             None if place == last => self.client.batch_execute("COMMIT").await,
             None => self.client.batch_execute("BEGIN").await,
         }
     }
 }
 
+/// What it means that nothing certain was heard of a commit.
+fn unheard(error: &Error) -> Ended {
+    tracing::warn!(error = %told(error), "a commit was not answered");
+    Ended::Unheard
+}
+
 impl Step<'_> {
     fn what(&self) -> What {
         match self {
             Self::Numbers(what, _) | Self::Names(what, _) | Self::Ids(what, _) => *what,
+        }
+    }
+
+    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        match self {
+            Self::Numbers(what, columns) => columns.params(*what),
+            Self::Names(what, columns) | Self::Ids(what, columns) => columns.params(*what),
         }
     }
 }

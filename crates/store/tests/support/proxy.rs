@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What happens to the next COMMIT, and to nothing else.
+/// What happens to the next COMMIT, or statement that is a transaction by itself, and to nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// It arrives and is done; its answer does not come back.
@@ -72,9 +72,10 @@ fn forward(client: TcpStream, server: UnixStream, next: Arc<Mutex<Option<(usize,
     });
     std::thread::spawn(move || {
         let mut buffer = vec![0; 1 << 20];
+        let mut transactions = Transactions::default();
         while let Ok(length @ 1..) = from_client.read(&mut buffer) {
             let bytes = &buffer[..length];
-            let is_commit = bytes.windows(7).any(|window| window == b"COMMIT\0");
+            let is_commit = transactions.commits(bytes);
             let cut = if is_commit { take(&next) } else { None };
             if let Some(cut) = cut {
                 *is_silent.lock().unwrap() = true;
@@ -95,6 +96,29 @@ fn forward(client: TcpStream, server: UnixStream, next: Arc<Mutex<Option<(usize,
         }
         let _ = (client.shutdown(std::net::Shutdown::Both), server.shutdown(std::net::Shutdown::Both));
     });
+}
+
+/// The statements of one connection that are transactions by themselves.
+#[derive(Default)]
+struct Transactions {
+    /// As a message names them that gives them their parameters: between two zeros.
+    names: Vec<Vec<u8>>,
+}
+
+impl Transactions {
+    /// Whether these bytes, from a client that sends each statement at once, commit something; those that prepare a
+    /// transaction are remembered.
+    fn commits(&mut self, bytes: &[u8]) -> bool {
+        let says = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        let is_commit = says(b"COMMIT\0") || self.names.iter().any(|name| says(name));
+        let query = b"\0WITH c0 AS (UPDATE paychip.partitions";
+        if let Some(end) = bytes.windows(query.len()).position(|window| window == query) {
+            let start =
+                bytes[..end].iter().rposition(|byte| *byte == b's').expect("a statement's name is s and a number");
+            self.names.push([b"\0", &bytes[start..end], b"\0"].concat());
+        }
+        is_commit
+    }
 }
 
 /// The cut to make at this COMMIT, where it is its turn.
