@@ -220,10 +220,8 @@ impl<'a> Auditor<'a> {
             }
             Numbered::Events => {
                 let event = rows::event(fields).ok()?;
-                // Where there are several homes, each has a part of the list, and none can be read alone.
-                if self.view.homes().is_one() {
-                    self.lists.add(List::SubjectEvents, event.subject.as_bytes(), list_position(event.at_ms, number));
-                }
+                // Where there are several homes, each has a part of the list, which is what is seen here.
+                self.lists.add(List::SubjectEvents, event.subject.as_bytes(), list_position(event.at_ms, number));
             }
             Numbered::Partitions => reads(PartitionState::from_row(fields))?,
             Numbered::Syncs => reads(rows::sync(fields))?,

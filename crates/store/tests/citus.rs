@@ -22,12 +22,12 @@ use paycode::TokenIndex;
 use platform::accounts::{Account, TopUp};
 use platform::payments::reserved::FINISH_WITHIN_MS;
 use platform::payments::{Decline, MerchantNumber, PaymentState};
-use platform::tokens::Token;
-use platform::{AccountId, Change, ChipId, KeyHash, Reason, TokenId, TopUpId};
+use platform::tokens::{Token, TokenAction};
+use platform::{AccountId, Caller, Change, ChipId, KeyHash, Reason, TokenId, TopUpId};
 use store::commands::{FinishReserved, NewPayment, Paid, Pay, TopUpAccount};
 use store::homes::{DEFAULT_HOMES, Homes};
 use store::postgres::{PostgresEngine, init_citus, plans};
-use store::{Command, Env, Failure, Store, StoreError, Tables};
+use store::{Command, Env, Failure, Finding, Store, StoreError, Tables};
 use support::citus::Cluster;
 use support::proxy::{Cut, Proxy};
 use support::{Home, NOW_MS, SHOP, World, code, code_of, env};
@@ -63,6 +63,33 @@ fn each_home_has_a_shard_of_its_own_and_the_workers_get_equal_shares() {
 }
 
 #[test]
+fn no_row_is_in_a_home_that_there_is_not() {
+    let Some(home) = Home::citus() else { return };
+    let Home::Citus(url, cluster) = &home else { panic!() };
+    let tables = "SELECT count(*) FROM pg_dist_partition JOIN pg_class ON oid = logicalrelid \
+                  WHERE partmethod = 'h' AND relnamespace = 'paychip'::regnamespace";
+    let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND confrelid = 'paychip.homes'::regclass";
+    let all = home.sql(tables).unwrap();
+    assert_eq!(home.sql(keys).unwrap(), all);
+    let nowhere = "(SELECT max(value) + 1 FROM homes)";
+    for table in ["orders", "token_numbers", "living_tokens"] {
+        let refused = home.sql(&format!("INSERT INTO {table} (home, key, row) SELECT {nowhere}, '', ''")).unwrap_err();
+        assert!(refused.contains("foreign key"), "{refused}");
+    }
+    // A cluster of the schema before gets them as well.
+    let drops = "SELECT string_agg(format('ALTER TABLE %s DROP CONSTRAINT %s;', conrelid::regclass, conname), '') \
+                 FROM pg_constraint WHERE contype = 'f' AND confrelid = 'paychip.homes'::regclass";
+    let drops = home.sql(drops).unwrap();
+    home.sql(&format!("{drops} UPDATE schema_version SET version = 8")).unwrap();
+    assert_eq!(home.sql(keys).unwrap(), "0");
+    drop(PostgresEngine::open(&url.parse().unwrap()).unwrap());
+    assert_eq!(home.sql(keys).unwrap(), all);
+    home.sql(&format!("INSERT INTO orders (home, key, row) SELECT {nowhere}, '', ''")).unwrap_err();
+    let database = url.rsplit('/').next().unwrap();
+    cluster.sql(0, database, "ALTER TABLE paychip.orders VALIDATE CONSTRAINT orders_home");
+}
+
+#[test]
 fn a_database_of_a_cluster_that_was_not_prepared_for_it_is_refused() {
     let Some(cluster) = Cluster::start() else { return };
     let url = cluster.new_database().parse().unwrap();
@@ -84,6 +111,21 @@ async fn behind_a_proxy() -> Option<(World, Proxy)> {
     let database = url.rsplit('/').next().unwrap();
     let url = format!("postgres://paychip@127.0.0.1:{}/{database}", proxy.port);
     Some((World::with_money(Home::Citus(url, cluster), 10_000).await, proxy))
+}
+
+/// Each home has a part of the audit trail of one thing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_the_trail_of_its_subject_has_lost_is_found() {
+    let Some(home) = Home::citus() else { return };
+    let world = World::with_money(home, 10_000).await;
+    world.store.execute(support::act(Caller::Operator, TokenAction::Freeze)).await.unwrap();
+    world.assert_sound();
+    let entry = "SELECT format('home = %s AND id = %L', home, id) FROM subject_events ORDER BY id LIMIT 1";
+    let entry = world.home.sql(entry).unwrap();
+    world.home.sql(&format!("DELETE FROM subject_events WHERE {entry}")).unwrap();
+    let findings = world.queries.audit().unwrap().findings;
+    let is_named = |finding: &Finding| matches!(finding, Finding::List { list: "subject_events", .. });
+    assert!(findings.len() == 1 && findings.iter().all(is_named), "{findings:?}");
 }
 
 /// Ids of tokens fall to any home; that of their account has the list of them.

@@ -14,7 +14,7 @@ use platform::{AccountId, Change, ChipId, KeyHash, KeyVault, MerchantId, TokenId
 use server::{Data, Database, Settings};
 use store::commands::TopUpAccount;
 use store::key::{Key, Numbered};
-use store::{Command, Env, Failure, StoreError, Tables};
+use store::{Command, Env, Failure, Store, StoreError, Tables};
 
 use crate::fault::Fault;
 
@@ -142,23 +142,40 @@ impl Command for Merchants {
     }
 }
 
+#[derive(Clone)]
 struct Accounts {
     first: u64,
     last: u64,
+}
+
+impl Accounts {
+    /// Those whose money is in the home that is written: all of them, where there is one.
+    fn here(&self, tables: &Tables<'_>) -> impl Iterator<Item = u64> + use<> {
+        let (homes, home) = (tables.homes(), tables.home());
+        (self.first..=self.last).filter(move |number| homes.of_number(*number) == home)
+    }
 }
 
 impl Command for Accounts {
     /// How many were not there.
     type Answer = u64;
 
+    async fn carry_out(self, store: &Store) -> Result<u64, Failure> {
+        let mut made = 0;
+        for home in store.reached() {
+            made += store.in_home(home, self.clone()).await?;
+        }
+        Ok(made)
+    }
+
     /// Asked for all at once: one by one, a database across a network is asked seven times a token.
-    fn wants(&self, _: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
-        Ok((self.first..=self.last).filter_map(wanted).flatten().collect())
+    fn wants(&self, known: &Tables<'_>, _: &Env) -> Result<Vec<Key>, StoreError> {
+        Ok(self.here(known).filter_map(wanted).flatten().collect())
     }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<u64, Failure> {
         let mut made = 0;
-        for number in self.first..=self.last {
+        for number in self.here(tables) {
             if tables.account(AccountId(id(number)))?.is_none() {
                 make(number, tables, env)?;
                 made += 1;

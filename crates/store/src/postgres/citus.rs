@@ -1,9 +1,10 @@
 //! Tables spread over the machines of a Citus cluster (docs/decisions/0018).
 //!
 //! Every hot table has a column `home`, which is part of its key and by which it is distributed; all of them are
-//! co-located, one shard a home. What is small and rarely changes is a reference table: a copy on every machine. There are
-//! no triggers on distributed tables and no foreign keys between them: rows are opaque, and the audit follows what they
-//! name.
+//! co-located, one shard a home. What is small and rarely changes is a reference table: a copy on every machine. The homes
+//! there are is one of these, and the column of every distributed table a foreign key to it: no row can be where nobody looks.
+//! There are no triggers on distributed tables and no foreign keys between them: rows are opaque, and the audit follows what
+//! they name.
 
 use std::sync::Arc;
 
@@ -18,6 +19,10 @@ use crate::key::{Key, List, Named, Numbered};
 
 /// Numbers tried for the value that falls to each shard: many more than there are shards.
 const TRIED: i32 = 1 << 14;
+
+/// One shard after the other in this transaction: what changes a table that others have foreign keys to may not go over
+/// several connections to one machine.
+const SEQUENTIAL: &str = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'";
 
 /// How the tables of a database are laid out.
 #[derive(Debug, Clone)]
@@ -111,10 +116,8 @@ pub(super) async fn init(client: &mut Client, homes: Homes) -> Result<(), StoreE
 
 async fn make(transaction: &Transaction<'_>, homes: Homes) -> Result<(), StoreError> {
     let count = homes.count();
-    let settings = format!(
-        "SET LOCAL citus.multi_shard_modify_mode = 'sequential'; SET LOCAL citus.shard_replication_factor = 1; \
-         SET LOCAL citus.shard_count = {count};"
-    );
+    let settings = format!("SET LOCAL citus.shard_replication_factor = 1; SET LOCAL citus.shard_count = {count};");
+    transaction.batch_execute(SEQUENTIAL).await.map_err(failed)?;
     transaction.batch_execute(&settings).await.map_err(failed)?;
     transaction.batch_execute(&schema::new_schema(true)).await.map_err(failed)?;
     transaction.batch_execute(&spread()).await.map_err(failed)?;
@@ -125,7 +128,7 @@ async fn make(transaction: &Transaction<'_>, homes: Homes) -> Result<(), StoreEr
         let insert = "INSERT INTO paychip.homes (number, value) VALUES ($1, $2)";
         transaction.execute(insert, &[&number, &value]).await.map_err(failed)?;
     }
-    Ok(())
+    keep_to_homes(transaction, "").await
 }
 
 /// For each shard, in the order of their ranges, the lowest number that falls to it.
@@ -162,7 +165,32 @@ pub(super) async fn spread_new(transaction: &Transaction<'_>) -> Result<(), Stor
     let known = transaction.query(known, &[]).await.map_err(failed)?;
     let known: Vec<String> = known.iter().map(|row| row.get(0)).collect();
     let new: String = names().filter(|table| !known.iter().any(|known| known == table)).map(spread_one).collect();
-    transaction.batch_execute(&new).await.map_err(failed)
+    transaction.batch_execute(SEQUENTIAL).await.map_err(failed)?;
+    transaction.batch_execute(&new).await.map_err(failed)?;
+    // The rows that are there are not looked through: that would take as long as there are rows, and nobody writes meanwhile.
+    keep_to_homes(transaction, " NOT VALID").await
+}
+
+/// Makes the home of every row one that there is, in the distributed tables where it is not so yet. A key to a reference table
+/// can only be given to a table that has been distributed.
+async fn keep_to_homes(transaction: &Transaction<'_>, of_old_rows: &str) -> Result<(), StoreError> {
+    let known = "SELECT conrelid::regclass::text FROM pg_constraint \
+                 WHERE contype = 'f' AND confrelid = 'paychip.homes'::regclass";
+    let known = transaction.query(known, &[]).await.map_err(failed)?;
+    let known: Vec<String> = known.iter().map(|row| row.get(0)).collect();
+    let missing = names().filter(|table| !is_reference(table)).filter(|table| {
+        let name = format!("paychip.{table}");
+        !known.iter().any(|known| *known == name || known == table)
+    });
+    for table in missing {
+        // Citus reads the text again, and wants one command in it.
+        let key = format!(
+            "ALTER TABLE paychip.{table} ADD CONSTRAINT {table}_home FOREIGN KEY (home) REFERENCES paychip.homes (value)\
+             {of_old_rows}"
+        );
+        transaction.batch_execute(&key).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Spreads one table like the others.

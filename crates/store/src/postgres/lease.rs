@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Error;
 
 use super::link::{Link, failed};
-use super::statements::{Rows, Table, What};
 use crate::StoreError;
 use crate::key::{Key, Named, Numbered};
 use crate::rows::PartitionState;
@@ -163,11 +162,7 @@ pub(super) async fn give_back(link: &Link, held: &Held) -> Result<(), StoreError
 
 /// The row of a partition now.
 pub(super) async fn row_now(link: &Link, partition: u32) -> Result<Option<Vec<u8>>, Error> {
-    let place = link.place(&Key::partition(partition));
-    let what = What::Rows(Rows::Select, Table::Numbers(Numbered::Partitions), place, 0);
-    let select = link.statement(what).await?;
-    let rows = link.client.query(&select, &[&vec![i64::from(partition)]]).await?;
-    rows.first().map(|row| row.try_get(1)).transpose()
+    Ok(link.read(&[Key::partition(partition)]).await?.pop().flatten())
 }
 
 /// Looks for partitions that nobody holds any more while merchants wait for what is in them.

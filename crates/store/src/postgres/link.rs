@@ -88,11 +88,11 @@ impl<'k> Wanted<'k> {
         }
     }
 
-    /// Where the row goes whose key is in this column.
-    fn slot(&self, row: &Row, column: usize) -> Result<Option<usize>, Error> {
+    /// Where a row goes, by the column that has its key.
+    fn slot(&self, row: &Row) -> Result<Option<usize>, Error> {
         Ok(match self {
-            Self::Numbers(_, slots) => slots.get(&row.try_get::<_, i64>(column)?),
-            Self::Names(_, slots) => slots.get(row.try_get::<_, &[u8]>(column)?),
+            Self::Numbers(_, slots) => slots.get(&row.try_get::<_, i64>(1)?),
+            Self::Names(_, slots) => slots.get(row.try_get::<_, &[u8]>(2)?),
         }
         .copied())
     }
@@ -262,47 +262,33 @@ impl Link {
         }
     }
 
-    /// Where a list is written.
-    pub(super) fn list_place_to_write(&self, list: List, owner: &[u8]) -> Place {
+    /// Where a list is; of one that every home has a part of, the part of the home that this connection looks at.
+    pub(super) fn list_place(&self, list: List, owner: &[u8]) -> Place {
         self.layout.place(self.layout.homes().of_list(list, owner).or(self.scope))
     }
 
     /// The rows under these keys, in their order, in one round trip: by one statement, or where tables are spread by one for
-    /// each table and home.
+    /// each home.
     pub(super) async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let mut wanted: BTreeMap<(Place, Table), Wanted<'_>> = BTreeMap::new();
+        let mut wanted: BTreeMap<Place, BTreeMap<Table, Wanted<'_>>> = BTreeMap::new();
         for (slot, key) in keys.iter().enumerate() {
-            let of = (self.place(key), Table::of(key));
-            wanted.entry(of).or_insert_with(|| Wanted::new(key)).push(key, slot);
+            let there = wanted.entry(self.place(key)).or_default();
+            there.entry(Table::of(key)).or_insert_with(|| Wanted::new(key)).push(key, slot);
         }
+        let asked = wanted.iter().map(|(place, tables)| async move {
+            let select = Whole::Select(*place, tables.keys().copied().collect());
+            let params: Vec<_> = tables.values().map(Wanted::keys).collect();
+            Ok::<_, Error>((tables, self.client.query(&self.statement(select).await?, &params).await?))
+        });
         let mut found = vec![None; keys.len()];
-        let mut take = |slot: Option<usize>, row: Vec<u8>| {
-            if let Some(place) = slot.and_then(|slot| found.get_mut(slot)) {
-                *place = Some(row);
-            }
-        };
-        if self.is_spread() {
-            let asked = wanted.iter().map(|((place, table), wanted)| async move {
-                let select = self.statement(What::Rows(Rows::Select, *table, *place, 0)).await?;
-                Ok::<_, Error>((wanted, self.client.query(&select, &[wanted.keys()]).await?))
-            });
-            for answer in in_order(asked).await {
-                let (wanted, rows) = answer?;
-                for row in rows {
-                    take(wanted.slot(&row, 0)?, row.try_get(1)?);
-                }
-            }
-            return Ok(found);
-        }
-        if !wanted.is_empty() {
-            let select = Whole::Select(wanted.keys().map(|(_, table)| *table).collect());
-            let wanted: Vec<Wanted<'_>> = wanted.into_values().collect();
-            let params: Vec<_> = wanted.iter().map(Wanted::keys).collect();
-            for row in self.client.query(&self.statement(select).await?, &params).await? {
+        for answer in in_order(asked).await {
+            let (tables, rows) = answer?;
+            let tables: Vec<&Wanted<'_>> = tables.values().collect();
+            for row in rows {
                 let of: i32 = row.try_get(0)?;
-                if let Some(wanted) = usize::try_from(of).ok().and_then(|of| wanted.get(of)) {
-                    let column = if matches!(wanted, Wanted::Numbers(..)) { 1 } else { 2 };
-                    take(wanted.slot(&row, column)?, row.try_get(3)?);
+                let Some(wanted) = usize::try_from(of).ok().and_then(|of| tables.get(of)) else { continue };
+                if let Some(place) = wanted.slot(&row)?.and_then(|slot| found.get_mut(slot)) {
+                    *place = Some(row.try_get(3)?);
                 }
             }
         }
@@ -322,7 +308,7 @@ impl Link {
         limit: usize,
     ) -> Result<Vec<[u8; 16]>, Error> {
         let params: [&(dyn ToSql + Sync); 3] = [&owner, &&before[..], &count(limit)];
-        let at = self.layout.place(self.layout.homes().of_list(list, owner));
+        let at = self.list_place(list, owner);
         let select = self.statement(What::Ids(Ids::Select, list, at, 0)).await?;
         let rows = self.client.query(&select, &params).await?;
         // An id of another length would be somebody's handiwork; the audit finds it by what it leads to.

@@ -3,7 +3,7 @@
 use super::PostgresUrl;
 use super::citus;
 use super::link::{failed, reach};
-use super::statements::{INSERTED_ROWS, Ids, Rows, Table, What};
+use super::statements::{INSERTED_ROWS, Ids, Rows, Table, What, Whole};
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
@@ -41,7 +41,7 @@ pub(super) async fn of_hot_statements(url: &PostgresUrl) -> Result<Vec<(String, 
         let place = layout.place(Some(home));
         let tables = NUMBERS.map(Table::Numbers).into_iter().chain(NAMES.map(Table::Names));
         let rows = tables.flat_map(|table| {
-            let others = [Rows::Select, Rows::Scan, Rows::Update, Rows::Delete];
+            let others = [Rows::Scan, Rows::Update, Rows::Delete];
             let others = others.into_iter().map(move |what| What::Rows(what, table, place, 0));
             others.chain(INSERTED_ROWS.into_iter().map(move |rows| What::Rows(Rows::Insert, table, place, rows)))
         });
@@ -51,8 +51,11 @@ pub(super) async fn of_hot_statements(url: &PostgresUrl) -> Result<Vec<(String, 
                 .into_iter()
                 .chain(INSERTED_ROWS.into_iter().map(move |rows| What::Ids(Ids::Insert, list, place, rows)))
         });
-        for what in rows.chain(ids) {
-            let text = what.text();
+        // Whoever asks for rows of some of these tables asks for a part of this.
+        let tables = NUMBERS.map(Table::Numbers).into_iter().chain(NAMES.map(Table::Names));
+        let all = Whole::Select(place, tables.collect());
+        for whole in rows.chain(ids).map(Whole::from).chain([all]) {
+            let text = whole.text();
             let tasks = tasks(&client, &text).await.map_err(failed)?;
             plans.push((text, tasks));
         }

@@ -3,10 +3,10 @@
 //! A statement that changes or removes rows names the rows it found before, and fails where it does not find every one
 //! of them as it was: so a whole transaction goes out at once, and still all or nothing is written.
 //!
-//! Where the tables are in one place, all that is asked for together is one statement, and so is a transaction: sending and
+//! All that is asked for together is one statement, and where the tables are in one place so is a transaction: sending and
 //! answering a statement costs the database more than carrying it out. Where they are spread over machines (`citus.rs`),
-//! there is one for each table and home, and it names the home in its text, not in a parameter: then it is planned once, for
-//! one machine, and every execution of it goes there alone.
+//! every statement names the home it is about in its text, not in a parameter: then it is planned once, for one machine, and
+//! every execution of it goes there alone. What a transaction changes there is a statement for each table.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,14 +18,13 @@ use crate::key::{Key, List, Named, Numbered};
 /// The SQLSTATE of `paychip.expect`: a row is not what it was when the decision was made.
 pub(super) const CHANGED_MEANWHILE: &str = "PC409";
 /// Rows that one statement adds to a table that is spread: as many of the largest as fit, then of the next.
-pub(super) const INSERTED_ROWS: [usize; 4] = [64, 16, 4, 1];
+pub(super) const INSERTED_ROWS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 /// Statements kept prepared on one connection; the rest are prepared each time.
 const MAX_KEPT: usize = 4_096;
 
 /// What is done with the rows of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Rows {
-    Select,
     Scan,
     Insert,
     Update,
@@ -79,16 +78,21 @@ pub(super) enum Place {
     Home(i32),
 }
 
+impl Place {
+    /// What a condition says of it.
+    fn and(self) -> String {
+        match self {
+            Self::Whole => String::new(),
+            Self::Home(home) => format!(" AND home = {home}"),
+        }
+    }
+}
+
 impl Rows {
     /// A statement of its own.
     fn text(self, table: Table, place: Place, rows: usize) -> String {
-        let (name, key) = (table.name(), table.key());
-        let and = match place {
-            Place::Whole => String::new(),
-            Place::Home(home) => format!(" AND home = {home}"),
-        };
+        let (name, key, and) = (table.name(), table.key(), place.and());
         match self {
-            Self::Select => format!("SELECT key, row FROM paychip.{name} WHERE key = ANY($1::{key}[]){and}"),
             // Both ends are conditions of the index. Where one were only a filter, a stretch with fewer rows than the limit would
             // be looked for to the end of the table: through the records of every other partition.
             Self::Scan => match table {
@@ -151,10 +155,7 @@ impl Ids {
         let name = list.name();
         match self {
             Self::Select => {
-                let and = match place {
-                    Place::Whole => String::new(),
-                    Place::Home(home) => format!(" AND home = {home}"),
-                };
+                let and = place.and();
                 format!("SELECT id FROM paychip.{name} WHERE owner = $1 AND id < $2{and} ORDER BY id DESC LIMIT $3")
             }
             Self::Insert => insert(name, ["owner", "id"], "bytea", place, rows, 1),
@@ -209,9 +210,9 @@ impl What {
 pub(super) enum Whole {
     /// This alone.
     One(What),
-    /// Rows of several tables by their keys: a line for each with the table's place among these, the key as a number or a
+    /// Rows of several tables by their keys: a line for each with the table's number among these, the key as a number or a
     /// name, and the row.
-    Select(Vec<Table>),
+    Select(Place, Vec<Table>),
     /// A transaction: every part, or nothing.
     Change(Vec<What>),
 }
@@ -223,19 +224,19 @@ impl From<What> for Whole {
 }
 
 impl Whole {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             Self::One(what) => what.text(),
-            Self::Select(tables) => {
-                let of = |(place, table): (usize, &Table)| {
-                    let (name, key) = (table.name(), table.key());
+            Self::Select(place, tables) => {
+                let of = |(number, table): (usize, &Table)| {
+                    let (name, key, and) = (table.name(), table.key(), place.and());
                     let columns = match table {
                         Table::Numbers(_) => "key, NULL::bytea",
                         Table::Names(_) => "NULL::bigint, key",
                     };
                     format!(
-                        "SELECT {place}, {columns}, row FROM paychip.{name} WHERE key = ANY(${}::{key}[])",
-                        place + 1
+                        "SELECT {number}, {columns}, row FROM paychip.{name} WHERE key = ANY(${}::{key}[]){and}",
+                        number + 1
                     )
                 };
                 tables.iter().enumerate().map(of).collect::<Vec<_>>().join(" UNION ALL ")
@@ -312,7 +313,7 @@ mod tests {
     #[test]
     fn a_statement_about_a_home_names_it() {
         for table in [Table::Numbers(Numbered::Purses), Table::Names(Named::Orders)] {
-            for what in [Rows::Select, Rows::Scan, Rows::Insert, Rows::Update, Rows::Delete] {
+            for what in [Rows::Scan, Rows::Insert, Rows::Update, Rows::Delete] {
                 assert!(What::Rows(what, table, Place::Home(-77), 4).text().contains("-77"), "{what:?}");
             }
         }

@@ -55,7 +55,7 @@ impl<'w, K: ToSql + Sync + Copy> Columns<'w, K> {
             What::Rows(Rows::Insert, ..) | What::Ids(..) => vec![&self.keys, &self.afters],
             What::Rows(Rows::Delete, ..) => vec![&self.keys, &self.befores],
             What::Rows(Rows::Update, ..) => vec![&self.keys, &self.befores, &self.afters],
-            What::Rows(Rows::Select | Rows::Scan, ..) => vec![&self.keys],
+            What::Rows(Rows::Scan, ..) => vec![&self.keys],
         }
     }
 
@@ -107,7 +107,7 @@ impl Link {
         for list in List::ALL.iter().copied() {
             let mut by_place: Vec<(Place, Columns<'w, &'w [u8]>)> = Vec::new();
             for (_, owner, id) in writes.listed.iter().filter(|(of, ..)| *of == list) {
-                let columns = at(&mut by_place, self.list_place_to_write(list, owner));
+                let columns = at(&mut by_place, self.list_place(list, owner));
                 columns.keys.push(owner.as_slice());
                 columns.afters.push(&id[..]);
             }
