@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use platform::merchants::Merchant;
 use platform::{AccountId, Change, KeyHash, MerchantId};
 use store::Batch;
-use store::engine::{Engine, Outcome, View};
+use store::engine::{Engine, Outcome, RowWrite, View, Writes};
 use store::key::{Key, Numbered};
 use store::postgres::PostgresEngine;
 use support::{Home, Put, env, shop};
@@ -132,6 +132,44 @@ fn rows_of_several_tables_are_one_question() {
     let committed = transactions(&home) - before;
     // Some more are of opening, and of asking for this.
     assert!((TIMES..TIMES + 40).contains(&committed), "{committed} transactions for {TIMES} questions");
+}
+
+/// Sets of tables that rows are read from, and written to, together: more than there are kept statements for.
+#[test]
+fn whatever_tables_come_together_all_of_it_is_read_and_written() {
+    let Some(home) = Home::postgres() else { return };
+    drop(with_one_merchant(&home));
+    let before = transactions(&home);
+    let mut engine = open(&home);
+    let tables = [
+        Numbered::Accounts,
+        Numbered::Purses,
+        Numbered::Tokens,
+        Numbered::Bindings,
+        Numbered::Payments,
+        Numbered::Refunds,
+        Numbered::Events,
+        Numbered::RuleSets,
+        Numbered::Syncs,
+    ];
+    let sets = 1_u64..1 << tables.len();
+    for set in sets.clone() {
+        let of_set = tables.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1);
+        let keys: Vec<Key> = of_set.map(|(_, table)| Key::Number(*table, set)).collect();
+        assert!(engine.read(&keys).unwrap().iter().all(Option::is_none), "{set}");
+        let own = Key::partition(engine.partition());
+        let held = engine.read(core::slice::from_ref(&own)).unwrap().pop().flatten();
+        let rows = keys.iter().map(|key| RowWrite { key: key.clone(), before: None, after: Some(b"there".to_vec()) });
+        let kept = RowWrite { key: own, before: held.clone(), after: held };
+        let writes = Writes { rows: rows.chain([kept]).collect(), listed: Vec::new() };
+        assert_eq!(engine.commit(writes), Outcome::Committed, "{set}");
+        let found = engine.read(&keys).unwrap();
+        assert!(found.iter().all(|row| row.as_deref() == Some(&b"there"[..])), "{set}: {found:?}");
+    }
+    drop(engine);
+    let (committed, sets) = (transactions(&home) - before, sets.end - 1);
+    // Two questions and a transaction each; and some more questions of those for which no statement is kept.
+    assert!(committed > 8 * sets, "{committed} transactions for {sets} sets");
 }
 
 /// Transactions that were committed in this database, once all sessions have told of theirs: when they end.

@@ -268,22 +268,30 @@ impl Link {
     }
 
     /// The rows under these keys, in their order, in one round trip: by one statement, or where tables are spread by one for
-    /// each home.
+    /// each home; where too many such statements are kept, by one for each table.
     pub(super) async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let mut wanted: BTreeMap<Place, BTreeMap<Table, Wanted<'_>>> = BTreeMap::new();
         for (slot, key) in keys.iter().enumerate() {
             let there = wanted.entry(self.place(key)).or_default();
             there.entry(Table::of(key)).or_insert_with(|| Wanted::new(key)).push(key, slot);
         }
-        let asked = wanted.iter().map(|(place, tables)| async move {
-            let select = Whole::Select(*place, tables.keys().copied().collect());
-            let params: Vec<_> = tables.values().map(Wanted::keys).collect();
-            Ok::<_, Error>((tables, self.client.query(&self.statement(select).await?, &params).await?))
+        let mut questions: Vec<(Whole, Vec<&Wanted<'_>>)> = Vec::with_capacity(wanted.len());
+        for (place, tables) in &wanted {
+            let together = Whole::Select(*place, tables.keys().copied().collect());
+            if self.statements.may_join(&together) {
+                questions.push((together, tables.values().collect()));
+            } else {
+                questions.extend(tables.iter().map(|(table, keys)| (Whole::Select(*place, vec![*table]), vec![keys])));
+            }
+        }
+        let asked = questions.into_iter().map(|(select, tables)| async move {
+            let params: Vec<_> = tables.iter().map(|wanted| wanted.keys()).collect();
+            let rows = self.client.query(&self.statement(select).await?, &params).await?;
+            Ok::<_, Error>((tables, rows))
         });
         let mut found = vec![None; keys.len()];
         for answer in in_order(asked).await {
             let (tables, rows) = answer?;
-            let tables: Vec<&Wanted<'_>> = tables.values().collect();
             for row in rows {
                 let of: i32 = row.try_get(0)?;
                 let Some(wanted) = usize::try_from(of).ok().and_then(|of| tables.get(of)) else { continue };
@@ -293,6 +301,11 @@ impl Link {
             }
         }
         Ok(found)
+    }
+
+    /// Whether all of this may be one statement.
+    pub(super) fn may_join(&self, whole: &Whole) -> bool {
+        self.statements.may_join(whole)
     }
 
     /// A statement, prepared.

@@ -9,7 +9,7 @@
 //! every execution of it goes there alone. What a transaction changes there is a statement for each table.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_postgres::{Client, Error, Statement};
 
@@ -21,6 +21,9 @@ pub(super) const CHANGED_MEANWHILE: &str = "PC409";
 pub(super) const INSERTED_ROWS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 /// Statements kept prepared on one connection; the rest are prepared each time.
 const MAX_KEPT: usize = 4_096;
+/// How many of them may be of several tables: each holds the plans of all its parts in the database's memory. What else is
+/// asked or written together goes out as a statement for each table.
+const MAX_JOINED: usize = 256;
 
 /// What is done with the rows of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -224,6 +227,15 @@ impl From<What> for Whole {
 }
 
 impl Whole {
+    /// Whether it is of several tables.
+    fn is_joined(&self) -> bool {
+        match self {
+            Self::One(_) => false,
+            Self::Select(_, tables) => tables.len() > 1,
+            Self::Change(parts) => parts.len() > 1,
+        }
+    }
+
     pub(super) fn text(&self) -> String {
         match self {
             Self::One(what) => what.text(),
@@ -265,20 +277,40 @@ impl Whole {
 
 /// The statements prepared on one connection: those asked for so far.
 #[derive(Default)]
-pub(super) struct Statements(Mutex<HashMap<Whole, Statement>>);
+pub(super) struct Statements(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    all: HashMap<Whole, Statement>,
+    /// Those of several tables.
+    joined: usize,
+}
 
 impl Statements {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a statement is there, or there is room for it among those of several tables.
+    pub(super) fn may_join(&self, whole: &Whole) -> bool {
+        let kept = self.kept();
+        kept.joined < MAX_JOINED || kept.all.contains_key(whole)
+    }
+
     /// A statement, prepared.
     pub(super) async fn get(&self, client: &Client, whole: impl Into<Whole>) -> Result<Statement, Error> {
         let whole = whole.into();
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&whole).cloned();
+        let known = self.kept().all.get(&whole).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
         let prepared = client.prepare(&whole.text()).await?;
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MAX_KEPT {
-            kept.insert(whole, prepared.clone());
+        let mut kept = self.kept();
+        if kept.all.len() < MAX_KEPT {
+            let is_joined = whole.is_joined();
+            if kept.all.insert(whole, prepared.clone()).is_none() && is_joined {
+                kept.joined += 1;
+            }
         }
         Ok(prepared)
     }

@@ -1,5 +1,5 @@
-//! One transaction out in one round trip: all of it one statement; where tables are spread, BEGIN, a statement for each table,
-//! kind of change and home, and COMMIT.
+//! One transaction out in one round trip: all of it one statement; where tables are spread, or too many such statements are
+//! kept, BEGIN, a statement for each table, kind of change and home, and COMMIT.
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -144,15 +144,19 @@ impl Link {
     /// Writes everything, or nothing.
     pub(super) async fn commit(&self, writes: &Writes) -> Ended {
         let steps = self.steps(writes);
-        if self.is_spread() { self.commit_in_steps(&steps).await } else { self.commit_at_once(&steps).await }
+        let whole = Whole::Change(steps.iter().map(Step::what).collect());
+        if self.is_spread() || !self.may_join(&whole) {
+            self.commit_in_steps(&steps).await
+        } else {
+            self.commit_at_once(whole, &steps).await
+        }
     }
 
     /// A transaction in one statement, which is one by itself: it has been committed when it has been answered. Where the
     /// database answers with an error and goes on, it has not: one that comes up after a commit is in the log ends the
     /// database (`RecordTransactionAbort` in its `xact.c`), and with it the connection.
-    async fn commit_at_once(&self, steps: &[Step<'_>]) -> Ended {
-        let parts = steps.iter().map(Step::what).collect();
-        let statement = match self.statement(Whole::Change(parts)).await {
+    async fn commit_at_once(&self, whole: Whole, steps: &[Step<'_>]) -> Ended {
+        let statement = match self.statement(whole).await {
             Ok(statement) => statement,
             Err(error) => return Ended::As(refused(error)),
         };
