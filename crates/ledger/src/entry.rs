@@ -111,23 +111,7 @@ impl Entry {
     /// # Errors
     /// [`LedgerError::LegCount`], [`LedgerError::CurrencyMismatch`] or [`LedgerError::Unbalanced`].
     pub fn new(kind: EntryKind, cause: Cause, legs: Vec<Leg>) -> Result<Self, LedgerError> {
-        if legs.len() < 2 || legs.len() > MAX_LEGS {
-            return Err(LedgerError::LegCount);
-        }
-        if legs.iter().any(|leg| leg.account.currency != leg.amount.currency()) {
-            return Err(LedgerError::CurrencyMismatch);
-        }
-        for currency in legs.iter().map(|leg| leg.amount.currency()) {
-            // At most 16 legs of at most 10^13 each: the sum fits an i64.
-            let difference: i64 = legs
-                .iter()
-                .filter(|leg| leg.amount.currency() == currency)
-                .map(|leg| if leg.side == Side::Debit { leg.amount.minor_signed() } else { -leg.amount.minor_signed() })
-                .sum();
-            if difference != 0 {
-                return Err(LedgerError::Unbalanced);
-            }
-        }
+        check(legs.iter())?;
         Ok(Self { kind, cause, legs })
     }
 
@@ -145,6 +129,28 @@ impl Entry {
     pub fn legs(&self) -> &[Leg] {
         &self.legs
     }
+}
+
+/// Whether these are the legs of an entry: each in its account's currency, and those of each currency balanced.
+pub(crate) fn check<'l>(legs: impl ExactSizeIterator<Item = &'l Leg> + Clone) -> Result<(), LedgerError> {
+    if legs.len() < 2 || legs.len() > MAX_LEGS {
+        return Err(LedgerError::LegCount);
+    }
+    if legs.clone().any(|leg| leg.account.currency != leg.amount.currency()) {
+        return Err(LedgerError::CurrencyMismatch);
+    }
+    for currency in legs.clone().map(|leg| leg.amount.currency()) {
+        // At most 16 legs of at most 10^13 each: the sum fits an i64.
+        let difference: i64 = legs
+            .clone()
+            .filter(|leg| leg.amount.currency() == currency)
+            .map(|leg| if leg.side == Side::Debit { leg.amount.minor_signed() } else { -leg.amount.minor_signed() })
+            .sum();
+        if difference != 0 {
+            return Err(LedgerError::Unbalanced);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::entry::check;
 use crate::{Amount, Entry, EntryKind, LedgerAccount, LedgerError, Leg, MAX_LEGS, Side, posting::Cause};
 
 /// The hash before the first record of a chain.
@@ -132,9 +133,12 @@ impl Record {
             counterparty: array(header, 18).ok_or(malformed)?,
             at_ms: array(header, 34).map(u64::from_be_bytes).ok_or(malformed)?,
         };
-        let lines = lines.chunks_exact(LEG_BYTES).map(line).collect::<Option<Vec<Line>>>().ok_or(malformed)?;
-        Entry::new(kind, cause, lines.iter().map(|line| line.leg).collect()).map_err(|_| malformed)?;
-        Ok(Self { kind, cause, lines })
+        let mut read = Vec::with_capacity(count);
+        for bytes in lines.chunks_exact(LEG_BYTES) {
+            read.push(line(bytes).ok_or(malformed)?);
+        }
+        check(read.iter().map(|line| &line.leg)).map_err(|_| malformed)?;
+        Ok(Self { kind, cause, lines: read })
     }
 }
 

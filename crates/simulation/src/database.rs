@@ -111,9 +111,9 @@ impl View for Looking<'_> {
     }
 
     fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
-        let range = (Bound::Excluded(Key::Name(table, after.to_vec())), Bound::Unbounded);
+        let range = (Bound::Excluded(Key::Name(table, after.into())), Bound::Unbounded);
         let named = self.0.rows.range(range).map_while(|(key, row)| match key {
-            Key::Name(of, name) if *of == table => Some((name.clone(), row.clone())),
+            Key::Name(of, name) if *of == table => Some((name.to_vec(), row.clone())),
             _ => None,
         });
         Ok(named.take(limit).collect())

@@ -204,10 +204,8 @@ impl<'a> Auditor<'a> {
             Numbered::Tokens => {
                 let place = rows::token_place(fields).ok()?;
                 let token = self.view.read(core::slice::from_ref(&place)).ok()?.pop().flatten()?;
-                rows::join_token(unseal(&place, &token).ok()?, |account, id| {
-                    Ok(self.purse(account)?.spend_of(id).cloned())
-                })
-                .ok()?;
+                let token = rows::token(unseal(&place, &token).ok()?).ok()?;
+                reads(self.purse(token.account))?;
             }
             Numbered::Bindings => reads(rows::binding(fields))?,
             Numbered::Payments => {
@@ -289,7 +287,7 @@ impl<'a> Auditor<'a> {
 
     /// Names that are written together with the entry of a list, and in the same home.
     fn enlist(&mut self, table: Named, name: &[u8], row: &[u8]) {
-        let key = Key::Name(table, name.to_vec());
+        let key = Key::Name(table, name.into());
         // What can't be read has been told.
         let Ok(fields) = unseal(&key, row) else { return };
         match table {
@@ -300,7 +298,7 @@ impl<'a> Auditor<'a> {
                 }
             }
             Named::TokenNumbers => {
-                if let Ok(token) = rows::join_token(fields, |_, _| Ok(None)) {
+                if let Ok(token) = rows::token(fields) {
                     self.lists.add(List::AccountTokens, &token.account.0, token.id.0);
                 }
             }
@@ -380,7 +378,7 @@ fn check_name(
     balances: &mut Balances,
     waiting: &mut BTreeMap<Currency, i64>,
 ) -> Option<()> {
-    let key = Key::Name(table, name.to_vec());
+    let key = Key::Name(table, name.into());
     let fields = unseal(&key, row).ok()?;
     match table {
         Named::Balances => {

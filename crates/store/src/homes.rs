@@ -11,7 +11,7 @@ use ledger::LedgerAccount;
 use ledger::journal::SEQUENCE_BITS;
 
 use crate::StoreError;
-use crate::key::{Key, List, Named, Numbered};
+use crate::key::{Key, List, Name, Named, Numbered, name};
 
 /// How many homes a database has where nothing else is said: enough that a few machines get equal shares, few enough
 /// that one server writes them all, each over a connection of its own.
@@ -153,20 +153,23 @@ impl Homes {
         id
     }
 
-    /// What is added to a name that is kept once in every home.
-    fn mark(self, home: u16) -> Vec<u8> {
-        if self.is_one() { Vec::new() } else { home.to_be_bytes().to_vec() }
+    /// A name that is kept once in every home, as it is in this one.
+    fn marked(self, mut name: Name, home: u16) -> Name {
+        if !self.is_one() {
+            name.extend_from_slice(&home.to_be_bytes());
+        }
+        name
     }
 
     /// The balance, in one home, of an account that is no wearer's.
     pub(crate) fn balance(self, account: &LedgerAccount, home: u16) -> Key {
-        Key::Name(Named::Balances, [account.to_key().to_vec(), self.mark(home)].concat())
+        Key::Name(Named::Balances, self.marked(name(&[&account.to_key()]), home))
     }
 
     /// Of the highest token number given out in a home under a format.
     pub(crate) fn last_token_number(self, format: &paycode::CodeFormat, home: u16) -> Key {
         match Key::last_token_number(format) {
-            Key::Name(table, name) => Key::Name(table, [name, self.mark(home)].concat()),
+            Key::Name(table, name) => Key::Name(table, self.marked(name, home)),
             number @ Key::Number(..) => number,
         }
     }

@@ -14,6 +14,11 @@ use platform::makers::manifest::ShipmentNumber;
 use platform::makers::{BatchId, MakerCode, ModelName};
 use platform::payments::MerchantNumber;
 use platform::{AccountId, ChipId, KeyHash, MerchantId, PaymentId, ShipmentId};
+use smallvec::SmallVec;
+
+/// Bytes of a name that need no memory of their own: those of tokens, balances and keys, and of orders whose number has up to
+/// 32 characters.
+const SHORT_NAME: usize = 40;
 
 macro_rules! tables {
     ($(#[$doc:meta])* $kind:ident { $($(#[$row_doc:meta])* $name:ident = $text:literal,)* }) => {
@@ -130,13 +135,16 @@ tables! {
     }
 }
 
+/// What a row of a [`Named`] table is found by. A payment makes some twenty of them.
+pub type Name = SmallVec<[u8; SHORT_NAME]>;
+
 /// Where one row is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// Under a number.
     Number(Numbered, u64),
     /// Under a name.
-    Name(Named, Vec<u8>),
+    Name(Named, Name),
 }
 
 impl Key {
@@ -157,27 +165,29 @@ impl Key {
 
     /// An account's id, by its wallet key.
     pub fn wallet_key(key: KeyHash) -> Self {
-        Self::Name(Named::WalletKeys, key.0.to_vec())
+        Self::Name(Named::WalletKeys, name(&[&key.0]))
     }
 
     /// A merchant's id, by its API key.
     pub fn api_key(key: KeyHash) -> Self {
-        Self::Name(Named::ApiKeys, key.0.to_vec())
+        Self::Name(Named::ApiKeys, name(&[&key.0]))
     }
 
     /// A chip.
     pub fn chip(id: ChipId) -> Self {
-        Self::Name(Named::Chips, id.0.to_vec())
+        Self::Name(Named::Chips, name(&[&id.0]))
     }
 
     /// The id of a chip's living token.
     pub fn living_token(chip: ChipId) -> Self {
-        Self::Name(Named::LivingTokens, chip.0.to_vec())
+        Self::Name(Named::LivingTokens, name(&[&chip.0]))
     }
 
     /// A token's unchanging part, by the number in its codes.
     pub fn token_number(format: &CodeFormat, index: TokenIndex) -> Self {
-        Self::Name(Named::TokenNumbers, [format_name(format), index.get().to_be_bytes().to_vec()].concat())
+        let mut name = format_name(format);
+        name.extend_from_slice(&index.get().to_be_bytes());
+        Self::Name(Named::TokenNumbers, name)
     }
 
     /// The highest token number given out under a format.
@@ -187,7 +197,7 @@ impl Key {
 
     /// A binding's id, by its offer.
     pub fn offer(chip: ChipId, nonce: [u8; 8]) -> Self {
-        Self::Name(Named::Offers, [&chip.0[..], &nonce].concat())
+        Self::Name(Named::Offers, name(&[&chip.0, &nonce]))
     }
 
     /// A payment's id, by its order number.
@@ -207,22 +217,22 @@ impl Key {
 
     /// The balance of an account that is no wearer's.
     pub fn balance(account: &LedgerAccount) -> Self {
-        Self::Name(Named::Balances, account.to_key().to_vec())
+        Self::Name(Named::Balances, name(&[&account.to_key()]))
     }
 
     /// What waits for a merchant in a partition's clearing.
     pub fn waiting(partition: u32, merchant: MerchantId, currency: Currency) -> Self {
-        Self::Name(Named::Waiting, [&partition.to_be_bytes()[..], &merchant.0, &currency.to_bytes()].concat())
+        Self::Name(Named::Waiting, name(&[&partition.to_be_bytes(), &merchant.0, &currency.to_bytes()]))
     }
 
     /// A payment that waits until a time to be confirmed.
     pub fn pending(until_ms: u64, payment: PaymentId) -> Self {
-        Self::Name(Named::Pending, [&until_ms.to_be_bytes()[..], &payment.0].concat())
+        Self::Name(Named::Pending, name(&[&until_ms.to_be_bytes(), &payment.0]))
     }
 
     /// What is asked of a payment or refund that is reserved in a merchant's home and not booked yet, by its id.
     pub(crate) fn reservation(home: u16, id: [u8; 16]) -> Self {
-        Self::Name(Named::Reservations, [&home.to_be_bytes()[..], &id].concat())
+        Self::Name(Named::Reservations, name(&[&home.to_be_bytes(), &id]))
     }
 
     /// Whose a name of [`Key::waiting`] is, and in which currency.
@@ -235,37 +245,37 @@ impl Key {
 
     /// A maker.
     pub fn maker(code: &MakerCode) -> Self {
-        Self::Name(Named::Makers, code.as_str().as_bytes().to_vec())
+        Self::Name(Named::Makers, name(&[code.as_str().as_bytes()]))
     }
 
     /// A chip model.
-    pub fn chip_model(maker: &MakerCode, name: &ModelName) -> Self {
-        Self::Name(Named::ChipModels, [&models_of(maker), name.as_str().as_bytes()].concat())
+    pub fn chip_model(maker: &MakerCode, model: &ModelName) -> Self {
+        Self::Name(Named::ChipModels, name(&[&models_of(maker), model.as_str().as_bytes()]))
     }
 
     /// A device model.
-    pub fn device_model(maker: &MakerCode, name: &ModelName) -> Self {
-        Self::Name(Named::DeviceModels, [&models_of(maker), name.as_str().as_bytes()].concat())
+    pub fn device_model(maker: &MakerCode, model: &ModelName) -> Self {
+        Self::Name(Named::DeviceModels, name(&[&models_of(maker), model.as_str().as_bytes()]))
     }
 
     /// A batch.
     pub fn batch(id: BatchId) -> Self {
-        Self::Name(Named::Batches, id.0.to_vec())
+        Self::Name(Named::Batches, name(&[&id.0]))
     }
 
     /// A shipment.
     pub fn shipment(id: ShipmentId) -> Self {
-        Self::Name(Named::Shipments, id.0.to_vec())
+        Self::Name(Named::Shipments, name(&[&id.0]))
     }
 
     /// A shipment's id, by its maker's number.
     pub fn shipment_number(maker: &MakerCode, number: &ShipmentNumber) -> Self {
-        Self::Name(Named::ShipmentNumbers, [&models_of(maker), number.as_str().as_bytes()].concat())
+        Self::Name(Named::ShipmentNumbers, name(&[&models_of(maker), number.as_str().as_bytes()]))
     }
 
     /// The revocation list of an authority.
     pub fn revocation_list(authority: &Fingerprint) -> Self {
-        Self::Name(Named::RevocationLists, authority.to_vec())
+        Self::Name(Named::RevocationLists, name(&[authority]))
     }
 
     /// A version of the risk rules.
@@ -293,13 +303,20 @@ pub(crate) fn models_of(maker: &MakerCode) -> Vec<u8> {
 }
 
 /// A format as part of a name: its length, then its prefix, so that no two formats make the same bytes.
-fn format_name(format: &CodeFormat) -> Vec<u8> {
+fn format_name(format: &CodeFormat) -> Name {
     // A code has at most 24 digits.
     let digits = format.total_digits() as u8;
     let prefix = format.prefix_str();
-    [&[digits, prefix.len() as u8], prefix.as_bytes()].concat()
+    name(&[&[digits, prefix.len() as u8], prefix.as_bytes()])
 }
 
-fn numbered_name(number: u64, text: &str) -> Vec<u8> {
-    [&number.to_be_bytes()[..], text.as_bytes()].concat()
+fn numbered_name(number: u64, text: &str) -> Name {
+    name(&[&number.to_be_bytes(), text.as_bytes()])
+}
+
+/// A name of these parts, one after the other.
+pub(crate) fn name(parts: &[&[u8]]) -> Name {
+    let mut name = Name::new();
+    parts.iter().for_each(|part| name.extend_from_slice(part));
+    name
 }

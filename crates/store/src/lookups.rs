@@ -33,21 +33,21 @@ const MAX_WAITING: usize = 10_000;
 #[allow(missing_docs, clippy::missing_errors_doc, reason = "each method is named for the one row it reads")]
 impl Tables<'_> {
     pub fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        let account = self.fields(&Key::account(id))?.map(|fields| rows::account(&fields)).transpose()?;
+        let account = self.fields(&Key::account(id))?.map(rows::account).transpose()?;
         Ok(account.filter(|account| account.id == id))
     }
 
     pub fn top_up(&mut self, account: AccountId, reference: &str) -> Result<Option<TopUp>, StoreError> {
-        self.fields(&Key::top_up(account, reference))?.map(|fields| rows::top_up(&fields)).transpose()
+        self.fields(&Key::top_up(account, reference))?.map(rows::top_up).transpose()
     }
 
     pub fn merchant(&mut self, id: MerchantId) -> Result<Option<Merchant>, StoreError> {
-        let merchant = self.fields(&Key::merchant(id))?.map(|fields| rows::merchant(&fields)).transpose()?;
+        let merchant = self.fields(&Key::merchant(id))?.map(rows::merchant).transpose()?;
         Ok(merchant.filter(|merchant| merchant.id == id))
     }
 
     pub fn chip(&mut self, id: ChipId) -> Result<Option<Chip>, StoreError> {
-        self.fields(&Key::chip(id))?.map(|fields| rows::chip(&fields)).transpose()
+        self.fields(&Key::chip(id))?.map(rows::chip).transpose()
     }
 
     /// A chip that may be bound: one of a shipment counts only once all of the shipment has come in.
@@ -59,11 +59,11 @@ impl Tables<'_> {
     }
 
     pub fn batch(&mut self, id: BatchId) -> Result<Option<Batch>, StoreError> {
-        self.fields(&Key::batch(id))?.map(|fields| rows::batch(&fields)).transpose()
+        self.fields(&Key::batch(id))?.map(rows::batch).transpose()
     }
 
     pub fn shipment(&mut self, id: ShipmentId) -> Result<Option<Shipment>, StoreError> {
-        self.fields(&Key::shipment(id))?.map(|fields| rows::shipment(&fields)).transpose()
+        self.fields(&Key::shipment(id))?.map(rows::shipment).transpose()
     }
 
     /// The shipment with this number of its maker.
@@ -77,24 +77,24 @@ impl Tables<'_> {
     }
 
     pub fn maker(&mut self, code: &MakerCode) -> Result<Option<Maker>, StoreError> {
-        self.fields(&Key::maker(code))?.map(|fields| rows::maker(&fields)).transpose()
+        self.fields(&Key::maker(code))?.map(rows::maker).transpose()
     }
 
     pub fn chip_model(&mut self, maker: &MakerCode, name: &ModelName) -> Result<Option<ChipModel>, StoreError> {
-        self.fields(&Key::chip_model(maker, name))?.map(|fields| rows::chip_model(&fields)).transpose()
+        self.fields(&Key::chip_model(maker, name))?.map(rows::chip_model).transpose()
     }
 
     pub fn device_model(&mut self, maker: &MakerCode, name: &ModelName) -> Result<Option<DeviceModel>, StoreError> {
-        self.fields(&Key::device_model(maker, name))?.map(|fields| rows::device_model(&fields)).transpose()
+        self.fields(&Key::device_model(maker, name))?.map(rows::device_model).transpose()
     }
 
     pub fn revoked_list(&mut self, authority: &Fingerprint) -> Result<Option<RevokedList>, StoreError> {
-        self.fields(&Key::revocation_list(authority))?.map(|fields| rows::revoked_list(&fields)).transpose()
+        self.fields(&Key::revocation_list(authority))?.map(rows::revoked_list).transpose()
     }
 
     pub fn token(&mut self, id: TokenId) -> Result<Option<Token>, StoreError> {
         let place = self.fields(&Key::Number(Numbered::Tokens, id.number()))?;
-        let place = place.map(|fields| rows::token_place(&fields)).transpose()?;
+        let place = place.map(rows::token_place).transpose()?;
         let token = place.map_or(Ok(None), |place| self.token_at(&place))?;
         Ok(token.filter(|token| token.id == id))
     }
@@ -104,12 +104,9 @@ impl Tables<'_> {
     }
 
     fn token_at(&mut self, place: &Key) -> Result<Option<Token>, StoreError> {
-        let fields = self.fields(place)?;
-        fields
-            .map(|fields| {
-                rows::join_token(&fields, |account, token| Ok(self.present_purse(account)?.spend_of(token).cloned()))
-            })
-            .transpose()
+        let Some(token) = self.fields(place)?.map(rows::token).transpose()? else { return Ok(None) };
+        let spend = self.present_purse(token.account)?.spend_of(token.id);
+        Ok(Some(rows::join_token(token, spend)))
     }
 
     /// The token of a chip that is neither revoked nor replaced, if there is one.
@@ -122,14 +119,14 @@ impl Tables<'_> {
     pub fn next_token_index(&mut self, format: &CodeFormat, account: AccountId) -> Result<u64, StoreError> {
         let home = self.homes().of_number(account.number());
         let fields = self.fields(&self.homes().last_token_number(format, home))?;
-        let last = fields.map_or(Ok(0), |fields| rows::number("last_token_numbers", &fields))?;
+        let last = fields.map_or(Ok(0), |fields| rows::number("last_token_numbers", fields))?;
         let last = u64::try_from(last).map_err(|_| StoreError::Corrupt("last_token_numbers"))?;
         Ok(self.homes().next_number(last, home))
     }
 
     pub fn binding(&mut self, id: BindingId) -> Result<Option<Binding>, StoreError> {
         let fields = self.fields(&Key::Number(Numbered::Bindings, id.number()))?;
-        let binding = fields.map(|fields| rows::binding(&fields)).transpose()?;
+        let binding = fields.map(rows::binding).transpose()?;
         Ok(binding.filter(|binding| binding.id == id))
     }
 
@@ -142,7 +139,7 @@ impl Tables<'_> {
     /// The newest sync of a token.
     pub fn sync_of(&mut self, token: TokenId) -> Result<Option<TokenSync>, StoreError> {
         let fields = self.fields(&Key::Number(Numbered::Syncs, token.number()))?;
-        let sync = fields.map(|fields| rows::sync(&fields)).transpose()?;
+        let sync = fields.map(rows::sync).transpose()?;
         Ok(sync.filter(|sync| sync.token == token))
     }
 
@@ -161,7 +158,7 @@ impl Tables<'_> {
 
     pub fn payment(&mut self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
         let fields = self.fields(&Key::Number(Numbered::Payments, id.number()))?;
-        let payment = fields.map(|fields| rows::payment(&fields)).transpose()?;
+        let payment = fields.map(rows::payment).transpose()?;
         Ok(payment.filter(|payment| payment.id == id))
     }
 
@@ -181,7 +178,7 @@ impl Tables<'_> {
 
     pub fn refund_by_id(&mut self, id: RefundId) -> Result<Option<Refund>, StoreError> {
         let fields = self.fields(&Key::Number(Numbered::Refunds, id.number()))?;
-        fields.map(|fields| rows::refund(&fields)).transpose()
+        fields.map(rows::refund).transpose()
     }
 
     /// What an account has paid on a day; zero where nothing is recorded. A day that has begun stays: of two servers
@@ -216,7 +213,7 @@ impl Tables<'_> {
     }
 
     pub fn rule_set(&mut self, version: u32) -> Result<Option<RulesRow>, StoreError> {
-        self.fields(&Key::rule_set(version))?.map(|fields| rows::rule_set(&fields)).transpose()
+        self.fields(&Key::rule_set(version))?.map(rows::rule_set).transpose()
     }
 
     /// Adds a version of the risk rules.
@@ -258,7 +255,7 @@ impl Tables<'_> {
     /// What waits for a merchant in this partition's clearing beyond a posting.
     pub(crate) fn waiting(&mut self, (merchant, currency): Place) -> Result<i64, StoreError> {
         let waiting = self.fields(&Key::waiting(self.partition(), merchant, currency))?;
-        waiting.map_or(Ok(0), |fields| rows::number("waiting", &fields))
+        waiting.map_or(Ok(0), |fields| rows::number("waiting", fields))
     }
 
     /// The balances of these accounts.
@@ -280,7 +277,7 @@ impl Tables<'_> {
             if until_ms.is_none_or(|until_ms| until_ms > now_ms) {
                 break;
             }
-            let key = Key::Name(Named::Pending, name);
+            let key = Key::Name(Named::Pending, name.into());
             overdue.push(PaymentId(rows::id("pending", unseal(&key, &row)?)?));
         }
         Ok(overdue)

@@ -279,7 +279,10 @@ impl Queries {
     pub fn makers(&self, after: &str) -> Result<Vec<Maker>, StoreError> {
         self.with(|view| {
             let found = view.scan_names(Named::Makers, after.as_bytes(), MAX_PAGE)?;
-            found.into_iter().map(|(name, row)| rows::maker(unseal(&Key::Name(Named::Makers, name), &row)?)).collect()
+            found
+                .into_iter()
+                .map(|(name, row)| rows::maker(unseal(&Key::Name(Named::Makers, name.into()), &row)?))
+                .collect()
         })
     }
 
@@ -367,7 +370,7 @@ fn models<T>(
     let begin = models_of(maker);
     let found = view.scan_names(table, &begin, MAX_PAGE)?;
     let own = found.into_iter().take_while(|(name, _)| name.starts_with(&begin));
-    own.map(|(name, row)| read(unseal(&Key::Name(table, name), &row)?)).collect()
+    own.map(|(name, row)| read(unseal(&Key::Name(table, name.into()), &row)?)).collect()
 }
 
 fn rules(view: &mut dyn View, version: u32) -> Result<Option<RulesRow>, StoreError> {
@@ -407,7 +410,9 @@ fn purse(view: &mut dyn View, account: AccountId) -> Result<Purse, StoreError> {
 pub(crate) fn token(view: &mut dyn View, id: TokenId) -> Result<Option<Token>, StoreError> {
     let Some(place) = fields(view, &Key::Number(Numbered::Tokens, id.number()))? else { return Ok(None) };
     let fields = fields(view, &rows::token_place(&place)?)?.ok_or(StoreError::Corrupt("token_numbers"))?;
-    let token = rows::join_token(&fields, |account, token| Ok(purse(view, account)?.spend_of(token).cloned()))?;
+    let token = rows::token(&fields)?;
+    let purse = purse(view, token.account)?;
+    let token = rows::join_token(token, purse.spend_of(id));
     Ok((token.id == id).then_some(token))
 }
 

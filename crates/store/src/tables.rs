@@ -3,7 +3,10 @@
 //!
 //! A command can be undone alone: nothing of it has reached the engine yet.
 
+use std::cell::Cell;
+
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use ledger::journal::Record;
 use ledger::{AccountKind, LedgerAccount};
 use platform::{AccountId, PaymentId};
@@ -20,21 +23,66 @@ const MAX_ROUNDS: usize = 4;
 
 /// Rows that a batch's working set has room for from the first; where there are more, it grows.
 const SLOTS: usize = 224;
+/// The room a working set may leave to the next one of its thread: that of a large batch.
+const MAX_SPARE_SLOTS: usize = 8 * SLOTS;
+
+thread_local! {
+    /// The room of the working set before: so much memory is slow to come by, and there are a thousand batches a second.
+    static SPARE: Cell<HashMap<Key, Slot>> = Cell::default();
+}
 
 /// A row as it was read, and as it is now.
 struct Slot {
     /// As the engine holds it, with its seal.
     before: Option<Vec<u8>>,
-    /// Its fields now.
-    now: Option<Vec<u8>>,
-    changed: bool,
+    now: Now,
 }
 
-/// What a command may have changed before it failed.
+/// What a row is now.
+enum Now {
+    /// What was read.
+    AsRead,
+    /// These fields; `None` where it was removed.
+    Changed(Option<Vec<u8>>),
+}
+
+impl Slot {
+    /// A row that is as the engine has given it.
+    fn read(engine: &dyn Engine, key: &Key, before: Option<Vec<u8>>) -> Result<Self, StoreError> {
+        if let Some(row) = before.as_deref().filter(|_| !engine.has_checked(key)) {
+            unseal(key, row)?;
+        }
+        Ok(Self { before, now: Now::AsRead })
+    }
+
+    /// Its fields now.
+    fn fields(&self) -> Option<&[u8]> {
+        match &self.now {
+            Now::AsRead => self.before.as_deref().map(without_seal),
+            Now::Changed(fields) => fields.as_deref(),
+        }
+    }
+
+    fn is_changed(&self) -> bool {
+        matches!(self.now, Now::Changed(_))
+    }
+}
+
+/// The slot of a row, which is read where it has not been.
+fn slot<'s>(engine: &mut dyn Engine, slots: &'s mut HashMap<Key, Slot>, key: &Key) -> Result<&'s mut Slot, StoreError> {
+    match slots.entry(key.clone()) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(place) => {
+            let row = engine.read(core::slice::from_ref(key))?.pop().flatten();
+            Ok(place.insert(Slot::read(engine, key, row)?))
+        }
+    }
+}
+
+/// What a row was before the command that runs.
 struct Undo {
     key: Key,
-    now: Option<Vec<u8>>,
-    changed: bool,
+    now: Now,
 }
 
 /// The working set of one batch.
@@ -66,7 +114,7 @@ impl<'e> Tables<'e> {
         let empty = PartitionState::new(partition);
         let mut tables = Self {
             engine,
-            slots: HashMap::with_capacity(SLOTS),
+            slots: room(),
             listed: Vec::new(),
             state: empty,
             partition,
@@ -78,7 +126,7 @@ impl<'e> Tables<'e> {
             kept: (0, empty),
         };
         if let Some(fields) = tables.fields(&Key::partition(partition))? {
-            tables.state = PartitionState::from_row(&fields)?;
+            tables.state = PartitionState::from_row(fields)?;
         }
         tables.keep_command();
         Ok(tables)
@@ -126,10 +174,9 @@ impl<'e> Tables<'e> {
         for (number, before) in self.undo_purses.drain(..) {
             self.purses.insert(number, before);
         }
-        for Undo { key, now, changed } in self.undo.drain(..).rev() {
+        for Undo { key, now } in self.undo.drain(..).rev() {
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.now = now;
-                slot.changed = changed;
             }
         }
         self.listed.truncate(self.kept.0);
@@ -152,19 +199,10 @@ impl<'e> Tables<'e> {
             }
             let found = self.engine.read(&keys)?;
             for (key, row) in keys.into_iter().zip(found) {
-                self.take_in(key, row)?;
+                let slot = Slot::read(self.engine, &key, row)?;
+                self.slots.insert(key, slot);
             }
         }
-        Ok(())
-    }
-
-    fn take_in(&mut self, key: Key, before: Option<Vec<u8>>) -> Result<(), StoreError> {
-        let now = match &before {
-            None => None,
-            Some(row) if self.engine.has_checked(&key) => Some(without_seal(row).to_vec()),
-            Some(row) => Some(unseal(&key, row)?.to_vec()),
-        };
-        self.slots.insert(key, Slot { before, now, changed: false });
         Ok(())
     }
 
@@ -172,34 +210,27 @@ impl<'e> Tables<'e> {
     /// the same before this began and after, so there was a moment when all of them were there together.
     pub(crate) fn still_stands(&mut self) -> Result<bool, StoreError> {
         let (own, slots) = (Key::partition(self.partition), self.slots.iter());
-        let read = slots.filter(|(key, slot)| !slot.changed && **key != own);
+        let read = slots.filter(|(key, slot)| !slot.is_changed() && **key != own);
         let (keys, befores): (Vec<Key>, Vec<_>) = read.map(|(key, slot)| (key.clone(), slot.before.clone())).unzip();
         Ok(self.engine.read(&keys)? == befores)
     }
 
     /// A row that has been read ahead; `None` also where it has not.
     pub(crate) fn known(&self, key: &Key) -> Option<&[u8]> {
-        self.slots.get(key).and_then(|slot| slot.now.as_deref())
+        self.slots.get(key).and_then(Slot::fields)
     }
 
     /// The fields of a row.
-    pub(crate) fn fields(&mut self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        if !self.slots.contains_key(key) {
-            let row = self.engine.read(core::slice::from_ref(key))?.pop().flatten();
-            self.take_in(key.clone(), row)?;
-        }
-        Ok(self.slots.get(key).and_then(|slot| slot.now.clone()))
+    pub(crate) fn fields(&mut self, key: &Key) -> Result<Option<&[u8]>, StoreError> {
+        slot(self.engine, &mut self.slots, key).map(|slot| slot.fields())
     }
 
     /// Changes a row; `None` removes it. What stays as it is is not written.
     pub(crate) fn put(&mut self, key: Key, now: Option<Vec<u8>>) -> Result<(), StoreError> {
-        if !self.slots.contains_key(&key) {
-            self.fields(&key)?;
-        }
-        if let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.now != now) {
-            let before = core::mem::replace(&mut slot.now, now);
-            let changed = core::mem::replace(&mut slot.changed, true);
-            self.undo.push(Undo { key, now: before, changed });
+        let slot = slot(self.engine, &mut self.slots, &key)?;
+        if slot.fields() != now.as_deref() {
+            let now = core::mem::replace(&mut slot.now, Now::Changed(now));
+            self.undo.push(Undo { key, now });
         }
         Ok(())
     }
@@ -211,8 +242,8 @@ impl<'e> Tables<'e> {
 
     /// Adds a row that cannot be there yet, without looking whether it is; were it, the write would say so.
     pub(crate) fn add_unread(&mut self, key: Key, fields: Vec<u8>) {
-        self.slots.insert(key.clone(), Slot { before: None, now: Some(fields), changed: true });
-        self.undo.push(Undo { key, now: None, changed: false });
+        self.slots.insert(key.clone(), Slot { before: None, now: Now::Changed(Some(fields)) });
+        self.undo.push(Undo { key, now: Now::AsRead });
     }
 
     pub(crate) fn enlist(&mut self, list: List, owner: &[u8], id: [u8; 16]) {
@@ -229,23 +260,25 @@ impl<'e> Tables<'e> {
     pub fn next_payment_number(&mut self) -> u64 {
         let number = self.next_number_in(self.home);
         let key = Key::Number(Numbered::Payments, number);
-        self.slots.entry(key).or_insert(Slot { before: None, now: None, changed: false });
+        self.slots.entry(key).or_insert(Slot { before: None, now: Now::AsRead });
         number
     }
 
     /// The rows under an id that a name stands for.
     pub(crate) fn id_under(&mut self, name: &Key) -> Result<Option<[u8; 16]>, StoreError> {
-        self.fields(name)?.map(|fields| rows::id(name.place().0, &fields)).transpose()
+        self.fields(name)?.map(|fields| rows::id(name.place().0, fields)).transpose()
     }
 
     /// An account's purse: read once, and kept as what it is, since every command of a wearer's looks at it often.
     pub(crate) fn purse(&mut self, account: AccountId) -> Result<Option<&Purse>, StoreError> {
-        let number = account.number();
-        if !self.purses.contains_key(&number) {
-            let fields = self.fields(&Key::purse(account))?;
-            self.purses.insert(number, fields.map(|fields| Purse::from_row(&fields)).transpose()?);
-        }
-        Ok(self.purses.get(&number).and_then(Option::as_ref))
+        let purse = match self.purses.entry(account.number()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let fields = slot(self.engine, &mut self.slots, &Key::purse(account))?.fields();
+                place.insert(fields.map(Purse::from_row).transpose()?)
+            }
+        };
+        Ok(purse.as_ref())
     }
 
     /// The purse of an account there is.
@@ -285,7 +318,7 @@ impl<'e> Tables<'e> {
             return Ok(self.present_purse(AccountId(account.owner.0))?.balance);
         }
         let fields = self.fields(&self.balance_key(account))?;
-        fields.map_or_else(|| Ok(Balance::default()), |fields| Balance::from_row(&fields))
+        fields.map_or_else(|| Ok(Balance::default()), Balance::from_row)
     }
 
     pub(crate) fn put_stored_balance(&mut self, account: &LedgerAccount, balance: Balance) -> Result<(), StoreError> {
@@ -337,8 +370,8 @@ impl<'e> Tables<'e> {
             }
         }
         let begun_at = self.fields(&Key::partition(self.partition))?;
-        let begun_at = begun_at.map(|fields| PartitionState::from_row(&fields)).transpose()?;
-        let unchanged = self.slots.values().all(|slot| !slot.changed);
+        let begun_at = begun_at.map(PartitionState::from_row).transpose()?;
+        let unchanged = !self.slots.values().any(Slot::is_changed);
         let lease = self.engine.lease();
         if unchanged && !lease.is_due && begun_at.is_none_or(|begun_at| begun_at == self.state) {
             return Ok(Writes::default());
@@ -350,22 +383,32 @@ impl<'e> Tables<'e> {
             ..self.state
         };
         self.put(Key::partition(self.partition), Some(state.to_row()))?;
-        let changed = self.slots.into_iter().filter(|(_, slot)| slot.changed);
-        let mut rows: Vec<RowWrite> = changed
-            .map(|(key, Slot { before, now, .. })| {
-                let after = now.map(|fields| match key {
+        let changed = self.slots.drain().filter_map(|(key, Slot { before, now })| match now {
+            Now::AsRead => None,
+            Now::Changed(fields) => {
+                let after = fields.map(|fields| match key {
                     // A record is bound to its place by its own hash.
                     Key::Number(Numbered::Journal, _) => fields,
                     _ => seal(&key, fields),
                 });
-                RowWrite { key, before, after }
-            })
-            .filter(|row| row.before != row.after)
-            .collect();
+                Some(RowWrite { key, before, after })
+            }
+        });
+        let mut rows: Vec<RowWrite> = changed.filter(|row| row.before != row.after).collect();
+        if self.slots.capacity() <= MAX_SPARE_SLOTS {
+            SPARE.set(self.slots);
+        }
         rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         self.listed.sort_unstable();
         Ok(Writes { rows, listed: self.listed })
     }
+}
+
+/// An empty working set's room: what the one before it has left, or new.
+fn room() -> HashMap<Key, Slot> {
+    let mut spare = SPARE.take();
+    spare.reserve(SLOTS);
+    spare
 }
 
 /// The place of an event in a list: its time, then its number.

@@ -30,7 +30,7 @@ impl Tables<'_> {
     /// What is asked under this id and not known to be booked.
     fn reservation(&mut self, id: [u8; 16]) -> Result<Option<Reservation>, StoreError> {
         let fields = self.fields(&Key::reservation(self.home(), id))?;
-        fields.map(|fields| Reservation::from_row(&fields)).transpose()
+        fields.map(Reservation::from_row).transpose()
     }
 
     fn reserve(&mut self, id: [u8; 16], reservation: &Reservation) -> Result<(), StoreError> {

@@ -94,7 +94,7 @@ impl Command for ForgetBooked {
         let from = tables.home().to_be_bytes();
         let mut old = Vec::new();
         for (name, row) in tables.engine().scan_names(Named::Reservations, &from, MAX_LOOKED_AT)? {
-            let key = Key::Name(Named::Reservations, name.clone());
+            let key = Key::Name(Named::Reservations, name.as_slice().into());
             let id: [u8; 16] = name.get(2..).and_then(|id| id.try_into().ok()).ok_or(corrupt())?;
             if !name.starts_with(&from) || asked_ms(&id) >= before_ms {
                 break;

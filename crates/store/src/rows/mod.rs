@@ -24,7 +24,7 @@ pub use rules::RulesRow;
 pub(crate) use rules::{put_rule_set, rule_set};
 pub(crate) use wearers::{
     account, binding, chip, event, join_token, put_account, put_binding, put_chip, put_event, put_sync, put_token,
-    put_token_place, put_top_up, sync, token_account, token_place, top_up,
+    put_token_place, put_top_up, sync, token, token_account, token_place, top_up,
 };
 
 use codec::{Decoder, Encoder};

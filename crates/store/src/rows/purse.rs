@@ -423,7 +423,17 @@ mod tests {
     #[test]
     fn of_revoked_tokens_the_newest_are_kept_and_of_others_all() {
         let token = |number: usize| TokenId([number as u8; 16]);
-        let spend = |number, state| Spend { token: token(number), state, ..Spend::forgotten(token(number)) };
+        let spend = |number, state| Spend {
+            token: token(number),
+            state,
+            last_stamp: None,
+            last_counter: None,
+            guesses: Default::default(),
+            spent: Default::default(),
+            expires_ms: None,
+            used: Default::default(),
+            codes: Vec::new(),
+        };
         let mut purse = Purse::empty(Currency::CNY);
         for number in 0..200 {
             let state = if number % 10 == 0 { TokenState::Active } else { TokenState::Pending };

@@ -126,12 +126,9 @@ pub(crate) fn token_account(fields: &[u8]) -> Result<AccountId, StoreError> {
     row.raw().map(AccountId)
 }
 
-/// A token from its two parts; `spend` gives the part that changes, from its account's purse, where it is kept. A part that is not
-/// kept any more is a revoked token's.
-pub(crate) fn join_token(
-    fields: &[u8],
-    spend: impl FnOnce(AccountId, TokenId) -> Result<Option<Spend>, StoreError>,
-) -> Result<Token, StoreError> {
+/// A token by the part of it that no payment changes; the rest as of one whose [`Spend`] is not kept any more, which is
+/// revoked.
+pub(crate) fn token(fields: &[u8]) -> Result<Token, StoreError> {
     let mut row = Decoder::new("token_numbers", FORM, fields)?;
     let (id, account) = (TokenId(row.raw()?), AccountId(row.raw()?));
     let chip = ChipId(row.raw()?);
@@ -142,7 +139,6 @@ pub(crate) fn join_token(
     let index = TokenIndex::new(row.u64()?).map_err(|_| row.corrupt())?;
     let (pay_key_version, mask_key_version, created_ms) = (row.u8()?, row.u8()?, row.u64()?);
     row.end()?;
-    let spend = spend(account, id)?.unwrap_or_else(|| Spend::forgotten(id));
     Ok(Token {
         id,
         account,
@@ -152,32 +148,31 @@ pub(crate) fn join_token(
         index,
         pay_key_version,
         mask_key_version,
-        state: spend.state,
-        last_stamp: spend.last_stamp,
-        last_counter: spend.last_counter,
-        guesses: spend.guesses,
-        spent: spend.spent,
-        expires_ms: spend.expires_ms,
+        state: TokenState::Revoked,
+        last_stamp: None,
+        last_counter: None,
+        guesses: Default::default(),
+        spent: Default::default(),
+        expires_ms: None,
         created_ms,
     })
 }
 
-impl Spend {
-    /// What is known of a token whose part is not kept any more.
-    pub(crate) fn forgotten(token: TokenId) -> Self {
-        Self {
-            token,
-            state: TokenState::Revoked,
-            last_stamp: None,
-            last_counter: None,
-            guesses: Default::default(),
-            spent: Default::default(),
-            expires_ms: None,
-            used: Default::default(),
-            codes: Vec::new(),
-        }
+/// The token with the part that payments change, from its account's purse, where that is kept.
+pub(crate) fn join_token(token: Token, spend: Option<&Spend>) -> Token {
+    let Some(spend) = spend else { return token };
+    Token {
+        state: spend.state,
+        last_stamp: spend.last_stamp,
+        last_counter: spend.last_counter,
+        guesses: spend.guesses.clone(),
+        spent: spend.spent,
+        expires_ms: spend.expires_ms,
+        ..token
     }
+}
 
+impl Spend {
     /// The part of a token that changes.
     pub(crate) fn of(token: &Token) -> Self {
         Self {

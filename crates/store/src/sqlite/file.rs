@@ -163,14 +163,14 @@ mod tests {
     use super::super::pending::Piece;
     use super::*;
     use crate::engine::{RowWrite, Writes};
-    use crate::key::{Key, List, Named, Numbered};
+    use crate::key::{Key, List, Named, Numbered, name};
 
     const SEGMENT: u64 = 7;
     const ROWS: u64 = 3 * PIECES as u64;
 
     /// Rows that come, one that changes and one that goes, and ids of a list.
     fn transactions() -> [Writes; 2] {
-        let name = |number: u64| Key::Name(Named::LivingTokens, number.to_be_bytes().to_vec());
+        let name = |number: u64| Key::Name(Named::LivingTokens, name(&[&number.to_be_bytes()]));
         let row = |key, before: Option<u8>, after: Option<u8>| {
             let row = |byte: Option<u8>| byte.map(|byte| vec![byte; 30]);
             RowWrite { key, before: row(before), after: row(after) }
@@ -245,7 +245,7 @@ mod tests {
         let (mut longest, mut all) = (0, 0);
         for segment in 1..=24_u64 {
             let row = |number: u64| RowWrite {
-                key: Key::Name(Named::LivingTokens, (segment << 32 | number).to_be_bytes().to_vec()),
+                key: Key::Name(Named::LivingTokens, name(&[&(segment << 32 | number).to_be_bytes()])),
                 before: None,
                 after: Some(vec![1; 200]),
             };

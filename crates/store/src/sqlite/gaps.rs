@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::key::{Key, Named};
+use crate::key::{Key, Named, name};
 
 /// Stretches in each half.
 const HALF: usize = 32_768;
@@ -32,9 +32,9 @@ pub(super) fn are_kept(table: Named) -> bool {
 /// The first key that is no name of the same owner any more; nothing for the last owner there can be, of whom no stretch
 /// is kept: it would go on into another table.
 pub(super) fn end_of_owner(key: &Key) -> Option<Key> {
-    let Key::Name(table, name) = key else { return None };
-    let owner = u64::from_be_bytes(*name.first_chunk::<OWNER_LEN>()?);
-    Some(Key::Name(*table, owner.checked_add(1)?.to_be_bytes().to_vec()))
+    let Key::Name(table, of) = key else { return None };
+    let owner = u64::from_be_bytes(*of.first_chunk::<OWNER_LEN>()?);
+    Some(Key::Name(*table, name(&[&owner.checked_add(1)?.to_be_bytes()])))
 }
 
 /// The stretch around a key: its lower end and its upper one.
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn order(owner: u64, number: &str) -> Key {
-        Key::Name(Named::Orders, [&owner.to_be_bytes()[..], number.as_bytes()].concat())
+        Key::Name(Named::Orders, name(&[&owner.to_be_bytes(), number.as_bytes()]))
     }
 
     #[test]
@@ -112,14 +112,14 @@ mod tests {
         }
         gaps.fill(&order(1, "k"));
         assert!(gaps.hold(&order(1, "e")));
-        assert!(!gaps.hold(&Key::Name(Named::RefundNumbers, vec![0; 9])));
+        assert!(!gaps.hold(&Key::Name(Named::RefundNumbers, name(&[&[0; 9]]))));
     }
 
     #[test]
     fn a_stretch_ends_with_its_owner() {
-        assert_eq!(end_of_owner(&order(7, "x")), Some(Key::Name(Named::Orders, 8_u64.to_be_bytes().to_vec())));
+        assert_eq!(end_of_owner(&order(7, "x")), Some(Key::Name(Named::Orders, name(&[&8_u64.to_be_bytes()]))));
         assert_eq!(end_of_owner(&order(u64::MAX, "x")), None);
-        assert_eq!(end_of_owner(&Key::Name(Named::Orders, vec![1])), None);
+        assert_eq!(end_of_owner(&Key::Name(Named::Orders, name(&[&[1]]))), None);
     }
 
     #[test]

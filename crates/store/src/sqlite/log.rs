@@ -21,7 +21,9 @@ use crate::StoreError;
 use crate::engine::{Outcome, Writes};
 
 /// Bytes of zeros that a segment grows by, ahead of what is written to it.
-const GROWN_BY: usize = 1024 * 1024;
+const GROWN_BY: usize = 16 * ZEROS.len();
+/// A piece of them.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// The segment that is written.
 pub(super) struct Log {
@@ -79,9 +81,12 @@ impl Log {
         let end = self.length + self.buffer.len() as u64;
         if end > self.placed {
             file.seek(SeekFrom::Start(self.placed))?;
-            // A disk without room for more than the record itself still takes that.
-            if file.write_all(&vec![0; GROWN_BY]).is_ok() {
-                self.placed += GROWN_BY as u64;
+            for _ in 0..GROWN_BY / ZEROS.len() {
+                // A disk without room for more than the record itself still takes that.
+                if file.write_all(&ZEROS).is_err() {
+                    break;
+                }
+                self.placed += ZEROS.len() as u64;
             }
         }
         file.seek(SeekFrom::Start(self.length))?;
@@ -238,7 +243,7 @@ pub(super) fn read_segment(database: &Path, number: u64, last: bool) -> Result<V
 mod tests {
     use super::*;
     use crate::engine::RowWrite;
-    use crate::key::{Key, List, Named, Numbered};
+    use crate::key::{Key, List, Named, Numbered, name};
 
     fn writes(number: u64) -> Writes {
         let row = |key, before, after| RowWrite { key, before, after };
@@ -246,7 +251,7 @@ mod tests {
             rows: vec![
                 row(Key::Number(Numbered::Payments, number), None, Some(vec![7; 90])),
                 row(Key::Number(Numbered::Purses, 3), Some(Vec::new()), Some(vec![8; 40])),
-                row(Key::Name(Named::LivingTokens, vec![9; 16]), Some(Vec::new()), None),
+                row(Key::Name(Named::LivingTokens, name(&[&[9; 16]])), Some(Vec::new()), None),
             ],
             listed: vec![(List::MerchantPayments, vec![1; 16], [2; 16])],
         }

@@ -138,19 +138,21 @@ impl NewestFirst<'_> {
             .cloned()
     }
 
-    /// The rows that wait with keys above `after` and up to `up_to`, the lowest `limit` of them.
-    fn rows_between(&self, after: &Key, up_to: &Key, limit: usize) -> BTreeMap<Key, Option<Vec<u8>>> {
+    /// The rows that wait with keys above `after` and up to `up_to`, the lowest `limit` of them, lowest first.
+    fn rows_between(&self, after: &Key, up_to: &Key, limit: usize) -> Vec<(Key, Option<Vec<u8>>)> {
         use std::ops::Bound::{Excluded, Included};
-        let mut rows = BTreeMap::new();
         if after >= up_to {
-            return rows;
+            return Vec::new();
         }
-        // Oldest first, so that what is newer takes its place.
-        for generation in self.iter().rev() {
-            let between = generation.rows.range((Excluded(after), Included(up_to))).take(limit);
-            rows.extend(between.map(|(key, waiting)| (key.clone(), waiting.row.clone())));
-        }
-        rows
+        let between = (Excluded(after), Included(up_to));
+        let mut rows: Vec<_> =
+            self.iter().flat_map(|generation| generation.rows.range::<Key, _>(between).take(limit)).collect();
+        // The newest of a key stays in front of what it takes the place of.
+        rows.sort_by_key(|(key, _)| *key);
+        rows.dedup_by_key(|(key, _)| *key);
+        // Of what lies above these, some generation may have more than it was asked for.
+        rows.truncate(limit);
+        rows.into_iter().map(|(key, waiting)| (key.clone(), waiting.row.clone())).collect()
     }
 }
 
@@ -291,10 +293,10 @@ impl<V: View> View for Overlay<'_, V> {
         let mut after = after.to_vec();
         loop {
             // No name is as long as this.
-            let (from, to) = (Key::Name(table, after.clone()), Key::Name(table, vec![0xFF; 256]));
+            let (from, to) = (Key::Name(table, after.as_slice().into()), Key::Name(table, [0xFF; 256][..].into()));
             let waiting = self.waiting.with(|rows| rows.rows_between(&from, &to, limit));
             let waiting = waiting.into_iter().filter_map(|(key, row)| match key {
-                Key::Name(_, name) => Some((name, row)),
+                Key::Name(_, name) => Some((name.into_vec(), row)),
                 Key::Number(..) => None,
             });
             match merged(self.file.scan_names(table, &after, limit)?, waiting.collect(), limit) {
@@ -323,10 +325,26 @@ fn merged<K: Ord + Clone>(file: Vec<(K, Vec<u8>)>, waiting: Vec<(K, Option<Vec<u
     let file_end = (file.len() >= limit).then(|| file.last().map(|(key, _)| key.clone())).flatten();
     let waiting_end = (waiting.len() >= limit).then(|| waiting.last().map(|(key, _)| key.clone())).flatten();
     let end = [file_end, waiting_end].into_iter().flatten().min();
-    let mut all: BTreeMap<K, Option<Vec<u8>>> = file.into_iter().map(|(key, row)| (key, Some(row))).collect();
-    all.extend(waiting);
-    let known = all.into_iter().filter(|(key, _)| end.as_ref().is_none_or(|end| key <= end));
-    let rows: Vec<_> = known.filter_map(|(key, row)| Some((key, row?))).take(limit).collect();
+    let mut rows = Vec::with_capacity(limit.min(file.len() + waiting.len()));
+    let (mut file, mut waiting) = (file.into_iter().peekable(), waiting.into_iter().peekable());
+    while rows.len() < limit {
+        let in_file = file.peek().map(|(key, _)| key);
+        let (key, row) = match waiting.next_if(|(key, _)| in_file.is_none_or(|in_file| key <= in_file)) {
+            Some((key, row)) => {
+                // What waits takes the place of the same row in the file.
+                file.next_if(|(in_file, _)| *in_file == key);
+                (key, row)
+            }
+            None => match file.next() {
+                Some((key, row)) => (key, Some(row)),
+                None => break,
+            },
+        };
+        if end.as_ref().is_some_and(|end| key > *end) {
+            break;
+        }
+        rows.extend(row.map(|row| (key, row)));
+    }
     match end {
         Some(end) if rows.is_empty() => Merged::OnlyRemovedUpTo(end),
         _ => Merged::Rows(rows),
@@ -356,5 +374,26 @@ mod tests {
         assert_eq!(rows(merged(file(&[1, 9]), waiting(&[(2, true), (3, true)]), 2)), Ok(vec![1, 2]));
         assert_eq!(rows(merged(file(&[1, 3]), waiting(&[(1, false), (3, false)]), 2)), Err(3));
         assert_eq!(rows(merged(file(&[1]), waiting(&[(1, false)]), 2)), Ok(vec![]));
+    }
+
+    /// Of two generations that each have more rows than were asked for, one reaches further than the other.
+    #[test]
+    fn nothing_is_told_of_rows_beyond_what_every_generation_has_told() {
+        let waiting = |numbers: &[u64], row: Option<u8>| {
+            let row = |number: &u64| {
+                (Key::Number(Numbered::Payments, *number), Waiting { row: row.map(|byte| vec![byte]), is_new: false })
+            };
+            Generation { rows: numbers.iter().map(row).collect(), listed: BTreeMap::new() }
+        };
+        let removed = waiting(&[1, 2, 3, 4, 5], None);
+        let present = waiting(&[1, 2, 6, 9], Some(1));
+        let generations = NewestFirst([Some(&removed), Some(&present), None, None, None, None]);
+        let key = |number| Key::Number(Numbered::Payments, number);
+        let told = |limit| {
+            let rows = generations.rows_between(&key(0), &key(100), limit);
+            rows.iter().map(|(key, row)| (key.place().1, row.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(3), [(1, false), (2, false), (3, false)], "4 and 5 are not told, and 6 is above them");
+        assert_eq!(told(9), [(1, false), (2, false), (3, false), (4, false), (5, false), (6, true), (9, true)]);
     }
 }

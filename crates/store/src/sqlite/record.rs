@@ -173,7 +173,7 @@ pub(super) fn decode(mut rest: &[u8]) -> Option<Writes> {
         let table = usize::from(take::<1>(&mut rest)?[0]);
         let key = match *kind {
             NUMBERED => Key::Number(*Numbered::ALL.get(table)?, u64::from_be_bytes(take(&mut rest)?)),
-            NAMED => Key::Name(*Named::ALL.get(table)?, take_bytes(&mut rest)?.to_vec()),
+            NAMED => Key::Name(*Named::ALL.get(table)?, take_bytes(&mut rest)?.into()),
             LISTED => {
                 let owner = take_bytes(&mut rest)?.to_vec();
                 writes.listed.push((*List::ALL.get(table)?, owner, take(&mut rest)?));

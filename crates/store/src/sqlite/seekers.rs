@@ -110,14 +110,14 @@ mod tests {
     use super::super::SqliteEngine;
     use super::*;
     use crate::engine::{Engine as _, Outcome, RowWrite, Writes};
-    use crate::key::{Named, Numbered};
+    use crate::key::{Named, Numbered, name};
 
     /// Every third row is missing, and tables take turns.
     fn key(number: u64) -> Key {
         if number.is_multiple_of(2) {
             Key::Number(Numbered::Purses, number)
         } else {
-            Key::Name(Named::TokenNumbers, number.to_be_bytes().to_vec())
+            Key::Name(Named::TokenNumbers, name(&[&number.to_be_bytes()]))
         }
     }
 

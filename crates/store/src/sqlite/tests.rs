@@ -46,7 +46,7 @@ fn a_name_that_was_added_is_never_taken_for_new() {
     for round in 0..4_000_u64 {
         let table = if random(3) == 0 { Named::RefundNumbers } else { Named::Orders };
         let name = |owner: u64, number: u64| {
-            Key::Name(table, [&owner.to_be_bytes()[..], format!("{number:04}").as_bytes()].concat())
+            Key::Name(table, crate::key::name(&[&owner.to_be_bytes(), format!("{number:04}").as_bytes()]))
         };
         // Counted up, drawn at random, and again what was there.
         let keys: Vec<Key> = (0..4)
@@ -119,7 +119,7 @@ fn a_kept_row_with_a_wrong_seal_is_corrupt_at_every_look() {
     for look in 0..3 {
         engine.begin().unwrap();
         let mut tables = crate::Tables::open(&mut engine).unwrap();
-        assert_eq!(tables.fields(&keys[0]).unwrap(), Some(vec![1, 2, 3]), "{look}");
+        assert_eq!(tables.fields(&keys[0]).unwrap(), Some(&[1, 2, 3][..]), "{look}");
         assert_eq!(tables.fields(&keys[1]), Err(StoreError::Corrupt("purses")), "{look}");
         drop(tables);
         assert_eq!(keys.each_ref().map(|key| engine.has_checked(key)), [true, false], "{look}");

@@ -19,7 +19,7 @@ fn one(connection: &Connection, key: &Key) -> Result<Option<Vec<u8>>, StoreError
     })?;
     match key {
         Key::Number(_, number) => statement.raw_bind_parameter(1, number.cast_signed())?,
-        Key::Name(_, name) => statement.raw_bind_parameter(1, name)?,
+        Key::Name(_, name) => statement.raw_bind_parameter(1, name.as_slice())?,
     }
     let mut found = statement.raw_query();
     Ok(found.next()?.map(|row| row.get(0)).transpose()?)
@@ -36,7 +36,7 @@ pub(super) fn seek(
     let mut found = statement.raw_query();
     let Some(row) = found.next()? else { return Ok((None, None)) };
     let at: Vec<u8> = row.get(0)?;
-    Ok(if at == name { (Some(row.get(1)?), None) } else { (None, Some(Key::Name(table, at))) })
+    Ok(if at == name { (Some(row.get(1)?), None) } else { (None, Some(Key::Name(table, at.into()))) })
 }
 
 pub(super) fn list(

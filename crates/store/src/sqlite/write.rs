@@ -91,7 +91,7 @@ impl<'c> Last<'c> {
         for piece in pieces {
             match piece {
                 Piece::Row(Key::Number(_, number), _) => bind(&number.cast_signed())?,
-                Piece::Row(Key::Name(_, name), _) => bind(name)?,
+                Piece::Row(Key::Name(_, name), _) => bind(&name.as_slice())?,
                 Piece::Listed(_, owner, _) => bind(owner)?,
             }
             match piece {
