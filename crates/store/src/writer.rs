@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::engine::{Engine, Outcome, Writes};
 use crate::homes::Homes;
 use crate::key::Key;
-use crate::{Command, Env, Failure, StoreError, Tables};
+use crate::{Command, Env, Failure, StoreError, Tables, soon};
 
 /// The most commands in one transaction.
 pub const MAX_BATCH: usize = 512;
@@ -286,7 +286,9 @@ impl Drop for StopMark<'_> {
 
 fn write_loop(mut engine: Box<dyn Engine>, env: &Env, jobs: &Receiver<Box<dyn Job>>, stopped: &Arc<AtomicBool>) {
     let _mark = StopMark(stopped);
-    while let Ok(first) = jobs.recv() {
+    // A database across a network makes the writer wait for it, and its own processes want the processors meanwhile.
+    let recv = if engine.may_conflict() { Receiver::recv } else { soon::recv };
+    while let Ok(first) = recv(jobs) {
         let mut batch = Batch { jobs: vec![first], conflicts: 0 };
         // After a failed commit nothing is known of what the disk holds: never acknowledge on top of it.
         if stopped.load(Ordering::Acquire) {
