@@ -165,7 +165,9 @@ mod tests {
     /// A URL's machines are those of the same URL with each of them alone.
     #[test]
     fn each_machine_has_what_the_url_says_of_it_and_of_all() {
-        let options = "connect_timeout=3&keepalives_idle=7&channel_binding=require&options=-cwork_mem%3D1MB";
+        let options = "connect_timeout=3&keepalives=0&keepalives_idle=7&keepalives_interval=5&keepalives_retries=2\
+             &channel_binding=require&sslmode=require&sslnegotiation=direct&target_session_attrs=read-write\
+             &application_name=paychip&options=-cwork_mem%3D1MB";
         let all = config(&format!("postgres://me:geheim@one:1111,two:2222,%2Frun%2Fpg:3333/pay?{options}"));
         let each = Hosts::of(&all).unwrap().each;
         let places = ["one:1111", "two:2222", "%2Frun%2Fpg:3333"];
