@@ -135,7 +135,7 @@ tables! {
     }
 }
 
-/// What a row of a [`Named`] table is found by. A payment makes some twenty of them.
+/// What a row of a [`Named`] table is found by. A payment makes more than a dozen of them.
 pub type Name = SmallVec<[u8; SHORT_NAME]>;
 
 /// Where one row is.
