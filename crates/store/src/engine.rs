@@ -5,6 +5,9 @@ use crate::StoreError;
 use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered};
 
+/// The most commands in one transaction.
+pub const MAX_BATCH: usize = 512;
+
 /// A row under a number, as it is kept.
 pub type NumberedRow = (u64, Vec<u8>);
 /// A row under a name, as it is kept.
@@ -83,6 +86,11 @@ pub trait Engine: View + Send {
     /// made here. Then it is not looked at again.
     fn has_checked(&self, _key: &Key) -> bool {
         false
+    }
+
+    /// How many of the commands that wait, at most [`MAX_BATCH`] of them, are best decided in the next transaction.
+    fn most_at_once(&mut self, waiting: usize) -> usize {
+        waiting
     }
 
     /// Begins a transaction: what is read from here on is what the writes will stand on.

@@ -47,4 +47,4 @@ pub use poster::{POSTING_INTERVAL_MS, Poster};
 pub use queries::{BookLine, EventLine, MAX_PAGE, MAX_WALK, Page, Queries, Reader, Work};
 pub use rows::RulesRow;
 pub use tables::Tables;
-pub use writer::{Batch, MAX_BATCH, QUEUE_LEN, Store};
+pub use writer::{Batch, QUEUE_LEN, Store};

@@ -1,6 +1,7 @@
-//! Group commit: one thread owns the engine, takes every command that waits, runs them in one transaction and
-//! answers all of them after that transaction is durable. One sync of the disk serves up to [`MAX_BATCH`] commands.
+//! Group commit: one thread owns the engine, takes of the commands that wait as many as the engine says, runs them in one
+//! transaction and answers all of them after that transaction is durable. One transaction has up to [`MAX_BATCH`] commands.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -8,13 +9,11 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{Engine, Outcome, Writes};
+use crate::engine::{Engine, MAX_BATCH, Outcome, Writes};
 use crate::homes::Homes;
 use crate::key::Key;
 use crate::{Command, Env, Failure, StoreError, Tables, soon};
 
-/// The most commands in one transaction.
-pub const MAX_BATCH: usize = 512;
 /// The most commands waiting; one more is refused with [`StoreError::Busy`].
 pub const QUEUE_LEN: usize = 4_096;
 /// How often a batch is decided anew because another server changed a row in between. Of two batches in each other's
@@ -288,13 +287,17 @@ fn write_loop(mut engine: Box<dyn Engine>, env: &Env, jobs: &Receiver<Box<dyn Jo
     let _mark = StopMark(stopped);
     // A database across a network makes the writer wait for it, and its own processes want the processors meanwhile.
     let recv = if engine.may_conflict() { Receiver::recv } else { soon::recv };
-    while let Ok(first) = recv(jobs) {
+    // Taken from the queue and not decided yet, as many as one batch may have.
+    let mut waiting = VecDeque::new();
+    while let Some(first) = waiting.pop_front().or_else(|| recv(jobs).ok()) {
         let mut batch = Batch { jobs: vec![first], conflicts: 0 };
         // After a failed commit nothing is known of what the disk holds: never acknowledge on top of it.
         if stopped.load(Ordering::Acquire) {
             return batch.end(&Outcome::Unknown(StoreError::Stopped));
         }
-        batch.jobs.extend(jobs.try_iter().take(MAX_BATCH - 1));
+        waiting.extend(jobs.try_iter().take((MAX_BATCH - 1).saturating_sub(waiting.len())));
+        let more = engine.most_at_once(1 + waiting.len()).saturating_sub(1);
+        batch.jobs.extend(waiting.drain(..more.min(waiting.len())));
         transact(engine.as_mut(), env, batch, stopped);
     }
 }

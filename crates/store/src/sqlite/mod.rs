@@ -4,6 +4,7 @@
 //! first, until the carrier has written them into the file, thousands of transactions together and in the order of the
 //! file's trees: a page that many of them change is then written once (docs/decisions/0012).
 
+mod batch;
 mod carrier;
 mod file;
 mod gaps;
@@ -42,7 +43,7 @@ use pending::{Generation, Overlay, Shared, Source, UNSYNCED, Unsynced, WaitingAt
 pub use reader::SqliteReader;
 use reader::{READER_CACHE_KIB, open_reader};
 use seekers::Seekers;
-use syncer::{Appended, MAX_UNSYNCED};
+use syncer::Appended;
 
 /// Prepared statements kept a connection.
 const STATEMENTS: usize = 128;
@@ -117,7 +118,7 @@ impl SqliteEngine {
             .name("store-carrier".to_owned())
             .spawn(move || carrier::carry_over(file, database, theirs))
             .map_err(|error| StoreError::Engine(error.to_string()))?;
-        let (to_sync, appended) = sync_channel(MAX_UNSYNCED);
+        let (to_sync, appended) = sync_channel(syncer::MAX_WAITING);
         let theirs = Arc::clone(&shared);
         let syncer = std::thread::Builder::new()
             .name("store-syncer".to_owned())
@@ -385,6 +386,11 @@ impl Engine for SqliteEngine {
 
     fn has_checked(&self, key: &Key) -> bool {
         self.kept.holds(key)
+    }
+
+    fn most_at_once(&mut self, waiting: usize) -> usize {
+        self.forget_synced();
+        batch::most_at_once(waiting, self.unsynced.len())
     }
 
     /// Nobody else writes: what is read stays as it is until this engine changes it.

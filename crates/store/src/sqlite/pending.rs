@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use smallvec::SmallVec;
+
 use crate::StoreError;
 use crate::engine::{NamedRow, NumberedRow, View, Writes};
 use crate::key::{Key, List, Named, Numbered};
 
-/// Transactions that the writer may have ahead of what is durable.
-pub(super) const UNSYNCED: usize = 4;
+/// Transactions that the writer may have ahead of what is durable: those that the syncer has, and those that wait for it.
+pub(super) const UNSYNCED: usize = 8;
 
 /// A transaction that is in the log and not known to be durable.
 pub(super) struct Unsynced {
@@ -111,16 +113,16 @@ pub(super) struct Generations {
 impl Generations {
     fn newest_first(&self) -> NewestFirst<'_> {
         let before = self.before.as_ref().map(|(generation, _)| generation.as_ref());
-        NewestFirst([None, None, None, None, Some(&self.present), before])
+        NewestFirst([&self.present].into_iter().chain(before).collect())
     }
 }
 
 /// The generations a reader looks at.
-struct NewestFirst<'g>([Option<&'g Generation>; UNSYNCED + 2]);
+struct NewestFirst<'g>(SmallVec<[&'g Generation; UNSYNCED + 2]>);
 
 impl NewestFirst<'_> {
     fn iter(&self) -> impl DoubleEndedIterator<Item = &Generation> {
-        self.0.iter().copied().flatten()
+        self.0.iter().copied()
     }
 
     /// The row as it is now, where one waits; the inner `None` is a row removed.
@@ -240,9 +242,9 @@ impl Source<'_> {
         match self {
             Self::Now(shared) => look(shared.read().newest_first()),
             Self::Writing(shared, unsynced, before) => {
-                let mut newest_first = unsynced.iter().rev().map(|one| one.rows.as_ref());
-                let [a, b, c, d] = [(); UNSYNCED].map(|()| newest_first.next());
-                look(NewestFirst([a, b, c, d, Some(&shared.read().present), *before]))
+                let generations = shared.read();
+                let unsynced = unsynced.iter().rev().map(|one| one.rows.as_ref());
+                look(NewestFirst(unsynced.chain([&generations.present]).chain(*before).collect()))
             }
             Self::Snapshot(generations) => look(generations.newest_first()),
         }
@@ -387,7 +389,7 @@ mod tests {
         };
         let removed = waiting(&[1, 2, 3, 4, 5], None);
         let present = waiting(&[1, 2, 6, 9], Some(1));
-        let generations = NewestFirst([Some(&removed), Some(&present), None, None, None, None]);
+        let generations = NewestFirst([&removed, &present].into_iter().collect());
         let key = |number| Key::Number(Numbered::Payments, number);
         let told = |limit| {
             let rows = generations.rows_between(&key(0), &key(100), limit);
@@ -395,5 +397,32 @@ mod tests {
         };
         assert_eq!(told(3), [(1, false), (2, false), (3, false)], "4 and 5 are not told, and 6 is above them");
         assert_eq!(told(9), [(1, false), (2, false), (3, false), (4, false), (5, false), (6, true), (9, true)]);
+    }
+
+    /// As many transactions as may be ahead of the disk, each with a row of its own and one that all of them change.
+    #[test]
+    fn the_writer_sees_every_transaction_that_is_not_durable_the_newest_first() {
+        let key = |number| Key::Number(Numbered::Payments, number);
+        let change = |row: u8| Waiting { row: Some(vec![row]), is_new: false };
+        let shared = Shared::default();
+        shared.write().present.rows.insert(key(0), change(200));
+        shared.write().present.rows.insert(key(100), change(200));
+        let carried =
+            Generation { rows: [(key(0), change(201)), (key(101), change(201))].into(), ..Default::default() };
+        let mut unsynced = VecDeque::new();
+        for number in 1..=UNSYNCED as u8 {
+            let rows = [(key(0), change(number)), (key(u64::from(number)), change(number))].into();
+            let rows = Arc::new(Generation { rows, ..Default::default() });
+            unsynced.push_back(Unsynced { number: number.into(), from: 0, rows });
+        }
+        let seen = |number| match Source::Writing(&shared, &unsynced, Some(&carried)).at(&key(number)) {
+            WaitingAt::Row(row) => row.map(|row| row[0]),
+            WaitingAt::Below(_) => None,
+        };
+        assert_eq!(seen(0), Some(UNSYNCED as u8), "the newest of them all");
+        for number in 1..=UNSYNCED as u8 {
+            assert_eq!(seen(u64::from(number)), Some(number));
+        }
+        assert_eq!((seen(100), seen(101), seen(102)), (Some(200), Some(201), None));
     }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use super::pending::{Generation, Shared};
+use super::pending::{Generation, Shared, UNSYNCED};
 use crate::engine::{Done, Outcome};
 use crate::{StoreError, soon};
 
-/// Transactions that may be appended and not yet durable.
-pub(super) const MAX_UNSYNCED: usize = 2;
+/// Transactions that wait for the syncer while it syncs others, as many and one at most.
+pub(super) const MAX_WAITING: usize = 3;
+// What it has and what waits for it is not more than the writer looks at.
+const _: () = assert!(2 * MAX_WAITING < UNSYNCED);
 
 /// A transaction that is in the log.
 pub(super) struct Appended {
@@ -28,7 +30,7 @@ pub(super) fn sync(appended: &Receiver<Appended>, shared: &Shared) {
     let mut broken: Option<StoreError> = None;
     while let Ok(first) = soon::recv(appended) {
         let mut together = vec![first];
-        together.extend(appended.try_iter().take(MAX_UNSYNCED));
+        together.extend(appended.try_iter().take(MAX_WAITING));
         if broken.is_none() {
             broken = make_durable(&together, shared).err();
         }
