@@ -166,6 +166,12 @@ pub trait Command: Send + 'static {
         Ok(Vec::new())
     }
 
+    /// Rows that `run` will ask for, as far as the command itself tells. A hint, as [`Command::wants`] is: an engine that
+    /// waits for its disk begins to look for them while the command waits.
+    fn expects(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
     /// Loads, decides, changes.
     ///
     /// # Errors

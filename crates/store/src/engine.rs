@@ -1,6 +1,8 @@
 //! What an engine does: read rows by key, many at once, and write a batch of them, all or none, so that they survive a
 //! power cut. SQLite and PostgreSQL stand behind this trait; it knows neither payments nor money.
 
+use std::sync::Arc;
+
 use crate::StoreError;
 use crate::homes::Homes;
 use crate::key::{Key, List, Named, Numbered};
@@ -93,6 +95,11 @@ pub trait Engine: View + Send {
         waiting
     }
 
+    /// Who is told which rows commands on their way here will ask for, where that can be of use.
+    fn ahead(&self) -> Option<Arc<dyn Ahead>> {
+        None
+    }
+
     /// Begins a transaction: what is read from here on is what the writes will stand on.
     ///
     /// # Errors
@@ -114,6 +121,15 @@ pub trait Engine: View + Send {
     /// # Errors
     /// Those of the engine; then it must not be used any more.
     fn roll_back(&mut self) -> Result<(), StoreError>;
+}
+
+/// Looks up rows that will be asked for soon.
+pub trait Ahead: Send + Sync {
+    /// Whether an engine of this kind waits for its disk now: where it does not, looking ahead is only more work.
+    fn is_worth_it(&self) -> bool;
+
+    /// The row under this key will be asked for, and what it leads to. Where that is more than can be looked up, nothing comes of it.
+    fn expect(&self, key: Key);
 }
 
 /// Who holds a partition, and until when: written with every transaction.

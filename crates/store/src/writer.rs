@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{Engine, MAX_BATCH, Outcome, Writes};
+use crate::engine::{Ahead, Engine, MAX_BATCH, Outcome, Writes};
 use crate::homes::Homes;
 use crate::key::Key;
 use crate::{Command, Env, Failure, StoreError, Tables, soon};
@@ -171,6 +171,7 @@ struct Lane {
     home: u16,
     partition: u32,
     jobs: SyncSender<Box<dyn Job>>,
+    ahead: Option<Arc<dyn Ahead>>,
 }
 
 impl Store {
@@ -194,7 +195,7 @@ impl Store {
         let homes = engines.first().map_or(Homes::ONE, |engine| engine.homes());
         for engine in engines {
             let (sender, jobs) = sync_channel(QUEUE_LEN);
-            let lane = Lane { home: engine.home(), partition: engine.partition(), jobs: sender };
+            let lane = Lane { home: engine.home(), partition: engine.partition(), jobs: sender, ahead: engine.ahead() };
             let (env, stopped) = (env.clone(), Arc::clone(&stopped));
             let writer = spawn("store-writer", move || write_loop(engine, &env, &jobs, &stopped))?;
             lanes.push(lane);
@@ -253,6 +254,9 @@ impl Store {
 
     async fn run<C: Command>(&self, lane: Option<&Lane>, command: C) -> Result<C::Answer, Failure> {
         let lane = lane.ok_or(StoreError::Stopped)?;
+        if let Some(ahead) = lane.ahead.as_ref().filter(|ahead| ahead.is_worth_it()) {
+            command.expects().into_iter().for_each(|key| ahead.expect(key));
+        }
         let (reply, answer) = oneshot::channel();
         // A caller that went away gets its answer by asking again with the same number.
         let job = Pending { command, answer: None, reply: move |answer| drop(reply.send(answer)) };

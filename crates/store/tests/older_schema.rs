@@ -10,7 +10,9 @@
 
 mod support;
 
-use support::{Home, World};
+use platform::payments::PaymentState;
+use store::StoreError;
+use support::{Home, World, code, index, payment};
 
 /// Tables that came after schema 2 of the file, schema 1 of PostgreSQL.
 const LATER: &[&str] = &[
@@ -27,7 +29,7 @@ const LATER: &[&str] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_the_schema_before_makers_is_opened_and_goes_on() {
     for (home, version) in
-        [(Some(Home::sqlite()), "PRAGMA user_version = 2"), (Home::postgres(), "UPDATE schema_version SET version = 1")]
+        [(Some(Home::sqlite()), UNDER_NAMES), (Home::postgres(), "UPDATE schema_version SET version = 1")]
     {
         let Some(home) = home else { continue };
         let home = World::open(home).close();
@@ -39,6 +41,38 @@ async fn a_database_of_the_schema_before_makers_is_opened_and_goes_on() {
         // Once more: what is there is left alone.
         World::open(world.close()).assert_sound();
     }
+}
+
+/// A file of schema 2. Until schema 9 its tokens were under their names: the code format, and the index.
+const UNDER_NAMES: &str = "
+    ALTER TABLE token_numbers RENAME TO packed;
+    CREATE TABLE token_numbers (key BLOB PRIMARY KEY, row BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO token_numbers SELECT unhex('1402' || hex('71') || printf('%016X', key % 10000000000)), row FROM packed;
+    DROP TABLE packed;
+    PRAGMA user_version = 2";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_were_under_names_go_on_paying() {
+    let world = World::with_money(Home::sqlite(), 10_000).await;
+    payment(world.pay("before", &code(0, 0), 100).await.unwrap());
+    let home = world.close();
+    home.sql(UNDER_NAMES).unwrap();
+    let world = World::open(home);
+    world.assert_sound();
+    assert_eq!(payment(world.pay("after", &code(0, 1), 200).await.unwrap()).state, PaymentState::Succeeded);
+    assert_eq!(world.balance(), 9_700);
+    // One that is no token's name was written by nobody.
+    let home = world.close();
+    home.sql(UNDER_NAMES).unwrap();
+    home.sql("UPDATE token_numbers SET key = x'14'").unwrap();
+    let Home::Sqlite(folder) = &home else { panic!() };
+    let opened = store::sqlite::SqliteEngine::open(&folder.path().join("paychip.db")).map(drop);
+    assert_eq!(opened, Err(StoreError::Corrupt("token_numbers")));
+    // It is as it was: with the name in its place again it opens.
+    home.sql(&format!("UPDATE token_numbers SET key = unhex('14023731{:016X}')", index().get())).unwrap();
+    let world = World::open(home);
+    world.assert_sound();
+    assert_eq!(payment(world.pay("mended", &code(0, 2), 300).await.unwrap()).state, PaymentState::Succeeded);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ledger::{Amount, Balances};
-use paycode::{Miss, PayKey, TimeStep, Unmasked, find};
+use paycode::{CodeFormat, Miss, PayKey, TimeStep, Unmasked, find};
 use platform::payments::cancel::CancelRequest;
 use platform::payments::code::{Candidate, Found, PresentedCode, Verdict, fingerprint, judge};
 use platform::payments::confirm::Held;
@@ -39,6 +39,7 @@ pub struct Pay {
     pub(super) request: PayRequest,
     pub(super) presented: PresentedCode,
     suspects: Vec<Suspect>,
+    format: CodeFormat,
     now: TimeStep,
 }
 
@@ -83,7 +84,7 @@ impl Pay {
             amount: new.amount,
             now_ms: new.now_ms,
         };
-        Ok(Self { request, presented, suspects, now })
+        Ok(Self { request, presented, suspects, format: codes.format, now })
     }
 
     /// The tokens the code may be of, each with what its password comes to.
@@ -178,6 +179,10 @@ impl Command for Pay {
         keys.extend(payment_under(&name, known)?.map(|id| Key::Number(Numbered::Payments, id.number())));
         keys.extend([name, Key::merchant(request.merchant)]);
         Ok(keys)
+    }
+
+    fn expects(&self) -> Vec<Key> {
+        self.suspects.iter().map(|suspect| Key::token_number(&self.format, suspect.unmasked.index)).collect()
     }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Paid, Failure> {

@@ -30,6 +30,7 @@ pub(crate) use wearers::{
 use codec::{Decoder, Encoder};
 
 use crate::StoreError;
+use crate::key::{Key, Named};
 
 /// The form rows have now.
 const FORM: u8 = 1;
@@ -43,6 +44,14 @@ pub(crate) fn id(table: &'static str, fields: &[u8]) -> Result<[u8; 16], StoreEr
     let mut decoder = Decoder::new(table, FORM, fields)?;
     let id = decoder.raw()?;
     decoder.end().map(|()| id)
+}
+
+/// The row that whoever asks for this one asks for next, where there is one.
+pub(crate) fn leads_to(key: &Key, row: &[u8]) -> Option<Key> {
+    match key {
+        Key::Name(Named::TokenNumbers, _) => token_account(codec::unseal(key, row).ok()?).ok().map(Key::purse),
+        _ => None,
+    }
 }
 
 /// A number that is counted up, or a sum that waits.

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::file::{DatabaseFile, NotCarried};
@@ -45,7 +46,10 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
                     tracing::warn!(%error, "a segment of the log that was carried over could not be put aside");
                 }
                 // Freeing so many rows takes a while: not while others wait for the lock.
-                let carried = shared.write().before.take();
+                let mut generations = shared.write();
+                shared.carried.fetch_add(1, Ordering::Release);
+                let carried = generations.before.take();
+                drop(generations);
                 shared.notify();
                 drop(carried);
                 free(generation);
@@ -78,7 +82,9 @@ fn free(generation: Arc<Generation>) {
 }
 
 /// Leaves the disk to the log for as long as it was kept from it, unless too much waits already.
-fn rest(shared: &Shared, worked: Duration) {
+pub(super) fn rest(shared: &Shared, worked: Duration) {
+    // Before SQLite's log goes home, so that all of it can; and after, so that it can begin anew.
+    shared.looks_asked_for.fetch_add(1, Ordering::Release);
     let is_late = shared.read().present.rows.len() >= CARRIED_ROWS;
     if !is_late && !shared.signals().closing {
         std::thread::sleep(worked.min(MAX_REST));

@@ -4,12 +4,15 @@
 //! first, until the carrier has written them into the file, thousands of transactions together and in the order of the
 //! file's trees: a page that many of them change is then written once (docs/decisions/0012).
 
+mod ahead;
 mod batch;
 mod carrier;
 mod file;
 mod gaps;
 mod kept;
 mod log;
+mod look;
+mod packed;
 mod pending;
 mod reader;
 mod record;
@@ -33,17 +36,20 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::StoreError;
-use crate::engine::{Done, Engine, NamedRow, NumberedRow, Outcome, View, Writes};
+use crate::engine::{Ahead, Done, Engine, NamedRow, NumberedRow, Outcome, View, Writes};
 use crate::key::{Key, List, Named, Numbered};
+use ahead::FoundAhead;
 use file::{DatabaseFile, NotCarried};
 use gaps::Gaps;
 use kept::Kept;
 use log::Log;
+use look::Look;
 use pending::{Generation, Overlay, Shared, Source, UNSYNCED, Unsynced, WaitingAt};
 pub use reader::SqliteReader;
 use reader::{READER_CACHE_KIB, open_reader};
 use seekers::Seekers;
 use syncer::Appended;
+use view::Beside;
 
 /// Prepared statements kept a connection.
 const STATEMENTS: usize = 128;
@@ -68,12 +74,9 @@ const PARTITION: u32 = 0;
 pub struct SqliteEngine {
     log: Log,
     /// Reads the file; what waits in front of it is looked up first.
-    reading: Connection,
-    moment: Moment,
+    look: Look,
     seekers: Seekers,
-    /// What is being carried over as this transaction began: its reads are of that moment, and must not miss what
-    /// reaches the file after it.
-    before: Option<Arc<Generation>>,
+    found: FoundAhead,
     kept: Kept,
     gaps: Gaps,
     /// What was appended to the log and is not known to be durable, oldest first, each under its number.
@@ -84,17 +87,6 @@ pub struct SqliteEngine {
     shared: Arc<Shared>,
     syncer: Option<JoinHandle<()>>,
     carrier: Option<JoinHandle<()>>,
-}
-
-/// As of when the engine reads the file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    /// No transaction is decided.
-    OfEachLook,
-    /// One is, and has not read the file: most of them find all they look for in memory.
-    OfTheFirstLook,
-    /// One is, and has.
-    Fixed,
 }
 
 impl SqliteEngine {
@@ -110,9 +102,10 @@ impl SqliteEngine {
         let mut file = DatabaseFile::open(path)?;
         let last = recover(path, &mut file)?;
         let log = Log::begin(path, last + 1)?;
-        let reading = open_reader(path, ENGINE_CACHE_KIB)?;
-        let seekers = Seekers::open(path)?;
+        let look = Look::open(path)?;
         let shared = Arc::new(Shared::default());
+        let (tell, found) = FoundAhead::new();
+        let seekers = Seekers::open(path, &shared, &tell)?;
         let (database, theirs) = (path.to_owned(), Arc::clone(&shared));
         let carrier = std::thread::Builder::new()
             .name("store-carrier".to_owned())
@@ -126,10 +119,9 @@ impl SqliteEngine {
             .map_err(|error| StoreError::Engine(error.to_string()))?;
         Ok(Self {
             log,
-            reading,
-            moment: Moment::OfEachLook,
+            look,
             seekers,
-            before: None,
+            found,
             kept: Kept::default(),
             gaps: Gaps::default(),
             unsynced: VecDeque::new(),
@@ -238,9 +230,7 @@ impl Drop for SqliteEngine {
         }
         // The last connection to close tidies up after SQLite, and one that only reads can't: these go first.
         self.seekers.close();
-        if let Ok(nothing) = Connection::open_in_memory() {
-            self.reading = nothing;
-        }
+        self.look.close();
         self.shared.signals().closing = true;
         self.shared.notify();
         if let Some(carrier) = self.carrier.take() {
@@ -293,19 +283,10 @@ pub fn backup(database: &Path, to: &Path) -> Result<(), StoreError> {
 
 impl SqliteEngine {
     fn view<T>(&mut self, look: impl FnOnce(&mut dyn View) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.begin_reading()?;
-        let mut file = view::Reading(&self.reading, Some(&self.seekers));
-        let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
+        let (file, before) = self.look.at(&self.shared)?;
+        let mut file = view::Reading(file, Some(Beside { found: &mut self.found, seekers: &self.seekers }));
+        let waiting = Source::Writing(&self.shared, &self.unsynced, before);
         look(&mut Overlay { file: &mut file, waiting })
-    }
-
-    /// All that a transaction reads in the file is one transaction of SQLite's, which is cheaper than one each.
-    fn begin_reading(&mut self) -> Result<(), StoreError> {
-        if self.moment == Moment::OfTheFirstLook {
-            self.reading.prepare_cached("BEGIN")?.execute([])?;
-            self.moment = Moment::Fixed;
-        }
-        Ok(())
     }
 
     /// Rows that are neither kept nor known to be absent.
@@ -322,13 +303,13 @@ impl SqliteEngine {
 
     /// The row under a name; where there is none, how far there is none above it is remembered.
     fn look_around(&mut self, key: &Key, table: Named, name: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let waiting = Source::Writing(&self.shared, &self.unsynced, self.before.as_deref());
+        let (file, before) = self.look.at(&self.shared)?;
+        let waiting = Source::Writing(&self.shared, &self.unsynced, before);
         let next_waiting = match waiting.at(key) {
             WaitingAt::Row(row) => return Ok(row),
             WaitingAt::Below(next) => next,
         };
-        self.begin_reading()?;
-        let (row, next) = view::seek(&self.reading, table, name)?;
+        let (row, next) = view::seek(file, table, name)?;
         if let (None, Some(end)) = (&row, gaps::end_of_owner(key)) {
             let nearest = [next_waiting, next].into_iter().flatten().fold(end, Key::min);
             self.gaps.learn(key, nearest);
@@ -388,6 +369,10 @@ impl Engine for SqliteEngine {
         self.kept.holds(key)
     }
 
+    fn ahead(&self) -> Option<Arc<dyn Ahead>> {
+        Some(self.seekers.ahead())
+    }
+
     fn most_at_once(&mut self, waiting: usize) -> usize {
         self.forget_synced();
         batch::most_at_once(waiting, self.unsynced.len())
@@ -404,10 +389,8 @@ impl Engine for SqliteEngine {
                 return Err(StoreError::Stopped);
             }
         }
-        // First what waits, then, with the first row that is looked for there, the moment of the file: what is carried over in
-        // between is in both.
-        self.before = self.shared.read().before.as_ref().map(|(generation, _)| Arc::clone(generation));
-        self.moment = Moment::OfTheFirstLook;
+        self.look.begin(&self.shared)?;
+        self.found.begin(self.look.carried());
         Ok(())
     }
 
@@ -418,9 +401,7 @@ impl Engine for SqliteEngine {
     }
 
     fn commit_later(&mut self, writes: Writes, done: Done) {
-        if let Err(error) = self.roll_back() {
-            return done(Outcome::Unknown(error));
-        }
+        self.look.end();
         if writes.is_empty() {
             return self.hand_over(None, done);
         }
@@ -450,10 +431,7 @@ impl Engine for SqliteEngine {
     }
 
     fn roll_back(&mut self) -> Result<(), StoreError> {
-        self.before = None;
-        if core::mem::replace(&mut self.moment, Moment::OfEachLook) == Moment::Fixed {
-            self.reading.prepare_cached("COMMIT")?.execute([])?;
-        }
+        self.look.end();
         Ok(())
     }
 }

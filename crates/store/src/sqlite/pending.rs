@@ -167,6 +167,10 @@ pub(super) struct Shared {
     changed: Condvar,
     /// How many transactions are durable and shown to readers.
     pub(super) synced: AtomicU64,
+    /// How many generations are in the file and wait no longer. It is counted with the generations locked.
+    pub(super) carried: AtomicU64,
+    /// How often the carrier has asked the engine for a new look at the file.
+    pub(super) looks_asked_for: AtomicU64,
 }
 
 #[derive(Default)]

@@ -5,13 +5,16 @@ use std::sync::LazyLock;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::packed;
 use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
 /// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0; 3 knows makers, 4 risk rules, 5
 /// reservations, 6 shipments, 7 syncs, 8 which payments codes were used for, and refused bindings, 9 how much of a segment is
-/// carried over.
-const VERSION: usize = 9;
+/// carried over, 10 has tokens under numbers.
+const VERSION: usize = 10;
+/// From this version on tokens are under numbers and not under names.
+const PACKED: usize = 10;
 /// Marks the file as ours (`application_id`): "PCHP".
 const APPLICATION_ID: i32 = 0x5043_4850;
 /// Bytes of a page. Small, because a payment changes one row each in a few pages that no other payment of its batch
@@ -137,8 +140,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             create_tables(&transaction)?;
             create(&transaction)?;
         }
-        // Since schema 2 there have only been new tables, and rows that say more when they are next written.
-        2..=VERSION => create_tables(&transaction)?,
+        // Since schema 2 there have been new tables, rows that say more when they are next written, and tokens under numbers.
+        2..PACKED => pack_tokens(&transaction)?,
+        PACKED..=VERSION => create_tables(&transaction)?,
         newer => {
             let text = format!("this database has schema {newer}, newer than this program knows");
             return Err(StoreError::Engine(text));
@@ -159,9 +163,11 @@ fn create_tables(connection: &Connection) -> Result<(), StoreError> {
     }
     for table in Named::ALL {
         let name = table.name();
-        connection.execute_batch(&format!(
-            "CREATE TABLE IF NOT EXISTS {name} (key BLOB PRIMARY KEY, row BLOB NOT NULL) STRICT, WITHOUT ROWID"
-        ))?;
+        let columns = match packed::is_packed(*table) {
+            true => "(key INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT",
+            false => "(key BLOB PRIMARY KEY, row BLOB NOT NULL) STRICT, WITHOUT ROWID",
+        };
+        connection.execute_batch(&format!("CREATE TABLE IF NOT EXISTS {name} {columns}"))?;
     }
     for table in List::ALL {
         let name = table.name();
@@ -175,6 +181,22 @@ fn create_tables(connection: &Connection) -> Result<(), StoreError> {
          pieces INTEGER NOT NULL) STRICT;
          INSERT OR IGNORE INTO carrying VALUES (1, 0, 0);",
     )?)
+}
+
+/// Makes every table that is not there yet, and puts tokens, which were under names, under numbers. The rows stay as they are.
+fn pack_tokens(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch("ALTER TABLE token_numbers RENAME TO token_names")?;
+    create_tables(connection)?;
+    {
+        let mut named = connection.prepare("SELECT key, row FROM token_names ORDER BY key")?;
+        let mut found = named.query([])?;
+        let mut insert = connection.prepare("INSERT INTO token_numbers (key, row) VALUES (?1, ?2)")?;
+        while let Some(token) = found.next()? {
+            let number = packed::number(token.get_ref(0)?.as_bytes().unwrap_or_default());
+            insert.execute((number.ok_or(StoreError::Corrupt("token_numbers"))?, token.get::<_, Vec<u8>>(1)?))?;
+        }
+    }
+    Ok(connection.execute_batch("DROP TABLE token_names")?)
 }
 
 fn create(connection: &Connection) -> Result<(), StoreError> {

@@ -1,55 +1,78 @@
 //! Looking rows up side by side, where the disk has to be waited for: with many wearers most of the file is not in memory,
 //! and a batch would wait for one page after the other while the disk could bring many at once.
 //!
+//! The same threads look up ahead what commands that still wait will ask for (`ahead.rs`).
+//!
 //! What one of these finds is what the engine's own connection would find, though it looks at another moment of the file: only
 //! rows that also wait in memory are changed there, and those are not looked up in the file.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 
+use super::ahead::{AheadOf, Found, SLOW};
+use super::pending::Shared;
 use super::reader::{READER_CACHE_KIB, open_reader};
 use super::view;
-use crate::StoreError;
 use crate::key::Key;
+use crate::{StoreError, rows};
 
 /// How many look, beside the engine itself: what one disk brings at the same time without hurry.
 const SEEKERS: usize = 7;
 /// Rows that the engine looks up itself, to see how long it takes.
 const FIRST: usize = 4;
-/// A row that takes longer than this on the way to it was not in memory: there it takes a few microseconds.
-const SLOW: Duration = Duration::from_micros(40);
+/// Rows that one looks for ahead, each because of the one before.
+const MAX_STEPS: usize = 2;
+/// What each of them may have to do, shares of batches and rows looked up ahead: of those, one more is left out.
+const MAX_ASKED: usize = 256;
 
 type Rows = Vec<Option<Vec<u8>>>;
 
-/// Rows that one of them is to look up.
-struct Asked {
-    keys: Vec<Key>,
-    tell: Sender<Result<Rows, StoreError>>,
+/// What one of them is asked.
+pub(super) enum Asked {
+    /// Rows of a batch that is being decided.
+    Rows { keys: Vec<Key>, tell: Sender<Result<Rows, StoreError>> },
+    /// A row that will be asked for soon.
+    Ahead(Key),
+    /// To end.
+    End,
 }
 
 /// Threads with a connection each.
 pub(super) struct Seekers {
-    asked: Vec<Sender<Asked>>,
+    asked: Vec<SyncSender<Asked>>,
     threads: Vec<JoinHandle<()>>,
+    ahead: Arc<AheadOf>,
 }
 
 impl Seekers {
-    /// Opens the file for each of them.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut seekers = Self { asked: Vec::new(), threads: Vec::new() };
-        for _ in 0..SEEKERS {
-            let connection = open_reader(path, READER_CACHE_KIB)?;
-            let (sender, asked) = channel();
+    /// Opens the file for each of them. What they look up ahead they tell `found`.
+    pub(super) fn open(path: &Path, shared: &Arc<Shared>, found: &SyncSender<Found>) -> Result<Self, StoreError> {
+        let (asked, theirs): (Vec<_>, Vec<_>) = (0..SEEKERS).map(|_| sync_channel(MAX_ASKED)).unzip();
+        let ahead = Arc::new(AheadOf::new(asked.clone()));
+        let mut seekers = Self { asked, threads: Vec::new(), ahead };
+        for asked in theirs {
+            let seeker = Seeker {
+                connection: open_reader(path, READER_CACHE_KIB)?,
+                shared: Arc::clone(shared),
+                found: found.clone(),
+                ahead: Arc::clone(&seekers.ahead),
+            };
             let thread = std::thread::Builder::new().name("store-seeker".to_owned());
-            let thread = thread.spawn(move || seek(&connection, &asked));
+            let thread = thread.spawn(move || seeker.seek(&asked));
             seekers.threads.push(thread.map_err(|error| StoreError::Engine(error.to_string()))?);
-            seekers.asked.push(sender);
         }
         Ok(seekers)
+    }
+
+    /// The way of commands to them.
+    pub(super) fn ahead(&self) -> Arc<AheadOf> {
+        Arc::clone(&self.ahead)
     }
 
     /// Looks rows up in the file: over this connection, and the rest side by side where the first show that the disk is
@@ -58,7 +81,9 @@ impl Seekers {
         let (first, rest) = keys.split_at(FIRST.min(keys.len()));
         let begun = Instant::now();
         let mut rows = view::read(connection, first)?;
-        let is_slow = begun.elapsed() > SLOW * FIRST as u32;
+        let took = begun.elapsed();
+        self.ahead.pace.note(first.len(), took);
+        let is_slow = took > SLOW * FIRST as u32;
         rows.extend(if is_slow { self.side_by_side(connection, rest)? } else { view::read(connection, rest)? });
         Ok(rows)
     }
@@ -71,7 +96,7 @@ impl Seekers {
         let mut told = Vec::with_capacity(SEEKERS);
         for (seeker, keys) in self.asked.iter().zip(shares) {
             let (tell, hears) = channel();
-            seeker.send(Asked { keys: keys.to_vec(), tell }).map_err(|_| StoreError::Stopped)?;
+            seeker.send(Asked::Rows { keys: keys.to_vec(), tell }).map_err(|_| StoreError::Stopped)?;
             told.push(hears);
         }
         let mut rows = view::read(connection, own)?;
@@ -83,7 +108,10 @@ impl Seekers {
 
     /// Ends them all; their connections are closed then.
     pub(super) fn close(&mut self) {
-        self.asked.clear();
+        for seeker in self.asked.drain(..) {
+            // Commands on their way may know it for a moment longer.
+            let _ = seeker.send(Asked::End);
+        }
         for thread in self.threads.drain(..) {
             // One that panicked has told so itself.
             let _ = thread.join();
@@ -97,10 +125,41 @@ impl Drop for Seekers {
     }
 }
 
-fn seek(connection: &Connection, asked: &Receiver<Asked>) {
-    while let Ok(Asked { keys, tell }) = asked.recv() {
-        // Who asked has gone on after an error of its own.
-        let _ = tell.send(view::read(connection, &keys));
+/// One of them.
+struct Seeker {
+    connection: Connection,
+    shared: Arc<Shared>,
+    found: SyncSender<Found>,
+    ahead: Arc<AheadOf>,
+}
+
+impl Seeker {
+    /// Does what it is asked until it is told to end.
+    fn seek(&self, asked: &Receiver<Asked>) {
+        while let Ok(asked) = asked.recv() {
+            match asked {
+                // Who asked has gone on after an error of its own.
+                Asked::Rows { keys, tell } => drop(tell.send(view::read(&self.connection, &keys))),
+                Asked::Ahead(key) => self.look_ahead(key),
+                Asked::End => return,
+            }
+        }
+    }
+
+    /// Looks for a row and for what it leads to. Where that goes wrong, it goes wrong for the engine as well, which tells.
+    fn look_ahead(&self, key: Key) {
+        let carried = self.shared.carried.load(Ordering::Acquire);
+        let mut next = Some(key);
+        for _ in 0..MAX_STEPS {
+            let Some(key) = next else { return };
+            let begun = Instant::now();
+            let Ok(row) = view::read(&self.connection, core::slice::from_ref(&key)) else { return };
+            self.ahead.pace.note(1, begun.elapsed());
+            let row = row.into_iter().next().flatten();
+            next = row.as_deref().and_then(|row| rows::leads_to(&key, row));
+            // The engine looks itself for what it is not told.
+            let _ = self.found.try_send(Found { key, row, carried });
+        }
     }
 }
 
@@ -117,12 +176,16 @@ mod tests {
         if number.is_multiple_of(2) {
             Key::Number(Numbered::Purses, number)
         } else {
-            Key::Name(Named::TokenNumbers, name(&[&number.to_be_bytes()]))
+            Key::Name(Named::LivingTokens, name(&[&number.to_be_bytes()]))
         }
     }
 
     fn row(number: u64) -> Option<Vec<u8>> {
         (!number.is_multiple_of(3)).then(|| number.to_le_bytes().to_vec())
+    }
+
+    fn open(path: &Path) -> Seekers {
+        Seekers::open(path, &Arc::default(), &super::super::FoundAhead::new().0).unwrap()
     }
 
     #[test]
@@ -137,7 +200,7 @@ mod tests {
         assert_eq!(engine.commit(Writes { rows: rows.collect(), listed: Vec::new() }), Outcome::Committed);
         // Its end brings everything into the file.
         drop(engine);
-        let (connection, seekers) = (open_reader(&path, READER_CACHE_KIB).unwrap(), Seekers::open(&path).unwrap());
+        let (connection, seekers) = (open_reader(&path, READER_CACHE_KIB).unwrap(), open(&path));
         for count in (0..40).chain([199]) {
             let numbers = || (0..count).map(|at| (at * 77) % 200);
             let keys: Vec<_> = numbers().map(key).collect();
@@ -152,11 +215,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("paychip.db");
         drop(SqliteEngine::open(&path).unwrap());
-        let (connection, mut seekers) = (open_reader(&path, READER_CACHE_KIB).unwrap(), Seekers::open(&path).unwrap());
+        let (connection, mut seekers) = (open_reader(&path, READER_CACHE_KIB).unwrap(), open(&path));
         let keys: Vec<_> = (0..20).map(key).collect();
         assert_eq!(seekers.side_by_side(&connection, &keys).unwrap(), vec![None; 20]);
         // Their threads are gone, their places are not.
-        let (gone, asked) = channel();
+        seekers.close();
+        let (gone, asked) = sync_channel(1);
         drop(asked);
         seekers.asked = vec![gone];
         assert_eq!(seekers.side_by_side(&connection, &keys), Err(StoreError::Stopped));

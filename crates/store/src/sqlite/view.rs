@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, Row, Statement};
 
+use super::ahead::FoundAhead;
+use super::packed;
 use super::schema::{self, Ids, Rows};
 use super::seekers::Seekers;
 use crate::StoreError;
@@ -17,9 +19,12 @@ fn one(connection: &Connection, key: &Key) -> Result<Option<Vec<u8>>, StoreError
         Key::Number(table, _) => schema::numbered(Rows::Select, *table),
         Key::Name(table, _) => schema::named(Rows::Select, *table),
     })?;
-    match key {
-        Key::Number(_, number) => statement.raw_bind_parameter(1, number.cast_signed())?,
-        Key::Name(_, name) => statement.raw_bind_parameter(1, name.as_slice())?,
+    match (key, packed::key(key)) {
+        (_, Some(Ok(number))) => statement.raw_bind_parameter(1, number)?,
+        // There is no such row.
+        (_, Some(Err(_))) => return Ok(None),
+        (Key::Number(_, number), None) => statement.raw_bind_parameter(1, number.cast_signed())?,
+        (Key::Name(_, name), None) => statement.raw_bind_parameter(1, name.as_slice())?,
     }
     let mut found = statement.raw_query();
     Ok(found.next()?.map(|row| row.get(0)).transpose()?)
@@ -70,6 +75,13 @@ pub(super) fn scan_names(
     limit: usize,
 ) -> Result<Vec<NamedRow>, StoreError> {
     let mut statement = connection.prepare_cached(schema::named(Rows::Scan, table))?;
+    if packed::is_packed(table) {
+        let corrupt = || StoreError::Corrupt(table.name());
+        let after = if after.is_empty() { -1 } else { packed::number(after).ok_or_else(corrupt)? };
+        let rows = collect(&mut statement, (after, None::<i64>, limit), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let named = |(number, row)| Ok((packed::name_of(number).ok_or_else(corrupt)?.into_vec(), row));
+        return rows.into_iter().map(named).collect();
+    }
     collect(&mut statement, (after, None::<Vec<u8>>, limit), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
@@ -88,15 +100,26 @@ fn collect<T>(
     Ok(statement.query_map(params, |row| read(row))?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A connection that only reads, and who may look rows up beside it.
-pub(super) struct Reading<'c>(pub(super) &'c Connection, pub(super) Option<&'c Seekers>);
+/// A connection that only reads, and what the engine has beside it.
+pub(super) struct Reading<'c>(pub(super) &'c Connection, pub(super) Option<Beside<'c>>);
+
+/// Rows that were looked up ahead, and who looks rows up side by side.
+pub(super) struct Beside<'c> {
+    pub(super) found: &'c mut FoundAhead,
+    pub(super) seekers: &'c Seekers,
+}
 
 impl View for Reading<'_> {
     fn read(&mut self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        match self.1 {
-            Some(seekers) => seekers.read(self.0, keys),
-            None => read(self.0, keys),
+        let Some(beside) = &mut self.1 else { return read(self.0, keys) };
+        let mut rows: Vec<_> = keys.iter().map(|key| beside.found.take(key)).collect();
+        let missing: Vec<_> =
+            keys.iter().zip(&rows).filter(|(_, row)| row.is_none()).map(|(key, _)| key.clone()).collect();
+        let mut looked_up = beside.seekers.read(self.0, &missing)?.into_iter();
+        for row in rows.iter_mut().filter(|row| row.is_none()) {
+            *row = Some(looked_up.next().flatten());
         }
+        Ok(rows.into_iter().map(Option::flatten).collect())
     }
 
     fn list(&mut self, table: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {

@@ -5,6 +5,7 @@ use core::iter::Peekable;
 
 use rusqlite::{CachedStatement, Connection, ToSql};
 
+use super::packed;
 use super::pending::{Piece, Waiting};
 use super::schema::{self, AT_ONCE, Ids, Rows};
 use crate::StoreError;
@@ -90,6 +91,7 @@ impl<'c> Last<'c> {
         };
         for piece in pieces {
             match piece {
+                Piece::Row(key, _) if let Some(number) = packed::key(key) => bind(&number?)?,
                 Piece::Row(Key::Number(_, number), _) => bind(&number.cast_signed())?,
                 Piece::Row(Key::Name(_, name), _) => bind(&name.as_slice())?,
                 Piece::Listed(_, owner, _) => bind(owner)?,
