@@ -112,7 +112,8 @@ impl Engine for Told {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread, so that codes of one token come in the order in which they were made.
+#[tokio::test]
 async fn no_more_commands_are_decided_at_once_than_the_engine_says_and_rows_are_told_where_it_is_slow() {
     let home = World::with_money(Home::sqlite(), 10_000).await.close();
     let (mut engines, _queries) = home.open();
