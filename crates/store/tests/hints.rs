@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use platform::payments::PaymentState;
-use store::engine::{Ahead, Done, Engine, NamedRow, NumberedRow, Outcome, View, Writes};
-use store::key::{Key, List, Named, Numbered};
+use store::engine::{Ahead, Done, Engine, Outcome, View, Writes};
+use store::key::{Key, Numbered};
 use store::{Store, StoreError};
 use support::{Home, World, code, env, index, pay, payment};
 use tokio::task::JoinSet;
@@ -32,7 +32,7 @@ const PAYMENTS: usize = 4;
 /// A real engine that takes few commands at once, tells how many it has carried out in each transaction, and is told what to look for.
 struct Told {
     engine: Box<dyn Engine>,
-    waited: Sender<usize>,
+    decided: Sender<usize>,
     ahead: Arc<Expected>,
 }
 
@@ -57,21 +57,7 @@ impl View for Told {
         self.engine.read(keys)
     }
 
-    fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
-        self.engine.list(list, owner, before, limit)
-    }
-
-    fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError> {
-        self.engine.scan(table, after, up_to, limit)
-    }
-
-    fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
-        self.engine.scan_names(table, after, limit)
-    }
-
-    fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
-        self.engine.self_check()
-    }
+    crate::looks_through_engine!();
 }
 
 impl Engine for Told {
@@ -103,7 +89,7 @@ impl Engine for Told {
 
     fn commit_later(&mut self, writes: Writes, done: Done) {
         let payments = writes.rows.iter().filter(|row| matches!(row.key, Key::Number(Numbered::Payments, _)));
-        self.waited.send(payments.count()).unwrap();
+        self.decided.send(payments.count()).unwrap();
         self.engine.commit_later(writes, done);
     }
 
@@ -117,9 +103,9 @@ impl Engine for Told {
 async fn no_more_commands_are_decided_at_once_than_the_engine_says_and_rows_are_told_where_it_is_slow() {
     let home = World::with_money(Home::sqlite(), 10_000).await.close();
     let (mut engines, _queries) = home.open();
-    let (waited, decided) = channel();
+    let (tell, decided) = channel();
     let ahead = Arc::new(Expected::default());
-    let engine = Told { engine: engines.remove(0), waited, ahead: Arc::clone(&ahead) };
+    let engine = Told { engine: engines.remove(0), decided: tell, ahead: Arc::clone(&ahead) };
     let (store, writer) = Store::start(Box::new(engine), env()).unwrap();
 
     let pay_all = async |name: &str, step: i64| {

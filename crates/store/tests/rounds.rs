@@ -23,9 +23,8 @@ use platform::payments::{Payment, PaymentState};
 use platform::tokens::Token;
 use platform::{AccountId, Caller, Change, ChipId, KeyHash, RefundId, TokenId, TopUpId};
 use store::commands::{AnswerPayment, Pay, RefundPayment, TopUpAccount};
-use store::engine::{Engine, Lease, NamedRow, NumberedRow, Outcome, View, Writes};
-use store::homes::Homes;
-use store::key::{Key, List, Named, Numbered};
+use store::engine::{Engine, Lease, Outcome, View, Writes};
+use store::key::{Key, Numbered};
 use store::{Batch, Command, Env, Failure, Store, StoreError, Tables};
 use support::{Home, NOW_MS, Put, SHOP, World, cancel, code_of, env, number, pay, payment};
 
@@ -48,21 +47,7 @@ impl View for Listening {
         self.engine.read(keys)
     }
 
-    fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
-        self.engine.list(list, owner, before, limit)
-    }
-
-    fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError> {
-        self.engine.scan(table, after, up_to, limit)
-    }
-
-    fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
-        self.engine.scan_names(table, after, limit)
-    }
-
-    fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
-        self.engine.self_check()
-    }
+    crate::looks_through_engine!();
 }
 
 impl Engine for Listening {
@@ -255,29 +240,7 @@ impl View for Gated {
         self.engine.read(keys)
     }
 
-    fn list(&mut self, list: List, owner: &[u8], before: [u8; 16], limit: usize) -> Result<Vec<[u8; 16]>, StoreError> {
-        self.engine.list(list, owner, before, limit)
-    }
-
-    fn scan(&mut self, table: Numbered, after: u64, up_to: u64, limit: usize) -> Result<Vec<NumberedRow>, StoreError> {
-        self.engine.scan(table, after, up_to, limit)
-    }
-
-    fn scan_names(&mut self, table: Named, after: &[u8], limit: usize) -> Result<Vec<NamedRow>, StoreError> {
-        self.engine.scan_names(table, after, limit)
-    }
-
-    fn homes(&self) -> Homes {
-        self.engine.homes()
-    }
-
-    fn scope(&self) -> Option<u16> {
-        self.engine.scope()
-    }
-
-    fn self_check(&mut self) -> Result<Vec<String>, StoreError> {
-        self.engine.self_check()
-    }
+    crate::looks_through_engine!();
 }
 
 impl Engine for Gated {

@@ -203,6 +203,53 @@ macro_rules! on_every_database {
     };
 }
 
+/// All of a `View` but `read`, as the engine that `self.engine` is has it.
+#[macro_export]
+macro_rules! looks_through_engine {
+    () => {
+        fn list(
+            &mut self,
+            list: store::key::List,
+            owner: &[u8],
+            before: [u8; 16],
+            limit: usize,
+        ) -> Result<Vec<[u8; 16]>, store::StoreError> {
+            self.engine.list(list, owner, before, limit)
+        }
+
+        fn scan(
+            &mut self,
+            table: store::key::Numbered,
+            after: u64,
+            up_to: u64,
+            limit: usize,
+        ) -> Result<Vec<store::engine::NumberedRow>, store::StoreError> {
+            self.engine.scan(table, after, up_to, limit)
+        }
+
+        fn scan_names(
+            &mut self,
+            table: store::key::Named,
+            after: &[u8],
+            limit: usize,
+        ) -> Result<Vec<store::engine::NamedRow>, store::StoreError> {
+            self.engine.scan_names(table, after, limit)
+        }
+
+        fn homes(&self) -> store::homes::Homes {
+            self.engine.homes()
+        }
+
+        fn scope(&self) -> Option<u16> {
+            self.engine.scope()
+        }
+
+        fn self_check(&mut self) -> Result<Vec<String>, store::StoreError> {
+            self.engine.self_check()
+        }
+    };
+}
+
 pub struct World {
     pub store: Store,
     pub queries: Queries,
