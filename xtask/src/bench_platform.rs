@@ -2,6 +2,9 @@
 //! request and what PostgreSQL's own benchmark makes on this machine, for both engines and several sizes of database.
 //!
 //! Everything is measured in one run, one thing after the other. A run that was not clean is thrown away and made again.
+//!
+//! A client waits for its answer before it pays again, so with few of them the rate is one of latency: with 64 a processor has
+//! nothing to do now and then, however many wait. So there are two numbers of them, for TPC-B too.
 
 use std::path::Path;
 
@@ -12,7 +15,8 @@ use crate::postgres::Postgres;
 use crate::process::{cargo, printed, program, run, target};
 
 /// Connections that pay at the same time, and clients of TPC-B.
-const CLIENTS: usize = 64;
+const FULL_CLIENTS: [usize; 2] = [64, 256];
+const QUICK_CLIENTS: [usize; 1] = [64];
 /// Sizes of the database, in tokens.
 const FULL: [u64; 3] = [10_000, 1_000_000, 10_000_000];
 const QUICK: [u64; 1] = [50_000];
@@ -43,12 +47,17 @@ pub(crate) fn measure(options: &Options<'_>) -> Result<(), String> {
     let folder = target().join("bench-platform");
     let seconds = if is_quick { QUICK_S } else { FULL_S };
     let usual: &[u64] = if is_quick { &QUICK } else { &FULL };
+    let clients: &[usize] = if is_quick { &QUICK_CLIENTS } else { &FULL_CLIENTS };
     let sizes: &[u64] = if options.tokens.is_empty() { usual } else { &options.tokens };
     let postgres = Postgres::start(&folder.join("postgres"))?;
-    postgres.create("tpcb")?;
-    let tpcb_per_s = postgres.tpcb_per_second(CLIENTS, seconds)?.round();
-    println!("TPC-B: {tpcb_per_s} transactions/s with {CLIENTS} clients");
-    postgres.remove("tpcb")?;
+    let mut tpcb = Vec::new();
+    for clients in clients.iter().copied() {
+        postgres.create("tpcb")?;
+        let per_s = postgres.tpcb_per_second(clients, seconds)?.round();
+        println!("TPC-B: {per_s} transactions/s with {clients} clients");
+        postgres.remove("tpcb")?;
+        tpcb.push((clients, per_s));
+    }
     let mut rows = Vec::new();
     for tokens in sizes {
         for engine in ["sqlite", "postgres"] {
@@ -63,18 +72,20 @@ pub(crate) fn measure(options: &Options<'_>) -> Result<(), String> {
             };
             let bench = Bench { paychip: &paychip, data: &data, tokens: *tokens, database: url.as_deref() };
             let filled = bench.told(&["--only-fill"])?;
-            postgres.settle(url.as_ref().map(|_| database.as_str()))?;
-            let mut row = bench.clean_run(seconds)?;
+            for (clients, tpcb_per_s) in &tpcb {
+                postgres.settle(url.as_ref().map(|_| database.as_str()))?;
+                let mut row = bench.clean_run(*clients, seconds)?;
+                if let Some(row) = row.as_object_mut() {
+                    row.insert("tpcb_per_s".to_owned(), json!(tpcb_per_s));
+                    row.insert("engine".to_owned(), json!(engine));
+                    row.insert("tokens_made_per_s".to_owned(), json!(number(&filled, "tokens_made_per_s")));
+                }
+                println!("{}", line(&row));
+                rows.push(row);
+            }
             if url.is_some() {
                 postgres.remove(&database)?;
             }
-            if let Some(row) = row.as_object_mut() {
-                row.insert("tpcb_per_s".to_owned(), json!(tpcb_per_s));
-                row.insert("engine".to_owned(), json!(engine));
-                row.insert("tokens_made_per_s".to_owned(), json!(number(&filled, "tokens_made_per_s")));
-            }
-            println!("{}", line(&row));
-            rows.push(row);
         }
     }
     drop(postgres);
@@ -107,10 +118,10 @@ impl Bench<'_> {
     }
 
     /// What it tells of a run in which nothing but payments were answered.
-    fn clean_run(&self, seconds: u64) -> Result<Value, String> {
+    fn clean_run(&self, clients: usize, seconds: u64) -> Result<Value, String> {
         let mut last = String::new();
         for _ in 0..MAX_TRIES {
-            match self.told(&["--clients", &CLIENTS.to_string(), "--seconds", &seconds.to_string()]) {
+            match self.told(&["--clients", &clients.to_string(), "--seconds", &seconds.to_string()]) {
                 Ok(row) => return Ok(row),
                 Err(sentence) => last = sentence,
             }
@@ -127,9 +138,10 @@ fn line(row: &Value) -> String {
     let (payments, empty, tpcb) =
         (number(row, "payments_per_s"), number(row, "empty_per_s"), number(row, "tpcb_per_s"));
     format!(
-        "{} with {} tokens: {payments} payments/s = {:.0} % of the empty handler, {:.1} × TPC-B; p99 {} ms, at half load {} ms",
+        "{} with {} tokens, {} clients: {payments} payments/s = {:.0} % of the empty handler, {:.1} × TPC-B; p99 {} ms, at half load {} ms",
         row.get("engine").and_then(Value::as_str).unwrap_or("?"),
         number(row, "tokens"),
+        number(row, "clients"),
         payments * 100.0 / empty.max(1.0),
         payments / tpcb.max(1.0),
         number(row, "p99_ms"),
@@ -140,15 +152,16 @@ fn line(row: &Value) -> String {
 /// The machine and the table, for the page.
 fn table(rows: &[Value]) -> String {
     let mut text = format!("{}\n\n", machine());
-    text.push_str("| engine | tokens | payments/s | of empty | × TPC-B | p50 ms | p99 ms | p99.9 ms | p99 ms at half load | MiB |\n");
-    text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    text.push_str("| engine | tokens | clients | payments/s | of empty | × TPC-B | p50 ms | p99 ms | p99.9 ms | p99 ms at half load | MiB |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     for row in rows {
         let (payments, empty, tpcb) =
             (number(row, "payments_per_s"), number(row, "empty_per_s"), number(row, "tpcb_per_s"));
         text.push_str(&format!(
-            "| {} | {} | {} | {:.0} % | {:.1} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | {} | {:.0} % | {:.1} | {} | {} | {} | {} | {} |\n",
             row.get("engine").and_then(Value::as_str).unwrap_or("?"),
             page::grouped(number(row, "tokens") as u64),
+            number(row, "clients"),
             page::grouped(payments as u64),
             payments * 100.0 / empty.max(1.0),
             payments / tpcb.max(1.0),
@@ -179,7 +192,7 @@ fn machine() -> String {
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = read("/proc/sys/kernel/osrelease");
     format!(
-        "{cores} cores of {}, Linux {}, load generator on the same machine, {CLIENTS} connections.",
+        "{cores} cores of {}, Linux {}, load generator on the same machine.",
         field("model name").unwrap_or_else(|| "an unnamed processor".to_owned()),
         kernel.trim()
     )

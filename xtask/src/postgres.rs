@@ -9,7 +9,7 @@ use crate::process::{printed, program, run};
 const SERVERS: &str = "/usr/lib/postgresql";
 /// Settings of the server measured, TPC-B's as ours: durable, what a small machine is given, and as `docs/operations.md` says.
 const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=512MB \
-    -c max_wal_size=4GB -c wal_compression=lz4 -c max_connections=200 -c listen_addresses=127.0.0.1";
+    -c max_wal_size=4GB -c wal_compression=lz4 -c max_connections=300 -c listen_addresses=127.0.0.1";
 
 /// A running server.
 pub(crate) struct Postgres {

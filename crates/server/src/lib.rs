@@ -15,6 +15,7 @@ mod entropy;
 mod error;
 mod housekeeping;
 mod known;
+mod owners;
 mod rules;
 mod vault;
 
@@ -312,6 +313,7 @@ impl Server {
     /// nothing any more, and a restart finds out what the disk holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
         let housekeeper = tokio::spawn(housekeeping::run(self.app.store.clone(), Arc::clone(&self.app.queries)));
+        owners::learn_beside(Arc::clone(&self.app.queries), self.app.env.clone());
         let watcher = tokio::spawn(rules::watch(Arc::clone(&self.app.queries), self.app.env.clone()));
         let (at, database) = (self.keys_at, self.database.clone());
         let follower =

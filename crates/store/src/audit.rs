@@ -205,7 +205,11 @@ impl<'a> Auditor<'a> {
                 let place = rows::token_place(fields).ok()?;
                 let token = self.view.read(core::slice::from_ref(&place)).ok()?.pop().flatten()?;
                 let token = rows::token(unseal(&place, &token).ok()?).ok()?;
-                reads(self.purse(token.account))?;
+                let purse = self.purse(token.account).ok()?;
+                // Payments go by what the purse says of its token.
+                if purse.spend_of(token.id).is_some_and(|spend| !spend.agrees_with(&token)) {
+                    return None;
+                }
             }
             Numbered::Bindings => reads(rows::binding(fields))?,
             Numbered::Payments => {
@@ -402,6 +406,7 @@ fn check_name(
         Named::RevocationLists => reads(rows::revoked_list(fields))?,
         Named::LastTokenNumbers => reads(rows::number(table.name(), fields))?,
         Named::TokenNumbers => reads(rows::token_account(fields))?,
+        Named::TokenOwners => reads(rows::owners(fields))?,
         Named::WalletKeys
         | Named::ApiKeys
         | Named::LivingTokens

@@ -8,8 +8,8 @@ use platform::tokens::{Token, TokenState};
 use platform::{AccountId, Booking, Change, MerchantId, PaymentId};
 
 use crate::key::{Key, List, Numbered};
-use crate::rows::{self, Balance, Purse, Spend};
-use crate::{EventLine, StoreError, Tables};
+use crate::rows::{self, Balance, Purse, SPAN, Spend};
+use crate::{EventLine, StoreError, Tables, owners};
 
 impl Tables<'_> {
     /// Makes the changes of one decision.
@@ -170,7 +170,10 @@ impl Tables<'_> {
             return Err(StoreError::Engine("a token's number must fall to the home of its account".to_owned()));
         }
         let name = Key::token_number(&token.format, token.index);
-        let known = self.token_by_index(&token.format, token.index)?;
+        let known = match self.token_in_purse(token.account.number(), &token.format, token.index)? {
+            Some(known) => Some(known),
+            None => self.token_by_index(&token.format, token.index)?,
+        };
         if known.as_ref().is_some_and(|known| known.id != token.id) {
             return Err(StoreError::Taken("token_numbers"));
         }
@@ -189,6 +192,7 @@ impl Tables<'_> {
                 self.put_owned(place, token.id.0, rows::put_token_place(token))?;
                 self.enlist(List::AccountTokens, &token.account.0, token.id.0);
                 self.raise_last_token_number(token)?;
+                self.note_owner(token)?;
             }
         }
         self.change_purse(token.account, |purse| purse.put_spend(Spend::of(token)))
@@ -205,6 +209,20 @@ impl Tables<'_> {
             (_, Some(id)) if id == token.id.0 => Ok(()),
             (_, Some(_)) => Err(StoreError::Taken("living_tokens")),
         }
+    }
+
+    /// Keeps whose token this is beside its neighbours. Where rows have several homes, neighbours have not the same.
+    fn note_owner(&mut self, token: &Token) -> Result<(), StoreError> {
+        if !self.homes().is_one() {
+            return Ok(());
+        }
+        let (_, slot) = owners::place(token.index);
+        let key = Key::token_owners(&token.format, token.index);
+        let mut row = self.fields(&key)?.map_or(Ok([None; SPAN]), rows::owners)?;
+        if let Some(owner) = row.get_mut(slot) {
+            *owner = Some(token.account.number());
+        }
+        self.put(key, Some(rows::put_owners(&row)))
     }
 
     fn raise_last_token_number(&mut self, token: &Token) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use platform::{KeyVault, Refusal, Settings, VaultError};
 
 use crate::homes::Homes;
 use crate::key::Key;
+use crate::owners::Owners;
 use crate::{Store, StoreError, Tables};
 
 /// What every command may use besides the tables.
@@ -20,6 +21,8 @@ pub struct Env {
     masks: Arc<RwLock<HeldMasks>>,
     /// The risk rules in force.
     pub rules: Arc<CurrentRules>,
+    /// Whose tokens are, of the format that codes have.
+    pub owners: Arc<Owners>,
 }
 
 /// The risk rules in force at one server. They are put here when they are set, and by whoever looks for versions that
@@ -72,7 +75,7 @@ impl Env {
     pub fn new(vault: Arc<dyn KeyVault>, settings: Arc<Settings>) -> Result<Self, VaultError> {
         let masks = Arc::new(RwLock::new(HeldMasks::of(vault.as_ref(), &settings)?));
         let rules = Arc::new(CurrentRules::new(RuleSet::built_in(&settings)));
-        Ok(Self { vault, settings, masks, rules })
+        Ok(Self { vault, settings, masks, rules, owners: Arc::default() })
     }
 
     /// The mask keys a code may be under now, the current one first.

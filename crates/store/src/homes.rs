@@ -100,6 +100,8 @@ impl Homes {
             | Named::ChipModels
             | Named::DeviceModels
             | Named::RevocationLists
+            // None, where there is more than one home.
+            | Named::TokenOwners
             | Named::Batches
             | Named::Shipments
             | Named::ShipmentNumbers => Some(0),

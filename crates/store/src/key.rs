@@ -16,6 +16,8 @@ use platform::payments::MerchantNumber;
 use platform::{AccountId, ChipId, KeyHash, MerchantId, PaymentId, ShipmentId};
 use smallvec::SmallVec;
 
+use crate::owners;
+
 /// Bytes of a name that need no memory of their own: those of tokens, balances and keys, and of orders whose number has up to
 /// 32 characters.
 const SHORT_NAME: usize = 40;
@@ -81,6 +83,8 @@ tables! {
         Chips = "chips",
         /// Tokens, by the number in their codes: what no payment changes of them.
         TokenNumbers = "token_numbers",
+        /// Whose tokens are that have numbers side by side: what a server has in memory, in few rows.
+        TokenOwners = "token_owners",
         /// The one living token of a chip. One, so a chip never has two owners.
         LivingTokens = "living_tokens",
         /// Bindings by their offer.
@@ -188,6 +192,19 @@ impl Key {
         let mut name = format_name(format);
         name.extend_from_slice(&index.get().to_be_bytes());
         Self::Name(Named::TokenNumbers, name)
+    }
+
+    /// Whose tokens are that have this number and those beside it.
+    pub fn token_owners(format: &CodeFormat, index: TokenIndex) -> Self {
+        let mut name = format_name(format);
+        name.extend_from_slice(&owners::place(index).0.to_be_bytes());
+        Self::Name(Named::TokenOwners, name)
+    }
+
+    /// The block of numbers of a key made by [`Key::token_owners`] for this format.
+    pub(crate) fn block_of(format: &CodeFormat, name: &[u8]) -> Option<u64> {
+        let block = name.strip_prefix(format_name(format).as_slice())?;
+        block.try_into().ok().map(u64::from_be_bytes)
     }
 
     /// The highest token number given out under a format.
@@ -303,7 +320,7 @@ pub(crate) fn models_of(maker: &MakerCode) -> Vec<u8> {
 }
 
 /// A format as part of a name: its length, then its prefix, so that no two formats make the same bytes.
-fn format_name(format: &CodeFormat) -> Name {
+pub(crate) fn format_name(format: &CodeFormat) -> Name {
     // A code has at most 24 digits.
     let digits = format.total_digits() as u8;
     let prefix = format.prefix_str();

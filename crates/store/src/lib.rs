@@ -12,6 +12,7 @@
 //! | `rows/` | what each row holds, and its seal |
 //! | `tables.rs`, `lookups.rs`, `changes.rs` | the working set of a batch, its rows by key, and what each change does to it |
 //! | `command.rs` | what a command is |
+//! | `owners.rs` | whose token a number is, in memory |
 //! | `writer.rs` | group commit |
 //! | `commands/` | what can be asked |
 //! | `poster.rs` | adding up beside the writer what it posts to merchants |
@@ -30,6 +31,7 @@ mod error;
 pub mod homes;
 pub mod key;
 mod lookups;
+mod owners;
 mod poster;
 pub mod postgres;
 mod queries;
@@ -43,6 +45,7 @@ pub use audit::{Audit, Finding, MAX_FINDINGS};
 pub use command::{Command, CurrentRules, Env, Failure};
 pub use dry_run::{DryRun, MAX_REPLAYED};
 pub use error::StoreError;
+pub use owners::Owners;
 pub use poster::{POSTING_INTERVAL_MS, Poster};
 pub use queries::{BookLine, EventLine, MAX_PAGE, MAX_WALK, Page, Queries, Reader, Work};
 pub use rows::RulesRow;

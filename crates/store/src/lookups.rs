@@ -23,7 +23,7 @@ use platform::{AccountId, BindingId, ChipId, MerchantId, PaymentId, RefundId, Sh
 use crate::engine::{NumberedRow, View};
 use crate::key::{Key, List, Named, Numbered};
 use crate::rows::codec::unseal;
-use crate::rows::{self, PartitionState, Place, RulesRow};
+use crate::rows::{self, PartitionState, Place, RulesRow, Spend};
 use crate::{StoreError, Tables};
 
 /// The most merchants whose refunds wait that one posting looks at again, beyond those something was booked for.
@@ -101,6 +101,17 @@ impl Tables<'_> {
 
     pub fn token_by_index(&mut self, format: &CodeFormat, index: TokenIndex) -> Result<Option<Token>, StoreError> {
         self.token_at(&Key::token_number(format, index))
+    }
+
+    /// The token with this number, where it is one of this account's and the account's purse tells all of it.
+    pub(crate) fn token_in_purse(
+        &mut self,
+        account: u64,
+        format: &CodeFormat,
+        index: TokenIndex,
+    ) -> Result<Option<Token>, StoreError> {
+        let purse = self.purse_under(account)?;
+        Ok(purse.and_then(|purse| purse.spend_under(format, index)).and_then(Spend::to_token))
     }
 
     fn token_at(&mut self, place: &Key) -> Result<Option<Token>, StoreError> {

@@ -13,17 +13,19 @@ use platform::syncs::{TokenResult, TokenSync, UsedCode};
 use platform::tokens::Token;
 use platform::{AccountId, BindingId, ChipId, KeyHash, MerchantId, PaymentId, RefundId, ShipmentId, TokenId};
 
-use crate::StoreError;
 use crate::engine::View;
 use crate::homes::Homes;
-use crate::key::{Key, List, Named, Numbered, models_of};
+use crate::key::{Key, List, Named, Numbered, format_name, models_of};
 use crate::lookups::{newest_rules_version, rules_versions};
 use crate::rows::codec::unseal;
 use crate::rows::{self, PartitionState, Purse, RulesRow};
+use crate::{Env, StoreError};
 pub use books::{BookLine, MAX_WALK, Page};
 
 /// The most rows one page of a list holds.
 pub const MAX_PAGE: usize = 100;
+/// Rows of owners of tokens that are read at once: a quarter of a megabyte.
+const OWNER_ROWS: usize = 256;
 /// Partitions looked at.
 const MAX_PARTITIONS: usize = 4_096;
 
@@ -144,6 +146,33 @@ impl Queries {
     /// Those of the engine.
     pub fn token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
         self.with(|view| token(view, id))
+    }
+
+    /// Has `env` learn whose tokens are, as far as there is room: a payment then asks for one row of its wearer's and not for two,
+    /// one after the other. Bounded by the rows that this format has; each holds the tokens of 128 numbers.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn learn_owners(&self, env: &Env) -> Result<(), StoreError> {
+        let format = &env.settings.codes.format;
+        // What the names of all its blocks begin with comes before them.
+        let mut after = format_name(format).into_vec();
+        loop {
+            let rows = self.with(|view| view.scan_names(Named::TokenOwners, &after, OWNER_ROWS))?;
+            let is_last = rows.len() < OWNER_ROWS;
+            for (name, row) in rows {
+                // Those of another format come after.
+                let Some(block) = Key::block_of(format, &name) else { return Ok(()) };
+                after.clone_from(&name);
+                let key = Key::Name(Named::TokenOwners, name.into());
+                if !env.owners.learn_row(block, &rows::owners(unseal(&key, &row)?)?) {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
     }
 
     /// The tokens of an account, newest first, at most [`MAX_PAGE`].

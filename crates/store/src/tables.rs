@@ -271,10 +271,16 @@ impl<'e> Tables<'e> {
 
     /// An account's purse: read once, and kept as what it is, since every command of a wearer's looks at it often.
     pub(crate) fn purse(&mut self, account: AccountId) -> Result<Option<&Purse>, StoreError> {
-        let purse = match self.purses.entry(account.number()) {
+        self.purse_under(account.number())
+    }
+
+    /// The purse of the account with this number.
+    pub(crate) fn purse_under(&mut self, number: u64) -> Result<Option<&Purse>, StoreError> {
+        let purse = match self.purses.entry(number) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                let fields = slot(self.engine, &mut self.slots, &Key::purse(account))?.fields();
+                let key = Key::Number(Numbered::Purses, number);
+                let fields = slot(self.engine, &mut self.slots, &key)?.fields();
                 place.insert(fields.map(Purse::from_row).transpose()?)
             }
         };

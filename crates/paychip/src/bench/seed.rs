@@ -186,7 +186,8 @@ impl Command for Accounts {
 }
 
 /// The rows that making an account and its token looks at.
-fn wanted(number: u64) -> Option<[Key; 7]> {
+fn wanted(number: u64) -> Option<[Key; 8]> {
+    let index = TokenIndex::new(number).ok()?;
     let account = AccountId(id(number));
     Some([
         Key::account(account),
@@ -194,7 +195,8 @@ fn wanted(number: u64) -> Option<[Key; 7]> {
         Key::wallet_key(wallet_key(number)),
         Key::top_up(account, REFERENCE),
         Key::living_token(chip(number)),
-        Key::token_number(&CodeFormat::DEFAULT, TokenIndex::new(number).ok()?),
+        Key::token_number(&CodeFormat::DEFAULT, index),
+        Key::token_owners(&CodeFormat::DEFAULT, index),
         Key::Number(Numbered::Tokens, account.number()),
     ])
 }

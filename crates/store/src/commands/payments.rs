@@ -51,6 +51,18 @@ struct Suspect {
     key_version: u8,
     pay_key: Arc<PayKey>,
     found: Found,
+    /// The number of the account whose token it probably is.
+    owner: Option<u64>,
+}
+
+impl Suspect {
+    /// The row that is asked for first.
+    fn first_row(&self, format: &CodeFormat) -> Key {
+        match self.owner {
+            Some(owner) => Key::Number(Numbered::Purses, owner),
+            None => Key::token_number(format, self.unmasked.index),
+        }
+    }
 }
 
 impl Pay {
@@ -69,7 +81,8 @@ impl Pay {
             let key = env.vault.pay_key(&codes.format, unmasked.index, key_version)?;
             let pay_key = Arc::new(PayKey::new(codes.suite, &key));
             let found = find(&pay_key, &unmasked, now);
-            suspects.push(Suspect { mask_version, unmasked, key_version, pay_key, found });
+            let owner = env.owners.of(unmasked.index);
+            suspects.push(Suspect { mask_version, unmasked, key_version, pay_key, found, owner });
             // A password that fits under the current mask key fits by chance under no other.
             if found.is_in_window() {
                 break;
@@ -92,7 +105,7 @@ impl Pay {
         let codes = &env.settings.codes;
         let mut candidates = Vec::new();
         for suspect in &self.suspects {
-            let Some(token) = tables.token_by_index(&codes.format, suspect.unmasked.index)? else { continue };
+            let Some(token) = suspect_token(suspect, tables, env)? else { continue };
             let mask_version = suspect.mask_version;
             let as_supposed = token.pay_key_version == suspect.key_version && token.suite == codes.suite;
             let (pay_key, found) = if as_supposed {
@@ -127,10 +140,11 @@ impl Pay {
     pub(super) fn wanted_of_wearer(&self, known: &Tables<'_>, env: &Env) -> Result<Vec<Key>, StoreError> {
         let mut keys = Vec::with_capacity(6);
         for suspect in &self.suspects {
-            let name = Key::token_number(&env.settings.codes.format, suspect.unmasked.index);
-            let account = known.known(&name).map(rows::token_account).transpose()?;
-            keys.push(name);
-            keys.extend(account.map(Key::purse));
+            let first = suspect.first_row(&env.settings.codes.format);
+            if suspect.owner.is_none() {
+                keys.extend(known.known(&first).map(rows::token_account).transpose()?.map(Key::purse));
+            }
+            keys.push(first);
         }
         keys.push(clearing_of(known, self.request.amount.currency()));
         Ok(keys)
@@ -182,7 +196,7 @@ impl Command for Pay {
     }
 
     fn expects(&self) -> Vec<Key> {
-        self.suspects.iter().map(|suspect| Key::token_number(&self.format, suspect.unmasked.index)).collect()
+        self.suspects.iter().map(|suspect| suspect.first_row(&self.format)).collect()
     }
 
     fn run(&self, tables: &mut Tables<'_>, env: &Env) -> Result<Paid, Failure> {
@@ -207,6 +221,21 @@ impl Command for Pay {
         tables.apply_all(&changes)?;
         Ok(Paid::Payment(payment))
     }
+}
+
+/// The token that a code may be of: in the purse of the account whose it probably is, or else under its number.
+fn suspect_token(suspect: &Suspect, tables: &mut Tables<'_>, env: &Env) -> Result<Option<Token>, StoreError> {
+    let (format, index) = (&env.settings.codes.format, suspect.unmasked.index);
+    if let Some(owner) = suspect.owner
+        && let Some(token) = tables.token_in_purse(owner, format, index)?
+    {
+        return Ok(Some(token));
+    }
+    let token = tables.token_by_index(format, index)?;
+    if let Some(token) = token.as_ref().filter(|_| tables.homes().is_one()) {
+        env.owners.learn(index, token.account);
+    }
+    Ok(token)
 }
 
 fn purse(

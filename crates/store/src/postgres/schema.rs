@@ -8,8 +8,9 @@ use crate::StoreError;
 use crate::key::{List, Named, Numbered};
 
 /// The version of the schema. 2 knows makers, 3 risk rules, 4 versions of the master key, 5 reservations, 6 shipments, 7
-/// syncs, 8 which payments codes were used for, and refused bindings, 9 that rows on a cluster are in homes there are.
-const VERSION: i32 = 9;
+/// syncs, 8 which payments codes were used for, and refused bindings, 9 that rows on a cluster are in homes there are, 10 purses that
+/// tell all of their tokens, and whose tokens are.
+const VERSION: i32 = 10;
 /// The advisory lock under which the schema is made: "paychip" in the bytes of a number. Servers that start at the same
 /// time wait for one another here.
 pub(super) const MIGRATION_LOCK: i64 = 0x0070_6179_6368_6970;
@@ -20,7 +21,7 @@ fn fill_percent(table: &str) -> u8 {
     match table {
         "partitions" | "balances" => 20,
         "purses" => 75,
-        "merchants" | "bindings" | "syncs" | "waiting" => 80,
+        "merchants" | "bindings" | "syncs" | "waiting" | "token_owners" => 80,
         "payments" => 95,
         _ => 100,
     }

@@ -1,11 +1,10 @@
 //! The purse: everything of an account that a payment changes.
 
 use ledger::Currency;
-use paycode::{Sequence, Stamp, TimeStep};
-use platform::guesses::{Guesses, MAX_GUESSING_MERCHANTS, SPENT_MARKS, SpentMarks};
-use platform::merchants::{Category, Position};
+use paycode::{CodeFormat, TokenIndex};
+use platform::merchants::Category;
 use platform::risk::history::{MAX_CATEGORIES, Spent};
-use platform::risk::{History, RECENT_PAYMENTS, Sums};
+use platform::risk::{History, Sums};
 use platform::syncs::{MAX_RESULTS, UsedCode};
 use platform::tokens::TokenState;
 use platform::{AccountId, OnDay, PaymentId, TokenId};
@@ -13,12 +12,13 @@ use platform::{AccountId, OnDay, PaymentId, TokenId};
 use super::Balance;
 use super::codec::{Decoder, Encoder};
 use super::on_day::{on_day, put_on_day};
+use super::spend::{Spend, TokenUse, read_spent, read_sums, write_spent, write_sums};
 use crate::StoreError;
 
 /// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends; 3 what
 /// risk rules may know of what was paid before; 4 which payments a token's last codes were used for; 5 how many of its bindings
-/// were refused on a day; 6 how many were begun; 7 how often its wearer let a wearable pay again.
-const PURSE_FORM: u8 = 7;
+/// were refused on a day; 6 how many were begun; 7 how often its wearer let a wearable pay again; 8 what no payment changes of its tokens.
+const PURSE_FORM: u8 = 8;
 /// Refused starts of bindings of one account on one day that the audit trail keeps.
 pub(crate) const MAX_REFUSED_STARTS: u8 = 20;
 /// Revoked tokens of one account whose last stamp, counter and past are kept. Of older ones only that they are revoked is known,
@@ -54,107 +54,6 @@ pub(crate) struct Purse {
     pub(crate) resumes: OnDay,
 }
 
-/// What changes of a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Spend {
-    pub(crate) token: TokenId,
-    pub(crate) state: TokenState,
-    pub(crate) last_stamp: Option<Stamp>,
-    pub(crate) last_counter: Option<u32>,
-    pub(crate) guesses: Guesses,
-    pub(crate) spent: SpentMarks,
-    pub(crate) expires_ms: Option<u64>,
-    /// What rules may know of it. It is changed by itself.
-    pub(crate) used: TokenUse,
-    /// What its last codes were used for, newest first, at most [`MAX_RESULTS`]. It is changed by itself.
-    pub(crate) codes: Vec<UsedCode>,
-}
-
-/// What a token has paid before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct TokenUse {
-    pub(crate) spent: Spent,
-    /// When it paid last, seconds, newest first; the first `known` of them.
-    recent_s: [u32; RECENT_PAYMENTS],
-    known: u8,
-    payments: u32,
-    place: Option<(Position, u32)>,
-}
-
-impl TokenUse {
-    /// When it paid last, milliseconds, newest first.
-    pub(crate) fn recent_ms(&self) -> impl Iterator<Item = u64> + '_ {
-        self.recent_s.iter().take(usize::from(self.known)).map(|second| u64::from(*second) * 1_000)
-    }
-
-    fn of(history: &History) -> Self {
-        // 32 bits of seconds last until 2106.
-        let seconds = |at_ms: u64| u32::try_from(at_ms / 1_000).unwrap_or(u32::MAX);
-        let mut recent_s = [0; RECENT_PAYMENTS];
-        for (slot, at_ms) in recent_s.iter_mut().zip(&history.recent) {
-            *slot = seconds(*at_ms);
-        }
-        Self {
-            spent: history.token,
-            recent_s,
-            // At most RECENT_PAYMENTS.
-            known: history.recent.len().min(RECENT_PAYMENTS) as u8,
-            payments: history.payments,
-            place: history.last_place.map(|(place, at_ms)| (place, seconds(at_ms))),
-        }
-    }
-
-    fn write(&self, row: Encoder) -> Encoder {
-        let row = write_spent(row, self.spent).u8(self.known);
-        let row = self.recent_s.iter().take(usize::from(self.known)).fold(row, |row, second| row.u32(*second));
-        row.u32(self.payments).maybe(self.place, |row, (place, second)| {
-            let (latitude, longitude) = place.e4();
-            row.i32(latitude).i32(longitude).u32(second)
-        })
-    }
-
-    fn read(row: &mut Decoder<'_>) -> Result<Self, StoreError> {
-        let spent = read_spent(row)?;
-        let known = row.at_most(RECENT_PAYMENTS)?;
-        let mut recent_s = [0; RECENT_PAYMENTS];
-        for second in recent_s.iter_mut().take(known) {
-            *second = row.u32()?;
-        }
-        let payments = row.u32()?;
-        let place = row.maybe(|row| {
-            let place = Position::from_e4(row.i32()?, row.i32()?);
-            Ok((row.known(place)?, row.u32()?))
-        })?;
-        Ok(Self { spent, recent_s, known: known as u8, payments, place })
-    }
-}
-
-fn write_sums(row: Encoder, sums: Sums) -> Encoder {
-    row.u64(sums.total_minor).u64(sums.unverified_minor)
-}
-
-fn read_sums(row: &mut Decoder<'_>) -> Result<Sums, StoreError> {
-    Ok(Sums { total_minor: row.u64()?, unverified_minor: row.u64()? })
-}
-
-fn write_spent(row: Encoder, spent: Spent) -> Encoder {
-    write_sums(write_sums(row.i64(spent.day_number), spent.day), spent.month)
-}
-
-fn read_spent(row: &mut Decoder<'_>) -> Result<Spent, StoreError> {
-    Ok(Spent { day_number: row.i64()?, day: read_sums(row)?, month: read_sums(row)? })
-}
-
-fn write_stamp(row: Encoder, stamp: Stamp) -> Encoder {
-    row.u32(stamp.step.0).u8(stamp.sequence.get())
-}
-
-fn read_stamp(row: &mut Decoder<'_>) -> Result<Stamp, StoreError> {
-    let step = TimeStep(row.u32()?);
-    let sequence = Sequence::new(row.u8()?).map_err(|_| row.corrupt())?;
-    Ok(Stamp::new(step, sequence))
-}
-
 impl Purse {
     /// The purse of a new account.
     pub(crate) fn empty(currency: Currency) -> Self {
@@ -176,6 +75,11 @@ impl Purse {
 
     pub(crate) fn spend_of(&self, token: TokenId) -> Option<&Spend> {
         self.spends.iter().find(|spend| spend.token == token)
+    }
+
+    /// The part of the token with this number in its codes, where it tells what does not change.
+    pub(crate) fn spend_under(&self, format: &CodeFormat, index: TokenIndex) -> Option<&Spend> {
+        self.spends.iter().find(|spend| spend.fixed.is_some_and(|fixed| fixed.is_of(format, index)))
     }
 
     /// Puts a token as it is now; what it has paid before stays what it is.
@@ -297,59 +201,14 @@ impl Purse {
     }
 }
 
-impl Spend {
-    fn write(&self, row: Encoder) -> Encoder {
-        let row = row
-            .raw(&self.token.0)
-            .u8(self.state as u8)
-            .maybe(self.last_stamp, write_stamp)
-            .maybe(self.last_counter, Encoder::u32)
-            .u64(self.guesses.since_ms)
-            .u32(self.guesses.codes);
-        // At most MAX_GUESSING_MERCHANTS, and SPENT_MARKS.
-        let row = row.u8(self.guesses.merchants.len() as u8);
-        let row = self.guesses.merchants.iter().fold(row, |row, merchant| row.u64(*merchant));
-        let row = row.u8(self.spent.marks().len() as u8);
-        let row = self.spent.marks().iter().fold(row, |row, mark| row.u32(*mark));
-        let row = self.used.write(row.maybe(self.expires_ms, Encoder::u64)).u8(self.codes.len() as u8);
-        self.codes.iter().fold(row, |row, used| write_stamp(row.raw(&used.payment.0), used.stamp))
-    }
-
-    fn read(row: &mut Decoder<'_>, form: u8) -> Result<Self, StoreError> {
-        let token = TokenId(row.raw()?);
-        let state = TokenState::from_number(row.u8()?);
-        let state = row.known(state)?;
-        let last_stamp = row.maybe(read_stamp)?;
-        let last_counter = row.maybe(Decoder::u32)?;
-        if form == 1 {
-            // Misses in a row, whoever they came from.
-            row.u32()?;
-            let (guesses, spent, used) = (Guesses::default(), SpentMarks::default(), TokenUse::default());
-            let (expires_ms, codes) = (None, Vec::new());
-            return Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms, used, codes });
-        }
-        let mut guesses = Guesses { since_ms: row.u64()?, codes: row.u32()?, merchants: Vec::new() };
-        for _ in 0..row.at_most(MAX_GUESSING_MERCHANTS)? {
-            guesses.merchants.push(row.u64()?);
-        }
-        let mut marks = [0; SPENT_MARKS];
-        let known = row.at_most(SPENT_MARKS)?;
-        for mark in marks.iter_mut().take(known) {
-            *mark = row.u32()?;
-        }
-        let spent = SpentMarks::from_marks(marks.into_iter().take(known));
-        let expires_ms = row.maybe(Decoder::u64)?;
-        let used = if form >= 3 { TokenUse::read(row)? } else { TokenUse::default() };
-        let mut codes = Vec::new();
-        for _ in 0..if form >= 4 { row.at_most(MAX_RESULTS)? } else { 0 } {
-            codes.push(UsedCode { payment: PaymentId(row.raw()?), stamp: read_stamp(row)? });
-        }
-        Ok(Self { token, state, last_stamp, last_counter, guesses, spent, expires_ms, used, codes })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use paycode::{Sequence, Stamp, Suite, TimeStep};
+    use platform::ChipId;
+    use platform::guesses::{Guesses, SpentMarks};
+    use platform::merchants::Position;
+    use platform::tokens::Token;
+
     use super::*;
 
     #[test]
@@ -357,6 +216,7 @@ mod tests {
         let stamp = Stamp::new(TimeStep(9), Sequence::FIRST);
         let spend = |id, last_stamp, last_counter| Spend {
             token: TokenId([id; 16]),
+            fixed: None,
             state: TokenState::FrozenByWearer,
             last_stamp,
             last_counter,
@@ -413,6 +273,47 @@ mod tests {
     }
 
     #[test]
+    fn a_purse_tells_all_of_its_tokens() {
+        let token = |number: u8| Token {
+            id: TokenId([number; 16]),
+            account: AccountId([1; 16]),
+            chip: ChipId([4; 16]),
+            format: CodeFormat::DEFAULT,
+            suite: Suite::Chinese,
+            index: TokenIndex::new(number.into()).unwrap(),
+            pay_key_version: 5,
+            mask_key_version: 6,
+            state: TokenState::Active,
+            last_stamp: Some(Stamp::new(TimeStep(9), Sequence::FIRST)),
+            last_counter: Some(8),
+            guesses: Guesses { since_ms: 4, codes: 3, merchants: vec![7, 8] },
+            spent: SpentMarks::default().with(9),
+            expires_ms: Some(77),
+            created_ms: 78,
+        };
+        let mut purse = Purse::empty(Currency::CNY);
+        purse.put_spend(Spend::of(&token(1)));
+        purse.put_spend(Spend::of(&token(2)));
+        let purse = Purse::from_row(&purse.to_row()).unwrap();
+        let told = |format: &CodeFormat, number: u8| {
+            purse.spend_under(format, TokenIndex::new(number.into()).unwrap()).and_then(Spend::to_token)
+        };
+        assert_eq!([1, 2, 3].map(|number| told(&CodeFormat::DEFAULT, number)), [Some(token(1)), Some(token(2)), None]);
+        assert_eq!(told(&CodeFormat::new("72", 20).unwrap(), 1), None, "numbers are of a format");
+        assert!(purse.spends[0].agrees_with(&token(1)));
+        for other in [
+            Token { account: AccountId([2; 16]), ..token(1) },
+            Token { chip: ChipId([5; 16]), ..token(1) },
+            Token { suite: Suite::International, ..token(1) },
+            Token { pay_key_version: 6, ..token(1) },
+            Token { mask_key_version: 7, ..token(1) },
+            Token { created_ms: 79, ..token(1) },
+        ] {
+            assert!(!purse.spends[0].agrees_with(&other), "{other:?}");
+        }
+    }
+
+    #[test]
     fn both_counts_of_a_day_are_kept() {
         let mut purse = Purse::empty(Currency::CNY);
         purse.refused_starts = purse.refused_starts.one_more(20_000, 9).unwrap();
@@ -425,6 +326,7 @@ mod tests {
         let token = |number: usize| TokenId([number as u8; 16]);
         let spend = |number, state| Spend {
             token: token(number),
+            fixed: None,
             state,
             last_stamp: None,
             last_counter: None,
@@ -474,6 +376,7 @@ mod tests {
         assert_eq!((purse.balance.minor, purse.day_total_minor, spend.state), (500, 30, TokenState::FrozenByWearer));
         assert_eq!(spend.last_stamp, Some(Stamp::new(TimeStep(9), Sequence::new(2).unwrap())));
         assert_eq!((spend.guesses.clone(), spend.expires_ms), (Guesses::default(), None));
+        assert_eq!(spend.to_token(), None, "it does not tell what the row under the token's number does");
         assert_eq!(Purse::from_row(&purse.to_row()), Ok(purse));
     }
 }

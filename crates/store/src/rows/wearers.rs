@@ -172,23 +172,6 @@ pub(crate) fn join_token(token: Token, spend: Option<&Spend>) -> Token {
     }
 }
 
-impl Spend {
-    /// The part of a token that changes.
-    pub(crate) fn of(token: &Token) -> Self {
-        Self {
-            token: token.id,
-            state: token.state,
-            last_stamp: token.last_stamp,
-            last_counter: token.last_counter,
-            guesses: token.guesses.clone(),
-            spent: token.spent,
-            expires_ms: token.expires_ms,
-            used: Default::default(),
-            codes: Vec::new(),
-        }
-    }
-}
-
 /// The form bindings have now. 2 added certificate, channels and failure.
 const BINDING_FORM: u8 = 2;
 

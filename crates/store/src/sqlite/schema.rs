@@ -11,8 +11,8 @@ use crate::key::{List, Named, Numbered};
 
 /// The version of the schema: the file's `user_version`. 1 was that of release 0.1.0; 3 knows makers, 4 risk rules, 5
 /// reservations, 6 shipments, 7 syncs, 8 which payments codes were used for, and refused bindings, 9 how much of a segment is
-/// carried over, 10 has tokens under numbers.
-const VERSION: usize = 10;
+/// carried over, 10 has tokens under numbers, 11 purses that tell all of their tokens, and whose tokens are.
+const VERSION: usize = 11;
 /// From this version on tokens are under numbers and not under names.
 const PACKED: usize = 10;
 /// Marks the file as ours (`application_id`): "PCHP".

@@ -363,6 +363,11 @@ pub fn shop() -> Merchant {
     }
 }
 
+/// A payment request by a server that has learned what `env` has.
+pub fn pay_with(env: &Env, order: &str, code: &str, minor: u64) -> Pay {
+    Pay::new(new_payment(SHOP, order, code, minor, NOW_MS), env).unwrap()
+}
+
 /// A payment request at another moment.
 pub fn pay_at(order: &str, code: &str, minor: u64, now_ms: u64) -> Pay {
     pay_of(SHOP, order, code, minor, now_ms)
@@ -374,14 +379,17 @@ pub fn pay_to(merchant: MerchantId, order: &str, code: &str, minor: u64) -> Pay 
 }
 
 fn pay_of(merchant: MerchantId, order: &str, code: &str, minor: u64, now_ms: u64) -> Pay {
-    let new = NewPayment {
+    Pay::new(new_payment(merchant, order, code, minor, now_ms), &env()).unwrap()
+}
+
+fn new_payment(merchant: MerchantId, order: &str, code: &str, minor: u64, now_ms: u64) -> NewPayment {
+    NewPayment {
         merchant,
         order: MerchantNumber::parse(order, "order").unwrap(),
         code: Zeroizing::new(code.to_owned()),
         amount: Amount::new(minor, Currency::CNY).unwrap(),
         now_ms,
-    };
-    Pay::new(new, &env()).unwrap()
+    }
 }
 
 /// What commands are given in these tests.
