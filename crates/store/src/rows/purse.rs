@@ -17,7 +17,8 @@ use crate::StoreError;
 
 /// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends; 3 what
 /// risk rules may know of what was paid before; 4 which payments a token's last codes were used for; 5 how many of its bindings
-/// were refused on a day; 6 how many were begun; 7 how often its wearer let a wearable pay again; 8 what no payment changes of its tokens.
+/// were refused on a day; 6 how many were begun; 7 how often its wearer let a wearable pay again; 8 what no payment changes of its tokens,
+/// and its numbers are short.
 const PURSE_FORM: u8 = 8;
 /// Refused starts of bindings of one account on one day that the audit trail keeps.
 pub(crate) const MAX_REFUSED_STARTS: u8 = 20;
@@ -140,7 +141,7 @@ impl Purse {
     }
 
     pub(crate) fn to_row(&self) -> Vec<u8> {
-        let row = Encoder::new(PURSE_FORM)
+        let row = Encoder::short(PURSE_FORM)
             .currency(self.currency)
             .i64(self.balance.minor)
             .u64(self.balance.last_record)
@@ -160,7 +161,8 @@ impl Purse {
     }
 
     pub(crate) fn from_row(fields: &[u8]) -> Result<Self, StoreError> {
-        let (mut row, form) = Decoder::up_to("purses", PURSE_FORM, fields)?;
+        let (row, form) = Decoder::up_to("purses", PURSE_FORM, fields)?;
+        let mut row = if form >= 8 { row.short() } else { row };
         let mut purse = Self {
             currency: row.currency()?,
             balance: Balance { minor: row.i64()?, last_record: row.u64()? },
