@@ -170,10 +170,7 @@ impl Tables<'_> {
             return Err(StoreError::Engine("a token's number must fall to the home of its account".to_owned()));
         }
         let name = Key::token_number(&token.format, token.index);
-        let known = match self.token_in_purse(token.account.number(), &token.format, token.index)? {
-            Some(known) => Some(known),
-            None => self.token_by_index(&token.format, token.index)?,
-        };
+        let known = self.token_by_index(&token.format, token.index, Some(token.account.number()))?;
         if known.as_ref().is_some_and(|known| known.id != token.id) {
             return Err(StoreError::Taken("token_numbers"));
         }

@@ -99,19 +99,18 @@ impl Tables<'_> {
         Ok(token.filter(|token| token.id == id))
     }
 
-    pub fn token_by_index(&mut self, format: &CodeFormat, index: TokenIndex) -> Result<Option<Token>, StoreError> {
-        self.token_at(&Key::token_number(format, index))
-    }
-
-    /// The token with this number, where it is one of this account's and the account's purse tells all of it.
-    pub(crate) fn token_in_purse(
+    /// The token with this number. First it is looked for in the purse of the account, by its number, whose it is believed to be.
+    pub(crate) fn token_by_index(
         &mut self,
-        account: u64,
         format: &CodeFormat,
         index: TokenIndex,
+        believed: Option<u64>,
     ) -> Result<Option<Token>, StoreError> {
-        let purse = self.purse_under(account)?;
-        Ok(purse.and_then(|purse| purse.spend_under(format, index)).and_then(Spend::to_token))
+        let purse = believed.map_or(Ok(None), |account| self.purse_under(account))?;
+        match purse.and_then(|purse| purse.spend_under(format, index)).and_then(Spend::to_token) {
+            Some(token) => Ok(Some(token)),
+            None => self.token_at(&Key::token_number(format, index)),
+        }
     }
 
     fn token_at(&mut self, place: &Key) -> Result<Option<Token>, StoreError> {

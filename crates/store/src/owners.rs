@@ -12,13 +12,11 @@ use hashbrown::HashMap;
 use paycode::TokenIndex;
 use platform::AccountId;
 
-use crate::rows::{Owners as Row, SPAN};
+use crate::rows::{NOBODY, OwnersRow, SPAN};
 
 /// The most blocks of [`SPAN`] numbers that are kept, of a kilobyte each: those of sixteen million tokens and more, where they
 /// lie side by side. What does not fit is looked for in the database.
 const MAX_BLOCKS: usize = 131_072;
-/// The account that a slot without one names: no account has a number above 2^63.
-const NOBODY: u64 = u64::MAX;
 
 type Block = [AtomicU64; SPAN];
 
@@ -34,25 +32,28 @@ impl Owners {
         Some(owner).filter(|number| *number != NOBODY)
     }
 
-    /// Keeps whose token this is.
+    /// Keeps whose token this is, where there is room.
     pub fn learn(&self, index: TokenIndex, account: AccountId) {
         let (block, slot) = place(index);
-        let mut row = [None; SPAN];
-        if let Some(owner) = row.get_mut(slot) {
-            *owner = Some(account.number());
-        }
-        self.learn_row(block, &row);
+        self.learn_in(block, |known| {
+            if let Some(owner) = known.get(slot) {
+                owner.store(account.number(), Ordering::Relaxed);
+            }
+        });
     }
 
     /// Keeps whose tokens a block of numbers is of; what the row does not know stays. Says whether there was room.
-    pub(crate) fn learn_row(&self, block: u64, row: &Row) -> bool {
-        let learn = |known: &Block| {
+    pub(crate) fn learn_row(&self, block: u64, row: &OwnersRow) -> bool {
+        self.learn_in(block, |known| {
             for (slot, owner) in known.iter().zip(row) {
                 if let Some(owner) = owner {
                     slot.store(*owner, Ordering::Relaxed);
                 }
             }
-        };
+        })
+    }
+
+    fn learn_in(&self, block: u64, learn: impl Fn(&Block)) -> bool {
         if let Some(known) = self.blocks().get(&block) {
             learn(known);
             return true;

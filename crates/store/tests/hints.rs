@@ -20,7 +20,7 @@ use platform::payments::PaymentState;
 use store::engine::{Ahead, Done, Engine, Outcome, View, Writes};
 use store::key::{Key, Numbered};
 use store::{Store, StoreError};
-use support::{Home, World, code, env, index, pay, payment};
+use support::{ACCOUNT, Home, World, code, env, index, pay_with, payment};
 use tokio::task::JoinSet;
 
 /// The most that the engine of these tests takes at once.
@@ -61,9 +61,7 @@ impl View for Told {
 }
 
 impl Engine for Told {
-    fn partition(&self) -> u32 {
-        self.engine.partition()
-    }
+    crate::leaves_to_engine!();
 
     fn may_conflict(&self) -> bool {
         self.engine.may_conflict()
@@ -92,10 +90,6 @@ impl Engine for Told {
         self.decided.send(payments.count()).unwrap();
         self.engine.commit_later(writes, done);
     }
-
-    fn roll_back(&mut self) -> Result<(), StoreError> {
-        self.engine.roll_back()
-    }
 }
 
 /// On one thread, so that codes of one token come in the order in which they were made.
@@ -108,10 +102,11 @@ async fn no_more_commands_are_decided_at_once_than_the_engine_says_and_rows_are_
     let engine = Told { engine: engines.remove(0), decided: tell, ahead: Arc::clone(&ahead) };
     let (store, writer) = Store::start(Box::new(engine), env()).unwrap();
 
+    let server = env();
     let pay_all = async |name: &str, step: i64| {
         let mut all = JoinSet::new();
         for number in 0..PAYMENTS {
-            let payment = pay(&format!("{name}-{number}"), &code(step, number as u8), 100);
+            let payment = pay_with(&server, &format!("{name}-{number}"), &code(step, number as u8), 100);
             let store = store.clone();
             all.spawn(async move { store.execute(payment).await });
         }
@@ -123,12 +118,15 @@ async fn no_more_commands_are_decided_at_once_than_the_engine_says_and_rows_are_
     assert_eq!(*ahead.keys.lock().unwrap(), [], "nothing is gained by looking ahead");
     ahead.is_slow.store(true, Ordering::Relaxed);
     pay_all("slow", 0).await;
-    let token = Key::token_number(&env().settings.codes.format, index());
-    assert_eq!(*ahead.keys.lock().unwrap(), vec![token; PAYMENTS]);
+    let token = Key::token_number(&server.settings.codes.format, index());
+    assert_eq!(core::mem::take(&mut *ahead.keys.lock().unwrap()), vec![token; PAYMENTS]);
+    server.owners.learn(index(), ACCOUNT);
+    pay_all("known", 1).await;
+    assert_eq!(*ahead.keys.lock().unwrap(), vec![Key::purse(ACCOUNT); PAYMENTS]);
 
     drop(store);
     writer.join().unwrap();
     let decided: Vec<usize> = decided.iter().collect();
-    assert_eq!(decided.iter().sum::<usize>(), 2 * PAYMENTS);
+    assert_eq!(decided.iter().sum::<usize>(), 3 * PAYMENTS);
     assert!(decided.iter().all(|payments| (1..=MOST).contains(payments)), "{decided:?}");
 }

@@ -44,17 +44,11 @@ impl View for Asked {
         self.engine.read(keys)
     }
 
-    looks_through_engine!();
+    crate::looks_through_engine!();
 }
 
 impl Engine for Asked {
-    fn partition(&self) -> u32 {
-        self.engine.partition()
-    }
-
-    fn lease(&self) -> store::engine::Lease {
-        self.engine.lease()
-    }
+    crate::leaves_to_engine!();
 
     fn may_conflict(&self) -> bool {
         self.engine.may_conflict()
@@ -66,10 +60,6 @@ impl Engine for Asked {
 
     fn commit(&mut self, writes: Writes) -> Outcome {
         self.engine.commit(writes)
-    }
-
-    fn roll_back(&mut self) -> Result<(), StoreError> {
-        self.engine.roll_back()
     }
 }
 

@@ -23,7 +23,7 @@ use platform::payments::{Payment, PaymentState};
 use platform::tokens::Token;
 use platform::{AccountId, Caller, Change, ChipId, KeyHash, RefundId, TokenId, TopUpId};
 use store::commands::{AnswerPayment, Pay, RefundPayment, TopUpAccount};
-use store::engine::{Engine, Lease, Outcome, View, Writes};
+use store::engine::{Engine, Outcome, View, Writes};
 use store::key::{Key, Numbered};
 use store::{Batch, Command, Env, Failure, Store, StoreError, Tables};
 use support::{Home, NOW_MS, Put, SHOP, World, cancel, code_of, env, number, pay, payment};
@@ -51,13 +51,7 @@ impl View for Listening {
 }
 
 impl Engine for Listening {
-    fn partition(&self) -> u32 {
-        self.engine.partition()
-    }
-
-    fn lease(&self) -> Lease {
-        self.engine.lease()
-    }
+    crate::leaves_to_engine!();
 
     fn begin(&mut self) -> Result<(), StoreError> {
         self.engine.begin()
@@ -65,10 +59,6 @@ impl Engine for Listening {
 
     fn commit(&mut self, writes: Writes) -> Outcome {
         self.engine.commit(writes)
-    }
-
-    fn roll_back(&mut self) -> Result<(), StoreError> {
-        self.engine.roll_back()
     }
 }
 
@@ -244,13 +234,7 @@ impl View for Gated {
 }
 
 impl Engine for Gated {
-    fn partition(&self) -> u32 {
-        self.engine.partition()
-    }
-
-    fn lease(&self) -> Lease {
-        self.engine.lease()
-    }
+    crate::leaves_to_engine!();
 
     fn begin(&mut self) -> Result<(), StoreError> {
         drop(self.batches.opened.wait_while(self.batches.is_closed.lock().unwrap(), |is_closed| *is_closed).unwrap());
@@ -268,10 +252,6 @@ impl Engine for Gated {
             self.batches.ended.lock().unwrap().push((asked, rows));
         }
         outcome
-    }
-
-    fn roll_back(&mut self) -> Result<(), StoreError> {
-        self.engine.roll_back()
     }
 }
 

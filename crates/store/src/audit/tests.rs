@@ -71,29 +71,13 @@ fn a_purse_that_tells_another_token_than_its_row_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let mut engine = SqliteEngine::open(&folder.path().join("paychip.db")).unwrap();
     let account = platform::accounts::Account {
-        id: AccountId([1; 16]),
+        id: rows::example_token(3).account,
         name: "Li".to_owned(),
         currency: Currency::CNY,
         wallet_key: platform::KeyHash([1; 32]),
         created_ms: 0,
     };
-    let token = platform::tokens::Token {
-        id: platform::TokenId([3; 16]),
-        account: account.id,
-        chip: platform::ChipId([4; 16]),
-        format: paycode::CodeFormat::DEFAULT,
-        suite: paycode::Suite::International,
-        index: paycode::TokenIndex::new(33).unwrap(),
-        pay_key_version: 1,
-        mask_key_version: 1,
-        state: platform::tokens::TokenState::Active,
-        last_stamp: None,
-        last_counter: None,
-        guesses: Default::default(),
-        spent: Default::default(),
-        expires_ms: None,
-        created_ms: 0,
-    };
+    let token = rows::example_token(3);
     engine.begin().unwrap();
     let mut tables = crate::Tables::open(&mut engine).unwrap();
     let rows = [platform::Change::PutAccount(account), platform::Change::PutToken(token.clone())];
@@ -109,7 +93,7 @@ fn a_purse_that_tells_another_token_than_its_row_is_found() {
 
     engine.begin().unwrap();
     let mut tables = crate::Tables::open(&mut engine).unwrap();
-    let other = platform::tokens::Token { pay_key_version: 2, ..token.clone() };
+    let other = platform::tokens::Token { pay_key_version: 7, ..token.clone() };
     tables.change_purse(token.account, |purse| purse.put_spend(rows::Spend::of(&other))).unwrap();
     let writes = tables.into_writes().unwrap();
     assert_eq!(engine.commit(writes), crate::engine::Outcome::Committed);

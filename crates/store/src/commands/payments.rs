@@ -223,17 +223,13 @@ impl Command for Pay {
     }
 }
 
-/// The token that a code may be of: in the purse of the account whose it probably is, or else under its number.
+/// The token that a code may be of. Whose it is is known then.
 fn suspect_token(suspect: &Suspect, tables: &mut Tables<'_>, env: &Env) -> Result<Option<Token>, StoreError> {
     let (format, index) = (&env.settings.codes.format, suspect.unmasked.index);
-    if let Some(owner) = suspect.owner
-        && let Some(token) = tables.token_in_purse(owner, format, index)?
-    {
-        return Ok(Some(token));
-    }
-    let token = tables.token_by_index(format, index)?;
-    if let Some(token) = token.as_ref().filter(|_| tables.homes().is_one()) {
-        env.owners.learn(index, token.account);
+    let token = tables.token_by_index(format, index, suspect.owner)?;
+    let owner = token.as_ref().map(|token| token.account).filter(|_| tables.homes().is_one());
+    if let Some(owner) = owner.filter(|owner| suspect.owner != Some(owner.number())) {
+        env.owners.learn(index, owner);
     }
     Ok(token)
 }

@@ -2,7 +2,7 @@
 //!
 //! A token is kept in two parts: what no payment changes under the number in its codes, and what each payment changes in the
 //! [`Purse`] of its account, beside the balance and the day's use. The purse tells what no payment changes as well, so that a
-//! payment reads one row of the wearer's, which it changes, where it is known whose the number is (`owners.rs`).
+//! payment reads one row of the wearer's, which it changes, where the server knows whose the number is (`store/src/owners.rs`).
 
 pub(crate) mod codec;
 mod makers;
@@ -12,23 +12,24 @@ mod payments;
 mod purse;
 mod reservation;
 mod rules;
-mod spend;
+mod tokens;
 mod wearers;
 
 pub(crate) use makers::{
     batch, chip_model, device_model, maker, put_batch, put_chip_model, put_device_model, put_maker, put_revoked_list,
     put_shipment, revoked_list, shipment,
 };
-pub(crate) use owners::{Owners, SPAN, owners, put_owners};
+pub(crate) use owners::{NOBODY, OwnersRow, SPAN, owners, put_owners};
 pub(crate) use payments::{merchant, payment, put_merchant, put_payment, put_refund, refund};
 pub(crate) use purse::{MAX_REFUSED_STARTS, Purse};
 pub(crate) use reservation::{Asked, Reservation};
 pub use rules::RulesRow;
 pub(crate) use rules::{put_rule_set, rule_set};
-pub(crate) use spend::Spend;
+#[cfg(test)]
+pub(crate) use tokens::example as example_token;
+pub(crate) use tokens::{Spend, join_token, put_token, put_token_place, token, token_account, token_place};
 pub(crate) use wearers::{
-    account, binding, chip, event, join_token, put_account, put_binding, put_chip, put_event, put_sync, put_token,
-    put_token_place, put_top_up, sync, token, token_account, token_place, top_up,
+    account, binding, chip, event, put_account, put_binding, put_chip, put_event, put_sync, put_top_up, sync, top_up,
 };
 
 use codec::{Decoder, Encoder};

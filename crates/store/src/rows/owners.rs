@@ -9,16 +9,16 @@ pub(crate) const SPAN: usize = 128;
 
 /// The number of the account that each of the tokens is of; nothing where there is no such token, or none that this row knows
 /// of.
-pub(crate) type Owners = [Option<u64>; SPAN];
+pub(crate) type OwnersRow = [Option<u64>; SPAN];
 
-/// An account's number is below 2^63.
-const NOBODY: u64 = u64::MAX;
+/// No account's number: those are below 2^63.
+pub(crate) const NOBODY: u64 = u64::MAX;
 
-pub(crate) fn put_owners(owners: &Owners) -> Vec<u8> {
+pub(crate) fn put_owners(owners: &OwnersRow) -> Vec<u8> {
     owners.iter().fold(Encoder::new(FORM), |row, owner| row.u64(owner.unwrap_or(NOBODY))).finish()
 }
 
-pub(crate) fn owners(fields: &[u8]) -> Result<Owners, StoreError> {
+pub(crate) fn owners(fields: &[u8]) -> Result<OwnersRow, StoreError> {
     let mut row = Decoder::new("token_owners", FORM, fields)?;
     let mut owners = [None; SPAN];
     for owner in &mut owners {

@@ -12,7 +12,7 @@ use platform::{AccountId, OnDay, PaymentId, TokenId};
 use super::Balance;
 use super::codec::{Decoder, Encoder};
 use super::on_day::{on_day, put_on_day};
-use super::spend::{Spend, TokenUse, read_spent, read_sums, write_spent, write_sums};
+use super::tokens::{Spend, TokenUse, read_spent, read_sums, write_spent, write_sums};
 use crate::StoreError;
 
 /// The form purses have now. 2 tells by whom a token was guessed at, which codes it has spent, and when it ends; 3 what
@@ -211,6 +211,8 @@ mod tests {
     use platform::merchants::Position;
     use platform::tokens::Token;
 
+    use super::super::tokens::example;
+
     use super::*;
 
     #[test]
@@ -276,40 +278,26 @@ mod tests {
 
     #[test]
     fn a_purse_tells_all_of_its_tokens() {
-        let token = |number: u8| Token {
-            id: TokenId([number; 16]),
-            account: AccountId([1; 16]),
-            chip: ChipId([4; 16]),
-            format: CodeFormat::DEFAULT,
-            suite: Suite::Chinese,
-            index: TokenIndex::new(number.into()).unwrap(),
-            pay_key_version: 5,
-            mask_key_version: 6,
-            state: TokenState::Active,
-            last_stamp: Some(Stamp::new(TimeStep(9), Sequence::FIRST)),
-            last_counter: Some(8),
-            guesses: Guesses { since_ms: 4, codes: 3, merchants: vec![7, 8] },
-            spent: SpentMarks::default().with(9),
-            expires_ms: Some(77),
-            created_ms: 78,
-        };
         let mut purse = Purse::empty(Currency::CNY);
-        purse.put_spend(Spend::of(&token(1)));
-        purse.put_spend(Spend::of(&token(2)));
+        purse.put_spend(Spend::of(&example(1)));
+        purse.put_spend(Spend::of(&example(2)));
         let purse = Purse::from_row(&purse.to_row()).unwrap();
         let told = |format: &CodeFormat, number: u8| {
             purse.spend_under(format, TokenIndex::new(number.into()).unwrap()).and_then(Spend::to_token)
         };
-        assert_eq!([1, 2, 3].map(|number| told(&CodeFormat::DEFAULT, number)), [Some(token(1)), Some(token(2)), None]);
+        assert_eq!(
+            [1, 2, 3].map(|number| told(&CodeFormat::DEFAULT, number)),
+            [Some(example(1)), Some(example(2)), None]
+        );
         assert_eq!(told(&CodeFormat::new("72", 20).unwrap(), 1), None, "numbers are of a format");
-        assert!(purse.spends[0].agrees_with(&token(1)));
+        assert!(purse.spends[0].agrees_with(&example(1)));
         for other in [
-            Token { account: AccountId([2; 16]), ..token(1) },
-            Token { chip: ChipId([5; 16]), ..token(1) },
-            Token { suite: Suite::International, ..token(1) },
-            Token { pay_key_version: 6, ..token(1) },
-            Token { mask_key_version: 7, ..token(1) },
-            Token { created_ms: 79, ..token(1) },
+            Token { account: AccountId([2; 16]), ..example(1) },
+            Token { chip: ChipId([5; 16]), ..example(1) },
+            Token { suite: Suite::International, ..example(1) },
+            Token { pay_key_version: 6, ..example(1) },
+            Token { mask_key_version: 7, ..example(1) },
+            Token { created_ms: 79, ..example(1) },
         ] {
             assert!(!purse.spends[0].agrees_with(&other), "{other:?}");
         }

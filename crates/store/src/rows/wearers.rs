@@ -1,17 +1,14 @@
 //! Accounts, top-ups, chips, tokens, bindings and the audit trail as rows.
 
-use paycode::{CodeFormat, Suite, TokenIndex};
 use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
 use platform::chips::{Chip, Origin};
 use platform::syncs::{MAX_RESULTS, Notice, SyncState, TokenSync, Told, Work};
-use platform::tokens::{Token, TokenState};
 use platform::{AccountId, BindingId, ChipId, KeyHash, OnDay, PaymentId, Reason, ShipmentId, TokenId, TopUpId};
 
+use super::FORM;
 use super::codec::{Decoder, Encoder};
 use super::on_day::{on_day, put_on_day};
-use super::{FORM, Spend};
-use crate::key::Key;
 use crate::{EventLine, StoreError};
 
 /// The form of the row of a chip that came in a shipment.
@@ -80,96 +77,6 @@ pub(crate) fn chip(fields: &[u8]) -> Result<Chip, StoreError> {
     };
     let chip = Chip { id, key_version, registered_ms, origin };
     row.end().map(|()| chip)
-}
-
-/// Where a token is found by its id: under the number in its codes.
-pub(crate) fn put_token_place(row: &Token) -> Vec<u8> {
-    Encoder::new(FORM)
-        .raw(&row.id.0)
-        .text(row.format.prefix_str())
-        // A code has at most 24 digits.
-        .u8(row.format.total_digits() as u8)
-        .u64(row.index.get())
-        .finish()
-}
-
-pub(crate) fn token_place(fields: &[u8]) -> Result<Key, StoreError> {
-    let mut row = Decoder::new("tokens", FORM, fields)?;
-    row.raw::<16>()?;
-    let prefix = row.text()?;
-    let format = CodeFormat::new(prefix, row.u8()?).map_err(|_| row.corrupt())?;
-    let index = TokenIndex::new(row.u64()?).map_err(|_| row.corrupt())?;
-    row.end().map(|()| Key::token_number(&format, index))
-}
-
-/// The part of a token that no payment changes; the rest is its [`Spend`].
-pub(crate) fn put_token(row: &Token) -> Vec<u8> {
-    Encoder::new(FORM)
-        .raw(&row.id.0)
-        .raw(&row.account.0)
-        .raw(&row.chip.0)
-        .text(row.format.prefix_str())
-        // A code has at most 24 digits.
-        .u8(row.format.total_digits() as u8)
-        .u8(row.suite.id())
-        .u64(row.index.get())
-        .u8(row.pay_key_version)
-        .u8(row.mask_key_version)
-        .u64(row.created_ms)
-        .finish()
-}
-
-/// The account whose purse holds the rest of this token.
-pub(crate) fn token_account(fields: &[u8]) -> Result<AccountId, StoreError> {
-    let mut row = Decoder::new("token_numbers", FORM, fields)?;
-    row.raw::<16>()?;
-    row.raw().map(AccountId)
-}
-
-/// A token by the part of it that no payment changes; the rest as of one whose [`Spend`] is not kept any more, which is
-/// revoked.
-pub(crate) fn token(fields: &[u8]) -> Result<Token, StoreError> {
-    let mut row = Decoder::new("token_numbers", FORM, fields)?;
-    let (id, account) = (TokenId(row.raw()?), AccountId(row.raw()?));
-    let chip = ChipId(row.raw()?);
-    let prefix = row.text()?;
-    let format = CodeFormat::new(prefix, row.u8()?).map_err(|_| row.corrupt())?;
-    let suite = Suite::from_id(row.u8()?);
-    let suite = row.known(suite)?;
-    let index = TokenIndex::new(row.u64()?).map_err(|_| row.corrupt())?;
-    let (pay_key_version, mask_key_version, created_ms) = (row.u8()?, row.u8()?, row.u64()?);
-    row.end()?;
-    Ok(Token {
-        id,
-        account,
-        chip,
-        format,
-        suite,
-        index,
-        pay_key_version,
-        mask_key_version,
-        state: TokenState::Revoked,
-        last_stamp: None,
-        last_counter: None,
-        guesses: Default::default(),
-        spent: Default::default(),
-        expires_ms: None,
-        created_ms,
-    })
-}
-
-/// The token with the part that payments change, from its account's purse, where that is kept.
-pub(crate) fn join_token(token: Token, spend: Option<&Spend>) -> Token {
-    let Some(spend) = spend else { return token };
-    Token {
-        state: spend.state,
-        last_stamp: spend.last_stamp,
-        last_counter: spend.last_counter,
-        guesses: spend.guesses.clone(),
-        spent: spend.spent,
-        expires_ms: spend.expires_ms,
-        ..token
-    }
 }
 
 /// The form bindings have now. 2 added certificate, channels and failure.

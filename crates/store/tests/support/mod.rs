@@ -250,6 +250,24 @@ macro_rules! looks_through_engine {
     };
 }
 
+/// What of an `Engine` tests never change, as the engine that `self.engine` is has it.
+#[macro_export]
+macro_rules! leaves_to_engine {
+    () => {
+        fn partition(&self) -> u32 {
+            self.engine.partition()
+        }
+
+        fn lease(&self) -> store::engine::Lease {
+            self.engine.lease()
+        }
+
+        fn roll_back(&mut self) -> Result<(), store::StoreError> {
+            self.engine.roll_back()
+        }
+    };
+}
+
 pub struct World {
     pub store: Store,
     pub queries: Queries,

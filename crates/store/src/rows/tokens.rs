@@ -1,4 +1,4 @@
-//! A token's part of its account's purse.
+//! A token: where it is found, the row under the number in its codes, and its part of its account's purse.
 
 use paycode::{CodeFormat, Sequence, Stamp, Suite, TimeStep, TokenIndex};
 use platform::guesses::{Guesses, MAX_GUESSING_MERCHANTS, SPENT_MARKS, SpentMarks};
@@ -9,8 +9,65 @@ use platform::syncs::{MAX_RESULTS, UsedCode};
 use platform::tokens::{Token, TokenState};
 use platform::{AccountId, ChipId, PaymentId, TokenId};
 
+use super::FORM;
 use super::codec::{Decoder, Encoder};
 use crate::StoreError;
+use crate::key::Key;
+
+/// Where a token is found by its id: under the number in its codes.
+pub(crate) fn put_token_place(row: &Token) -> Vec<u8> {
+    Encoder::new(FORM)
+        .raw(&row.id.0)
+        .text(row.format.prefix_str())
+        // A code has at most 24 digits.
+        .u8(row.format.total_digits() as u8)
+        .u64(row.index.get())
+        .finish()
+}
+
+pub(crate) fn token_place(fields: &[u8]) -> Result<Key, StoreError> {
+    let mut row = Decoder::new("tokens", FORM, fields)?;
+    row.raw::<16>()?;
+    let prefix = row.text()?;
+    let format = CodeFormat::new(prefix, row.u8()?).map_err(|_| row.corrupt())?;
+    let index = TokenIndex::new(row.u64()?).map_err(|_| row.corrupt())?;
+    row.end().map(|()| Key::token_number(&format, index))
+}
+
+/// The part of a token that no payment changes; the rest is its [`Spend`].
+pub(crate) fn put_token(row: &Token) -> Vec<u8> {
+    Fixed::write(Encoder::new(FORM).raw(&row.id.0), &Fixed::of(row)).finish()
+}
+
+/// The account whose purse holds the rest of this token.
+pub(crate) fn token_account(fields: &[u8]) -> Result<AccountId, StoreError> {
+    let mut row = Decoder::new("token_numbers", FORM, fields)?;
+    row.raw::<16>()?;
+    row.raw().map(AccountId)
+}
+
+/// A token by the part of it that no payment changes; the rest as of one whose [`Spend`] is not kept any more, which is
+/// revoked.
+pub(crate) fn token(fields: &[u8]) -> Result<Token, StoreError> {
+    let mut row = Decoder::new("token_numbers", FORM, fields)?;
+    let id = TokenId(row.raw()?);
+    let fixed = Fixed::read(&mut row)?;
+    row.end().map(|()| fixed.token(id))
+}
+
+/// The token with the part that payments change, from its account's purse, where that is kept.
+pub(crate) fn join_token(token: Token, spend: Option<&Spend>) -> Token {
+    let Some(spend) = spend else { return token };
+    Token {
+        state: spend.state,
+        last_stamp: spend.last_stamp,
+        last_counter: spend.last_counter,
+        guesses: spend.guesses.clone(),
+        spent: spend.spent,
+        expires_ms: spend.expires_ms,
+        ..token
+    }
+}
 
 /// What changes of a token, and what does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +117,27 @@ impl Fixed {
             pay_key_version: token.pay_key_version,
             mask_key_version: token.mask_key_version,
             created_ms: token.created_ms,
+        }
+    }
+
+    /// The token with this part, and else as one that is revoked.
+    fn token(self, id: TokenId) -> Token {
+        Token {
+            id,
+            account: self.account,
+            chip: self.chip,
+            format: self.format,
+            suite: self.suite,
+            index: self.index,
+            pay_key_version: self.pay_key_version,
+            mask_key_version: self.mask_key_version,
+            state: TokenState::Revoked,
+            last_stamp: None,
+            last_counter: None,
+            guesses: Default::default(),
+            spent: Default::default(),
+            expires_ms: None,
+            created_ms: self.created_ms,
         }
     }
 
@@ -192,24 +270,7 @@ impl Spend {
 
     /// The whole token, where all of it is here.
     pub(crate) fn to_token(&self) -> Option<Token> {
-        let fixed = self.fixed.as_ref()?;
-        Some(Token {
-            id: self.token,
-            account: fixed.account,
-            chip: fixed.chip,
-            format: fixed.format,
-            suite: fixed.suite,
-            index: fixed.index,
-            pay_key_version: fixed.pay_key_version,
-            mask_key_version: fixed.mask_key_version,
-            state: self.state,
-            last_stamp: self.last_stamp,
-            last_counter: self.last_counter,
-            guesses: self.guesses.clone(),
-            spent: self.spent,
-            expires_ms: self.expires_ms,
-            created_ms: fixed.created_ms,
-        })
+        Some(join_token(self.fixed?.token(self.token), Some(self)))
     }
 
     /// Whether what does not change is what the row under the token's number says, as far as it is here.
@@ -266,5 +327,28 @@ impl Spend {
             codes.push(UsedCode { payment: PaymentId(row.raw()?), stamp: read_stamp(row)? });
         }
         Ok(Self { token, fixed, state, last_stamp, last_counter, guesses, spent, expires_ms, used, codes })
+    }
+}
+
+/// A token of account 1 for the tests of this crate, no two of its numbers alike.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+pub(crate) fn example(number: u8) -> Token {
+    Token {
+        id: TokenId([number; 16]),
+        account: AccountId([1; 16]),
+        chip: ChipId([4; 16]),
+        format: CodeFormat::DEFAULT,
+        suite: Suite::Chinese,
+        index: TokenIndex::new(number.into()).unwrap(),
+        pay_key_version: 5,
+        mask_key_version: 6,
+        state: TokenState::Active,
+        last_stamp: Some(Stamp::new(TimeStep(9), Sequence::FIRST)),
+        last_counter: Some(8),
+        guesses: Guesses { since_ms: 4, codes: 3, merchants: vec![7, 8] },
+        spent: SpentMarks::default().with(9),
+        expires_ms: Some(77),
+        created_ms: 78,
     }
 }
