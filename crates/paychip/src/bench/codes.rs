@@ -11,6 +11,8 @@ use super::seed::Keys;
 
 /// Codes a token has in one step.
 const PER_STEP: u64 = 4;
+/// Steps of which codes are fresh: the one before the present, it, and the next, which a fast clock may show.
+const FRESH_STEPS: u64 = 3;
 /// The longest wait for new steps: those of a whole window.
 const MAX_WAITS: u32 = 100;
 /// Codes checked to find how many can be checked in a second.
@@ -71,10 +73,9 @@ impl Supply {
     }
 
     /// Payments whose codes are valid for half a minute from now: `count`, or as many as there are in the steps around
-    /// the present, for which this waits.
+    /// the present. This waits for all of them: few tokens on a fast machine have codes for three seconds.
     pub fn payments(&self, count: usize) -> Vec<Payment> {
-        let per_step = PER_STEP * self.tokens;
-        let enough = (count as u64).min(2 * per_step);
+        let enough = (count as u64).min(FRESH_STEPS * PER_STEP * self.tokens);
         for _ in 0..MAX_WAITS {
             let (first, end) = self.fresh();
             if end - first >= enough {
@@ -92,11 +93,11 @@ impl Supply {
         (first..end).filter_map(|number| self.payment(number)).collect()
     }
 
-    /// The codes not used yet: of the step before the present one, of it, and of the next, which a fast clock may show.
+    /// The codes not used yet.
     fn fresh(&self) -> (u64, u64) {
         let per_step = PER_STEP * self.tokens;
         let now = seconds_now() / 30;
-        (self.next.get().max((now - 1) * per_step), (now + 2) * per_step)
+        (self.next.get().max((now - 1) * per_step), (now - 1 + FRESH_STEPS) * per_step)
     }
 
     fn payment(&self, number: u64) -> Option<Payment> {
