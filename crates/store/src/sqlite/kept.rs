@@ -4,8 +4,11 @@
 //!
 //! Bounded by bytes. There are two halves: when the younger is full it becomes the older, and the older is forgotten; a
 //! row that is read from the older half moves to the younger. What is in use so stays, at the cost of one look.
+//!
+//! The writer waits for whatever is done here, and everybody for the writer: so nothing is done to a whole half at once. A map has
+//! room for all of it from the beginning, and what is forgotten is freed a row or two at a time.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map};
 
 use crate::key::{Key, Named, Numbered};
 use crate::rows::codec::unseal;
@@ -15,13 +18,30 @@ const HALF_BYTES: usize = 48 << 20;
 /// What an entry takes beyond the bytes of its key and row: both their places, a map's own, and what an allocator
 /// rounds up.
 const ENTRY_BYTES: usize = 128;
+/// Rows that a half has room for before its map has to grow: about as many as fill it. A map that grows is moved as a whole,
+/// which took the writer 40 ms where the rows of many wearers were kept.
+const ROOM: usize = HALF_BYTES / (2 * ENTRY_BYTES);
+/// Forgotten rows that are freed with each new one: all of them are gone before as many are to be forgotten again.
+const FREED_EACH: usize = 2;
 
 /// The rows kept; `None` where there is none.
-#[derive(Default)]
 pub(super) struct Kept {
     younger: HashMap<Key, Option<Vec<u8>>>,
     younger_bytes: usize,
     older: HashMap<Key, Option<Vec<u8>>>,
+    /// What is left to free of the half before the older.
+    forgotten: hash_map::IntoIter<Key, Option<Vec<u8>>>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            younger: HashMap::with_capacity(ROOM),
+            younger_bytes: 0,
+            older: HashMap::new(),
+            forgotten: HashMap::new().into_iter(),
+        }
+    }
 }
 
 impl Kept {
@@ -64,9 +84,12 @@ impl Kept {
 
     fn insert(&mut self, key: Key, row: Option<Vec<u8>>) {
         if self.younger_bytes >= HALF_BYTES {
-            self.older = core::mem::take(&mut self.younger);
+            let room = self.younger.len().max(ROOM);
+            let younger = core::mem::replace(&mut self.younger, HashMap::with_capacity(room));
+            self.forgotten = core::mem::replace(&mut self.older, younger).into_iter();
             self.younger_bytes = 0;
         }
+        self.forgotten.by_ref().take(FREED_EACH).for_each(drop);
         self.younger_bytes += bytes(&key, row.as_deref());
         self.younger.insert(key, row);
     }
@@ -126,6 +149,26 @@ mod tests {
             assert!(held(&kept.younger) + held(&kept.older) <= 2 * (HALF_BYTES + (1 << 20)));
         }
         assert_eq!(kept.row(&purse(1)), None);
+    }
+
+    /// Rows that differ in size, so that halves differ in how many they hold.
+    #[test]
+    fn what_is_forgotten_is_freed_little_by_little_and_a_map_does_not_grow() {
+        let mut kept = Kept::default();
+        let (mut halves, mut left) = (0, 0);
+        for number in 0..1_000_000_u64 {
+            kept.keep(&purse(number), Some(&[7; 150][..50 + number as usize % 100]));
+            let now = kept.forgotten.len();
+            if now > left {
+                assert_eq!(left, 0, "half {halves} was freed before the next was forgotten");
+                halves += 1;
+            } else {
+                assert!(left - now <= FREED_EACH, "{} at once", left - now);
+            }
+            left = now;
+            assert!(kept.younger.capacity() >= ROOM && kept.younger.capacity() < 2 * ROOM, "room from the beginning");
+        }
+        assert!(halves >= 2, "{halves}");
     }
 
     #[test]
