@@ -73,7 +73,7 @@ impl Supply {
     }
 
     /// Payments whose codes are valid for half a minute from now: `count`, or as many as there are in the steps around
-    /// the present. This waits for all of them: few tokens on a fast machine have codes for three seconds.
+    /// the present. This waits for all of them: a fast machine uses those of few tokens up within the run.
     pub fn payments(&self, count: usize) -> Vec<Payment> {
         let enough = (count as u64).min(FRESH_STEPS * PER_STEP * self.tokens);
         for _ in 0..MAX_WAITS {

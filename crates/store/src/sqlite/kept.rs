@@ -5,48 +5,81 @@
 //! Bounded by bytes. There are two halves: when the younger is full it becomes the older, and the older is forgotten; a
 //! row that is read from the older half moves to the younger. What is in use so stays, at the cost of one look.
 //!
-//! The writer waits for whatever is done here, and everybody for the writer: so nothing is done to a whole half at once. A map has
-//! room for all of it from the beginning, and what is forgotten is freed a row or two at a time.
+//! There are many small such pairs, each with its share of the rows, and not a large one: the writer waits for what is done
+//! here, and everybody for the writer. A map of a hundred thousand rows that grew, or a new one whose pages the system had to
+//! zero, held all of them up for 40 to 60 ms; and so many rows are not freed at once either.
 
-use hashbrown::{HashMap, hash_map};
+use core::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::key::{Key, Named, Numbered};
 use crate::rows::codec::unseal;
 
-/// Bytes of keys and rows in each of the two halves, and what a map needs beside them.
-const HALF_BYTES: usize = 48 << 20;
+/// Pairs of halves.
+const PARTS: usize = 64;
+/// Bytes of keys and rows in each of two halves, and what a map needs beside them: 48 MiB in all the younger together.
+const HALF_BYTES: usize = (48 << 20) / PARTS;
 /// What an entry takes beyond the bytes of its key and row: both their places, a map's own, and what an allocator
 /// rounds up.
 const ENTRY_BYTES: usize = 128;
-/// Rows that a half has room for before its map has to grow: about as many as fill it. A map that grows is moved as a whole,
-/// which took the writer 40 ms where the rows of many wearers were kept.
-const ROOM: usize = HALF_BYTES / (2 * ENTRY_BYTES);
-/// Forgotten rows that are freed with each new one: all of them are gone before as many are to be forgotten again.
-const FREED_EACH: usize = 2;
 
 /// The rows kept; `None` where there is none.
 pub(super) struct Kept {
-    younger: HashMap<Key, Option<Vec<u8>>>,
-    younger_bytes: usize,
-    older: HashMap<Key, Option<Vec<u8>>>,
-    /// What is left to free of the half before the older.
-    forgotten: hash_map::IntoIter<Key, Option<Vec<u8>>>,
+    parts: [Part; PARTS],
+    place: DefaultHashBuilder,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Self {
-            younger: HashMap::with_capacity(ROOM),
-            younger_bytes: 0,
-            older: HashMap::new(),
-            forgotten: HashMap::new().into_iter(),
-        }
+        Self { parts: core::array::from_fn(|_| Part::default()), place: DefaultHashBuilder::default() }
     }
+}
+
+/// Those of some keys.
+#[derive(Default)]
+struct Part {
+    younger: HashMap<Key, Option<Vec<u8>>>,
+    younger_bytes: usize,
+    older: HashMap<Key, Option<Vec<u8>>>,
 }
 
 impl Kept {
     /// The row, where it is kept; the inner `None` where it is known that there is none.
     pub(super) fn row(&mut self, key: &Key) -> Option<Option<Vec<u8>>> {
+        self.part(key).row(key)
+    }
+
+    /// Whether a row is kept, or that there is none.
+    pub(super) fn holds(&self, key: &Key) -> bool {
+        self.parts[self.part_of(key)].younger.contains_key(key)
+    }
+
+    /// Keeps a row that was read, where it is of a table that is kept and has the right seal.
+    pub(super) fn keep_read(&mut self, key: &Key, row: Option<&[u8]>) {
+        if is_kept(key) && row.is_none_or(|row| unseal(key, row).is_ok()) {
+            self.part(key).keep(key, row);
+        }
+    }
+
+    /// Keeps a row that was written, where it is of a table that is kept.
+    pub(super) fn keep(&mut self, key: &Key, row: Option<&[u8]>) {
+        if is_kept(key) {
+            self.part(key).keep(key, row);
+        }
+    }
+
+    fn part(&mut self, key: &Key) -> &mut Part {
+        &mut self.parts[self.part_of(key)]
+    }
+
+    fn part_of(&self, key: &Key) -> usize {
+        self.place.hash_one(key) as usize % PARTS
+    }
+}
+
+impl Part {
+    fn row(&mut self, key: &Key) -> Option<Option<Vec<u8>>> {
         if let Some(row) = self.younger.get(key) {
             return Some(row.clone());
         }
@@ -55,23 +88,7 @@ impl Kept {
         Some(row)
     }
 
-    /// Whether a row is kept, or that there is none.
-    pub(super) fn holds(&self, key: &Key) -> bool {
-        self.younger.contains_key(key)
-    }
-
-    /// Keeps a row that was read, where it is of a table that is kept and has the right seal.
-    pub(super) fn keep_read(&mut self, key: &Key, row: Option<&[u8]>) {
-        if is_kept(key) && row.is_none_or(|row| unseal(key, row).is_ok()) {
-            self.keep(key, row);
-        }
-    }
-
-    /// Keeps a row that was written, where it is of a table that is kept.
-    pub(super) fn keep(&mut self, key: &Key, row: Option<&[u8]>) {
-        if !is_kept(key) {
-            return;
-        }
+    fn keep(&mut self, key: &Key, row: Option<&[u8]>) {
         if let Some(known) = self.younger.get_mut(key) {
             let before = known.as_ref().map_or(0, Vec::len);
             *known = row.map(<[u8]>::to_vec);
@@ -84,12 +101,9 @@ impl Kept {
 
     fn insert(&mut self, key: Key, row: Option<Vec<u8>>) {
         if self.younger_bytes >= HALF_BYTES {
-            let room = self.younger.len().max(ROOM);
-            let younger = core::mem::replace(&mut self.younger, HashMap::with_capacity(room));
-            self.forgotten = core::mem::replace(&mut self.older, younger).into_iter();
+            self.older = core::mem::take(&mut self.younger);
             self.younger_bytes = 0;
         }
-        self.forgotten.by_ref().take(FREED_EACH).for_each(drop);
         self.younger_bytes += bytes(&key, row.as_deref());
         self.younger.insert(key, row);
     }
@@ -139,42 +153,38 @@ mod tests {
 
     #[test]
     fn what_is_in_use_stays_within_the_bound() {
-        let mut kept = Kept::default();
-        let row = vec![7; 1 << 20];
+        let mut kept = Part::default();
+        let row = vec![7; 1 << 14];
         kept.keep(&purse(0), Some(b"in use"));
         for number in 1..200 {
             kept.keep(&purse(number), Some(&row));
             assert_eq!(kept.row(&purse(0)), Some(Some(b"in use".to_vec())), "{number}");
             let held = |half: &HashMap<Key, Option<Vec<u8>>>| half.values().flatten().map(Vec::len).sum::<usize>();
-            assert!(held(&kept.younger) + held(&kept.older) <= 2 * (HALF_BYTES + (1 << 20)));
+            assert!(held(&kept.younger) + held(&kept.older) <= 2 * (HALF_BYTES + (1 << 14)));
         }
         assert_eq!(kept.row(&purse(1)), None);
     }
 
-    /// Rows that differ in size, so that halves differ in how many they hold.
+    /// Whoever waits for the writer waits for a map that is made, moved or freed as a whole.
     #[test]
-    fn what_is_forgotten_is_freed_little_by_little_and_a_map_does_not_grow() {
+    fn however_many_rows_come_no_map_is_large() {
         let mut kept = Kept::default();
-        let (mut halves, mut left) = (0, 0);
-        for number in 0..1_000_000_u64 {
-            kept.keep(&purse(number), Some(&[7; 150][..50 + number as usize % 100]));
-            let now = kept.forgotten.len();
-            if now > left {
-                assert_eq!(left, 0, "half {halves} was freed before the next was forgotten");
-                halves += 1;
-            } else {
-                assert!(left - now <= FREED_EACH, "{} at once", left - now);
-            }
-            left = now;
-            assert!(kept.younger.capacity() >= ROOM && kept.younger.capacity() < 2 * ROOM, "room from the beginning");
+        for number in 0..1_000_000 {
+            kept.keep(&purse(number), Some(&[7; 100]));
         }
-        assert!(halves >= 2, "{halves}");
+        let most = 2 * HALF_BYTES / ENTRY_BYTES;
+        for Part { younger, older, .. } in &kept.parts {
+            assert!(!older.is_empty(), "each part has its share");
+            assert!(younger.capacity().max(older.capacity()) <= most, "{}, {}", younger.capacity(), older.capacity());
+        }
+        assert!((0..1_000_000).filter(|number| kept.row(&purse(*number)).is_some()).count() > 200_000);
+        assert!(most <= 16_384, "{most}");
     }
 
     #[test]
     fn an_old_form_of_a_row_never_comes_back() {
-        let mut kept = Kept::default();
-        let row = vec![7; 1 << 20];
+        let mut kept = Part::default();
+        let row = vec![7; 1 << 14];
         kept.keep(&purse(0), Some(b"old"));
         for number in 1..60 {
             kept.keep(&purse(number), Some(&row));
