@@ -1,4 +1,4 @@
-//! Accounts, top-ups, chips, tokens, bindings and the audit trail as rows.
+//! Accounts, top-ups, chips, bindings, syncs and the audit trail as rows.
 
 use platform::accounts::{Account, TopUp};
 use platform::bindings::{Binding, BindingState};
