@@ -36,7 +36,6 @@ mod poster;
 pub mod postgres;
 mod queries;
 mod rows;
-mod soon;
 pub mod sqlite;
 mod tables;
 mod writer;

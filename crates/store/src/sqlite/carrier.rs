@@ -13,7 +13,7 @@ use crate::StoreError;
 
 /// How long the carrier waits before it tries again what did not go (a full disk).
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// The longest it rests after a transaction.
+/// The longest it rests at a time.
 const MAX_REST: Duration = Duration::from_millis(20);
 /// How long it waits at a time, and how often, until nobody else looks at what it has carried over.
 const LOOK: Duration = Duration::from_millis(5);
@@ -39,7 +39,7 @@ pub(super) fn carry_over(mut file: DatabaseFile, database: PathBuf, shared: Arc<
             }
             continue;
         };
-        match file.carry(&generation, segment, |worked| rest(&shared, worked)) {
+        match file.carry(&generation, segment, |time| rest(&shared, time)) {
             Ok(()) => {
                 if let Err(error) = log::leave(&database, segment) {
                     // It is in the file: the next start removes it.
@@ -81,22 +81,24 @@ fn free(generation: Arc<Generation>) {
     }
 }
 
-/// Leaves the disk to the log for as long as it was kept from it, unless too much waits already.
-pub(super) fn rest(shared: &Shared, worked: Duration) {
+/// Leaves the disk to the log for this long, unless too much waits already. The processors need no rest from it: it takes what
+/// the others leave.
+pub(super) fn rest(shared: &Shared, time: Duration) {
     // Before SQLite's log goes home, so that all of it can; and after, so that it can begin anew.
     shared.looks_asked_for.fetch_add(1, Ordering::Release);
     let is_late = shared.read().present.rows.len() >= CARRIED_ROWS;
     if !is_late && !shared.signals().closing {
-        std::thread::sleep(worked.min(MAX_REST));
+        std::thread::sleep(time.min(MAX_REST));
     }
 }
 
-/// Takes a quarter of what any other thread takes of a busy processor: nobody waits for what is carried over. No less, for where
-/// other programs take all the processors there are it must still come through. Linux keeps this for each thread; elsewhere it would hold back the whole program.
+/// Takes what the others leave of the processors, for nobody waits for what is carried over; of a busy one about a thirtieth of what
+/// another thread takes. Not nothing: where other programs take all there is, it must still come through. Linux keeps this for
+/// each thread; elsewhere it would hold back the whole program.
 #[cfg(target_os = "linux")]
 fn step_back() {
-    /// A share of about a quarter.
-    const NICE: i32 = 6;
+    /// A weight of 36, where that of other threads is 1,024.
+    const NICE: i32 = 15;
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "the carrier keeps the priority of the others");
     }

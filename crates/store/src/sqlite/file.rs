@@ -11,6 +11,8 @@ use crate::StoreError;
 
 /// Pieces written in one transaction, whose pages then go to the disk with one sync, which is what the log's next sync waits for.
 const PIECES: usize = 2_000;
+/// How long a look at the file that was begun before a transaction has until that transaction is brought home.
+const NEW_LOOK: Duration = Duration::from_millis(1);
 /// Bytes of SQLite's log that stay on the disk when it begins anew: it is written over, and does not grow with each sync.
 const KEPT_LOG_BYTES: i64 = 64 << 20;
 
@@ -70,12 +72,11 @@ impl DatabaseFile {
         let mut done = self.done(segment).map_err(NotCarried::TryAgain)?;
         let mut pieces = generation.pieces().skip(done).peekable();
         while pieces.peek().is_some() {
-            let begun = Instant::now();
             self.transaction(|file| {
                 done += write::pieces(&file.connection, &mut pieces, PIECES)?;
                 file.note_done(segment, done)
             })?;
-            pause(begun.elapsed());
+            pause(NEW_LOOK);
             let begun = Instant::now();
             self.bring_home()?;
             pause(begun.elapsed());
