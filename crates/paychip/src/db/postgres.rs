@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
 use store::postgres::{Moment, PostgresReader, PostgresUrl, Target};
 use store::{Audit, Queries};
@@ -10,6 +11,11 @@ use super::tools::Tool;
 use super::{failed, tell, tell_copied};
 use crate::fault::Fault;
 use crate::output::Output;
+
+/// How often it is looked whether those who are connected leave, and how far apart: a program that has ended is gone at the
+/// database a moment later.
+const LOOKS: u32 = 40;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Copies the database as it is at one moment, and audits it as it was at that moment. The file is there only when it is
 /// whole, has been read back, and is on the disk.
@@ -50,11 +56,24 @@ pub(super) fn backup(url: &PostgresUrl, to: &Path, output: Output) -> Result<(),
     tell(&audit, output)
 }
 
+/// How many connections of servers are there, and do not leave within two seconds.
+fn those_who_stay(target: &Target) -> Result<i64, Fault> {
+    let mut others = target.others().map_err(|error| failed(&error))?;
+    for _ in 0..LOOKS {
+        if others == 0 {
+            break;
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+        others = target.others().map_err(|error| failed(&error))?;
+    }
+    Ok(others)
+}
+
 /// Puts a copy into a database. What was there is back unless the copy is whole and sound.
 pub(super) fn restore(url: &PostgresUrl, copy: &Path, replace: bool, output: Output) -> Result<(), Fault> {
     File::open(copy).map_err(|error| Fault::file(copy, error).at("file"))?;
     let mut target = Target::open(url).map_err(|error| failed(&error))?;
-    let others = target.others().map_err(|error| failed(&error))?;
+    let others = those_who_stay(&target)?;
     if others > 0 {
         let fault =
             Fault::new("database_in_use", format!("{others} connections of servers are open there")).at("database");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -201,7 +201,16 @@ fn a_restore_costs_nothing_that_is_there_unless_it_is_told_to_and_comes_to_sound
     assert!(cut_off.contains("a restore was cut off"), "{cut_off}");
     server.sql(database, "DROP SCHEMA paychip_before_restore");
 
+    // Who is about to leave is waited for.
+    let mut leaving = Command::new(programs().unwrap().join("psql"));
+    leaving.args(["-U", "paychip", "-d", database, "-c", "SET application_name = 'paychip'; SELECT pg_sleep(1)", "-h"]);
+    let mut leaving = leaving.arg(socket.parent().unwrap()).stdout(Stdio::null()).spawn().unwrap();
+    let there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'paychip' AND wait_event = 'PgSleep'";
+    while server.sql(database, there) == "0" {
+        assert!(leaving.try_wait().unwrap().is_none(), "left before it was seen");
+    }
     let restored = restore(&url, &file("sound"), &["--replace"]).unwrap();
+    assert!(leaving.wait().unwrap().success());
     assert_eq!((&restored, records()), (&sound, sound["records"].as_u64().unwrap()));
     assert_eq!(server.sql(database, "SELECT to_regnamespace('paychip_before_restore') IS NULL"), "t");
     let cloud = Cloud::start_on(folder.path(), &url);
