@@ -36,6 +36,7 @@ mod poster;
 pub mod postgres;
 mod queries;
 mod rows;
+mod soon;
 pub mod sqlite;
 mod tables;
 mod writer;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::engine::{Ahead, Engine, MAX_BATCH, Outcome, Writes};
 use crate::homes::Homes;
 use crate::key::Key;
-use crate::{Command, Env, Failure, StoreError, Tables};
+use crate::{Command, Env, Failure, StoreError, Tables, soon};
 
 /// The most commands waiting; one more is refused with [`StoreError::Busy`].
 pub const QUEUE_LEN: usize = 4_096;
@@ -289,9 +289,11 @@ impl Drop for StopMark<'_> {
 
 fn write_loop(mut engine: Box<dyn Engine>, env: &Env, jobs: &Receiver<Box<dyn Job>>, stopped: &Arc<AtomicBool>) {
     let _mark = StopMark(stopped);
+    // A database across a network makes the writer wait for it, and its own processes want the processors meanwhile.
+    let recv = if engine.may_conflict() { Receiver::recv } else { soon::recv };
     // Taken from the queue and not decided yet, as many as one batch may have.
     let mut waiting = VecDeque::new();
-    while let Some(first) = waiting.pop_front().or_else(|| jobs.recv().ok()) {
+    while let Some(first) = waiting.pop_front().or_else(|| recv(jobs).ok()) {
         let mut batch = Batch { jobs: vec![first], conflicts: 0 };
         // After a failed commit nothing is known of what the disk holds: never acknowledge on top of it.
         if stopped.load(Ordering::Acquire) {

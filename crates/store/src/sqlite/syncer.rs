@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use super::pending::{Generation, Shared, UNSYNCED};
-use crate::StoreError;
 use crate::engine::{Done, Outcome};
+use crate::{StoreError, soon};
 
 /// Transactions that wait for the syncer while it syncs others, as many and one at most.
 pub(super) const MAX_WAITING: usize = 3;
@@ -28,7 +28,7 @@ pub(super) struct Appended {
 /// Syncs until the engine is dropped. One sync serves everything that has been appended by then.
 pub(super) fn sync(appended: &Receiver<Appended>, shared: &Shared) {
     let mut broken: Option<StoreError> = None;
-    while let Ok(first) = appended.recv() {
+    while let Ok(first) = soon::recv(appended) {
         let mut together = vec![first];
         together.extend(appended.try_iter().take(MAX_WAITING));
         if broken.is_none() {
