@@ -66,7 +66,10 @@ impl FromRequestParts<App> for Shop {
             return Err(if is_operator(key, app) { ApiError::forbidden() } else { ApiError::unauthenticated() });
         }
         let hash = KeyHash::of(key);
-        if let Some(merchant) = app.known.find(hash) {
+        if let Some((merchant, turn)) = app.known.find(hash) {
+            if let Some(turn) = turn {
+                app.known.look_up_again(&app.queries, hash, turn);
+            }
             return Ok(Self(merchant));
         }
         let merchant = app.queries.merchant_by_key(hash)?.ok_or_else(ApiError::unauthenticated)?;

@@ -151,7 +151,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) queries: Arc<Queries>,
     pub(crate) env: Env,
-    pub(crate) known: known::KnownMerchants,
+    pub(crate) known: Arc<known::KnownMerchants>,
     pub(crate) operator_key: KeyHash,
 }
 
@@ -266,7 +266,7 @@ impl Server {
         let Data { store, queries, env, vault, keys_at, operator_key, writing } =
             Data::open(&config.data_dir, &config.database, config.settings, &config.keys)?;
         let operator_key_hash = KeyHash::of(&operator_key);
-        let (queries, known) = (Arc::new(queries), known::KnownMerchants::default());
+        let (queries, known) = (Arc::new(queries), Arc::new(known::KnownMerchants::default()));
         let app = App(Arc::new(Parts { store, queries, env, known, operator_key: operator_key_hash }));
         let (folder, database, keys) = (config.data_dir, config.database, config.keys);
         let connections = config.connections;
