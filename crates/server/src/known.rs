@@ -166,6 +166,16 @@ mod tests {
         assert!(ask(due).is_none());
     }
 
+    /// Both have seen that it is due before either has the turn.
+    #[test]
+    fn of_two_who_ask_in_the_same_moment_one_has_the_turn() {
+        let (since, one) = (Instant::now(), merchant(1));
+        let known = known(1..2, since);
+        let all = known.known.read().unwrap();
+        let [first, second] = [(); 2].map(|()| known.turn(&all[&one.api_key.0]).is_some());
+        assert_eq!((first, second), (true, false));
+    }
+
     #[test]
     fn no_more_are_looked_up_at_a_time_than_may_be_and_the_next_who_asks_has_the_turn_then() {
         let (since, count) = (Instant::now(), 10 * MAX_BESIDE as u32);
